@@ -1,0 +1,287 @@
+//! The algorithms: pure arithmetic over words. No clock, no memory, no locks.
+//!
+//! A rule looks at a counter's words at an instant and answers: admit (and this is the word
+//! afterwards), refuse, never, or *this word is from the future*, see [`Step::Future`].
+
+mod bucket;
+mod calendar;
+mod sliding;
+mod window;
+pub(crate) mod word;
+
+pub(crate) use bucket::Bucket;
+pub(crate) use calendar::{Calendar, CalendarUnit};
+pub(crate) use sliding::Sliding;
+pub(crate) use window::{Frame, Window};
+pub(crate) use word::Word;
+
+use std::fmt;
+
+use crate::time::{NANOS_PER_SEC, Timestamp};
+
+/// What a limit allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// Everything, and nothing is counted.
+    Unlimited,
+    /// Nothing.
+    Deny,
+    /// Token bucket.
+    Bucket(Bucket),
+    /// Fixed window, epoch-aligned, opened by the first hit, or a calendar's.
+    Window(Window),
+    /// Sliding window.
+    Sliding(Sliding),
+}
+
+/// The words of one counter: one for most rules, two for a sliding window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pair {
+    /// The word that a take changes.
+    pub(crate) main: Word,
+    /// The previous window's, where the rule has one.
+    pub(crate) other: Word,
+}
+
+impl Pair {
+    pub(crate) const ABSENT: Self = Self {
+        main: Word::ABSENT,
+        other: Word::ABSENT,
+    };
+
+    pub(crate) const fn single(main: Word) -> Self {
+        Self {
+            main,
+            other: Word::ABSENT,
+        }
+    }
+}
+
+/// A window's place in time, in seconds since 1970: from `start_secs` until just before `end_secs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Period {
+    pub(crate) start_secs: u32,
+    pub(crate) end_secs: u32,
+}
+
+impl Period {
+    /// The multiple of `span_secs` that `now` is in.
+    pub(crate) fn aligned(now: Timestamp, span_secs: u32) -> Self {
+        let now_secs = secs(now.as_secs());
+        let start_secs = now_secs - now_secs % span_secs.max(1);
+        Self {
+            start_secs,
+            end_secs: start_secs.saturating_add(span_secs),
+        }
+    }
+
+    /// The window that opens now. Words end on whole seconds, so it is longer by up to one.
+    pub(crate) fn opening_at(now: Timestamp, span_secs: u32) -> Self {
+        let end_secs = secs(now.as_secs_ceil()).saturating_add(span_secs);
+        Self {
+            start_secs: secs(now.as_secs()),
+            end_secs,
+        }
+    }
+}
+
+/// Seconds as a word holds them; `Timestamp::MAX` makes sure that they fit.
+fn secs(secs: u64) -> u32 {
+    u32::try_from(secs).unwrap_or(u32::MAX)
+}
+
+/// What one look at a counter comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Admitted if this word can be put in the place of the main one.
+    Admit(Word),
+    /// Refused for now.
+    Refuse,
+    /// No wait can help: the cost is more than the limit ever holds.
+    Never,
+    /// A word lies further ahead than the rule could have put it by `now`: either `now` was read
+    /// before another thread's take and must be read again, or the clock has once been wrong and
+    /// the word is to be taken for absent.
+    Future,
+}
+
+/// When a cost would be admitted if nobody else took anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Retry {
+    Now,
+    At(Timestamp),
+    Never,
+}
+
+/// A counter in the limit's own units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Status {
+    /// The most there can be at once: burst, or the window's amount.
+    pub(crate) limit: u64,
+    /// Taken and not yet back; more than `limit` where there is debt.
+    pub(crate) used: u64,
+    /// What a single cost could take now.
+    pub(crate) remaining: u64,
+    /// When all of it is back.
+    pub(crate) reset: Timestamp,
+}
+
+/// Why a rule cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RuleError {
+    /// A count, a period or a burst of zero.
+    Zero,
+    /// The bucket would take longer than this to fill.
+    FillsTooSlowly { longest_nanos: u64 },
+    /// More than a window can count.
+    AmountTooLarge { largest: u64 },
+    /// A window longer than any.
+    WindowTooLong { longest_secs: u64 },
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero => write!(f, "an amount, a period and a burst must each be at least 1"),
+            Self::FillsTooSlowly { longest_nanos } => write!(
+                f,
+                "the burst would take more than {} days to fill; ask for a smaller burst or a \
+                 higher rate",
+                longest_nanos / NANOS_PER_SEC / 86_400
+            ),
+            Self::AmountTooLarge { largest } => {
+                write!(
+                    f,
+                    "a window counts to {largest} at most; a token bucket counts further"
+                )
+            }
+            Self::WindowTooLong { longest_secs } => {
+                write!(f, "a window lasts {} days at most", longest_secs / 86_400)
+            }
+        }
+    }
+}
+
+impl Rule {
+    /// The window that is current at `now`; nothing in particular for rules without one.
+    pub(crate) fn period(&self, now: Timestamp, calendars: &[Calendar]) -> Period {
+        match self {
+            Self::Unlimited | Self::Deny | Self::Bucket(_) => Period::default(),
+            Self::Sliding(sliding) => sliding.period(now),
+            Self::Window(window) => match window.frame() {
+                Frame::Calendar(number) => match calendars.get(usize::from(number)) {
+                    Some(calendar) => calendar.period(now),
+                    None => window.period(now),
+                },
+                Frame::Epoch | Frame::FirstHit => window.period(now),
+            },
+        }
+    }
+
+    /// True if the rule keeps a second word, the previous window's.
+    pub(crate) const fn has_pair(&self) -> bool {
+        matches!(self, Self::Sliding(_))
+    }
+
+    /// Which of the limit's two slots is the main one.
+    pub(crate) fn parity(&self, period: Period) -> u64 {
+        match self {
+            Self::Sliding(sliding) => sliding.parity(period),
+            _ => 0,
+        }
+    }
+
+    /// What taking `cost` at `now` comes to. A cost of zero is always admitted, unchanged.
+    pub(crate) fn step(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Step {
+        if cost == 0 {
+            return Step::Admit(words.main);
+        }
+        match self {
+            Self::Unlimited => Step::Admit(words.main),
+            Self::Deny => Step::Never,
+            Self::Bucket(bucket) => bucket.step(words.main, now, cost),
+            Self::Window(window) => window.step(period, words.main, now, cost),
+            Self::Sliding(sliding) => sliding.step(period, words, now, cost),
+        }
+    }
+
+    /// The main word after taking `cost` whatever is left: what a settlement costs beyond its
+    /// reservation. Debt has a bound: one whole bucket, or what a window can count.
+    pub(crate) fn charge(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Word {
+        if cost == 0 {
+            return words.main;
+        }
+        match self {
+            Self::Unlimited | Self::Deny => words.main,
+            Self::Bucket(bucket) => bucket.charge(words.main, now, cost),
+            Self::Window(window) => window.charge(period, words.main, now, cost),
+            Self::Sliding(sliding) => sliding.charge(period, words, cost),
+        }
+    }
+
+    /// `word` with `cost` given back, at most all that was taken.
+    ///
+    /// `taken` is the word that the take made: a window that has closed since gets nothing back,
+    /// and the one that follows is not credited with what it never counted.
+    pub(crate) fn refund(&self, word: Word, taken: Word, cost: u64) -> Word {
+        if cost == 0 || word.is_absent() {
+            return word;
+        }
+        match self {
+            Self::Unlimited | Self::Deny => word,
+            Self::Bucket(bucket) => bucket.refund(word, cost),
+            Self::Window(_) | Self::Sliding(_) => {
+                if word.dies_at_secs() != taken.dies_at_secs() {
+                    return word;
+                }
+                window::refund(word, cost)
+            }
+        }
+    }
+
+    /// The counter's numbers at `now`.
+    pub(crate) fn status(&self, period: Period, words: Pair, now: Timestamp) -> Status {
+        match self {
+            Self::Unlimited => Status {
+                limit: u64::MAX,
+                used: 0,
+                remaining: u64::MAX,
+                reset: now,
+            },
+            Self::Deny => Status {
+                limit: 0,
+                used: 0,
+                remaining: 0,
+                reset: now,
+            },
+            Self::Bucket(bucket) => bucket.status(words.main, now),
+            Self::Window(window) => window.status(period, words.main, now),
+            Self::Sliding(sliding) => sliding.status(period, words, now),
+        }
+    }
+
+    /// When `cost` would be admitted if nobody else took anything until then.
+    pub(crate) fn retry(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Retry {
+        if cost == 0 {
+            return Retry::Now;
+        }
+        match self {
+            Self::Unlimited => Retry::Now,
+            Self::Deny => Retry::Never,
+            Self::Bucket(bucket) => bucket.retry(words.main, now, cost),
+            Self::Window(window) => window.retry(period, words.main, now, cost),
+            Self::Sliding(sliding) => sliding.retry(period, words, now, cost),
+        }
+    }
+
+    /// The most one request can ever take; zero where nothing is admitted.
+    pub(crate) fn capacity(&self) -> u64 {
+        match self {
+            Self::Unlimited => u64::MAX,
+            Self::Deny => 0,
+            Self::Bucket(bucket) => bucket.burst(),
+            Self::Window(window) => window.amount(),
+            Self::Sliding(sliding) => sliding.amount(),
+        }
+    }
+}

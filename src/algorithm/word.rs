@@ -1,0 +1,175 @@
+//! The one 64-bit word that is a counter's whole state, and what can be told from it alone.
+//!
+//! ```text
+//! token bucket   | theoretical arrival time, ns since 1970   62 | kind 0 | dirty 1 |
+//! window         | dies at, s since 1970   32 | count        30 | kind 1 | dirty 1 |
+//! ```
+//!
+//! *Later is larger*: for one counter a later state is a larger number, so recovery keeps the
+//! larger of two. *Dead is absent*: a word whose time has passed means what no word means.
+
+use crate::time::{NANOS_PER_SEC, Timestamp};
+
+const DIRTY: u64 = 0b01;
+const WINDOW: u64 = 0b10;
+const COUNT_SHIFT: u32 = 2;
+const COUNT_BITS: u32 = 30;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const SECS_SHIFT: u32 = COUNT_SHIFT + COUNT_BITS;
+const ARRIVAL_SHIFT: u32 = 2;
+
+const _: () = assert!(SECS_SHIFT == 32, "seconds take the upper half");
+const _: () = assert!(
+    Timestamp::MAX.as_nanos() < 1 << 62,
+    "an arrival time fits its 62 bits"
+);
+
+/// The largest count a window word can hold; one more would be a marker.
+// Bound: a policy that asks for more is refused; a debt that goes past it stays at it.
+pub(crate) const COUNT_MAX: u32 = (COUNT_MASK - 1) as u32;
+
+/// One counter's state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    /// No state: a counter that was never touched, or is to be forgotten.
+    pub(crate) const ABSENT: Self = Self(0);
+
+    /// A slot whose tag is being changed. Never stepped on, never journalled.
+    // Invariant: a window count of all ones is no count (see `COUNT_MAX`), so markers are told
+    // from every state a rule can make.
+    pub(crate) const CLAIMED: Self = Self(COUNT_MASK << COUNT_SHIFT | WINDOW);
+
+    /// A token bucket whose theoretical arrival time is `arrival`.
+    pub(crate) const fn bucket(arrival: Timestamp) -> Self {
+        Self(arrival.as_nanos() << ARRIVAL_SHIFT)
+    }
+
+    /// A window that is over at second `dies_at` and holds `count`, at most [`COUNT_MAX`].
+    pub(crate) const fn window(dies_at: u32, count: u32) -> Self {
+        let count = if count > COUNT_MAX { COUNT_MAX } else { count };
+        Self((dies_at as u64) << SECS_SHIFT | (count as u64) << COUNT_SHIFT | WINDOW)
+    }
+
+    /// The word as it stands in memory or on disk.
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The word that stood in memory or on disk.
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn is_absent(self) -> bool {
+        self.0 & !DIRTY == 0
+    }
+
+    /// True for a marker: a slot in passage that has no state to read.
+    pub(crate) const fn is_marker(self) -> bool {
+        self.0 & WINDOW != 0 && (self.0 >> COUNT_SHIFT) & COUNT_MASK == COUNT_MASK
+    }
+
+    pub(crate) const fn is_window(self) -> bool {
+        self.0 & WINDOW != 0
+    }
+
+    pub(crate) const fn is_dirty(self) -> bool {
+        self.0 & DIRTY != 0
+    }
+
+    pub(crate) const fn dirty(self) -> Self {
+        Self(self.0 | DIRTY)
+    }
+
+    pub(crate) const fn clean(self) -> Self {
+        Self(self.0 & !DIRTY)
+    }
+
+    /// A token bucket's theoretical arrival time.
+    pub(crate) const fn arrival(self) -> Timestamp {
+        Timestamp::from_nanos(self.0 >> ARRIVAL_SHIFT)
+    }
+
+    /// A window's last second.
+    pub(crate) const fn dies_at_secs(self) -> u32 {
+        (self.0 >> SECS_SHIFT) as u32
+    }
+
+    /// A window's count.
+    pub(crate) const fn count(self) -> u32 {
+        (self.0 >> COUNT_SHIFT & COUNT_MASK) as u32
+    }
+
+    /// The instant from which this word means what no word means.
+    pub(crate) const fn dies_at(self) -> Timestamp {
+        if self.is_window() {
+            Timestamp::from_nanos(self.dies_at_secs() as u64 * NANOS_PER_SEC)
+        } else {
+            self.arrival()
+        }
+    }
+
+    /// True if the word still counts at `now`. Markers do not.
+    pub(crate) const fn is_live(self, now: Timestamp) -> bool {
+        !self.is_marker() && self.dies_at().as_nanos() > now.as_nanos()
+    }
+}
+
+impl std::fmt::Debug for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let dirty = if self.is_dirty() { " dirty" } else { "" };
+        if self.is_marker() {
+            write!(f, "marker({:#x})", self.0)
+        } else if self.is_absent() {
+            write!(f, "absent{dirty}")
+        } else if self.is_window() {
+            write!(
+                f,
+                "window(dies {}, count {}){dirty}",
+                self.dies_at_secs(),
+                self.count()
+            )
+        } else {
+            write!(f, "bucket(arrival {:?}){dirty}", self.arrival())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn fields_do_not_overlap(dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>()) {
+            let window = Word::window(dies, count);
+            prop_assert_eq!((window.dies_at_secs(), window.count()), (dies, count));
+            prop_assert!(window.is_window() && !window.is_dirty() && !window.is_marker());
+            prop_assert_eq!(window.dirty().clean(), window);
+            let arrival = Timestamp::from_nanos(nanos);
+            let bucket = Word::bucket(arrival).dirty();
+            prop_assert_eq!(bucket.arrival(), arrival);
+            prop_assert!(!bucket.is_window() && bucket.is_dirty() && !bucket.is_marker());
+        }
+
+        #[test]
+        fn later_is_larger(dies in 0..u32::MAX - 1, count in 0..COUNT_MAX) {
+            let word = Word::window(dies, count).bits();
+            prop_assert!(Word::window(dies, count + 1).bits() > word);
+            prop_assert!(Word::window(dies + 1, 0).bits() > word);
+        }
+    }
+
+    #[test]
+    fn a_dead_word_is_not_live_and_markers_never_are() {
+        let word = Word::window(10, 3);
+        assert!(word.is_live(Timestamp::from_nanos(9_999_999_999)));
+        assert!(!word.is_live(Timestamp::from_secs(10)));
+        assert!(!Word::ABSENT.is_live(Timestamp::EPOCH));
+        assert!(Word::CLAIMED.is_marker() && !Word::CLAIMED.is_live(Timestamp::EPOCH));
+        assert_eq!(Word::window(7, u32::MAX).count(), COUNT_MAX);
+    }
+}
