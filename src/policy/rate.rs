@@ -139,16 +139,10 @@ impl fmt::Display for Span {
     }
 }
 
-/// As in `100 per minute, burst 150`.
+/// As in `100 per minute, burst 150`; of a quota in whole numbers.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (
-            self.amount / self.denominator,
-            self.amount % self.denominator,
-        ) {
-            (whole, 0) => write!(f, "{whole} per {}", self.span)?,
-            _ => write!(f, "{}/{} per {}", self.amount, self.denominator, self.span)?,
-        }
+        write!(f, "{} per {}", self.amount, self.span)?;
         match self.burst {
             Some(burst) => write!(f, ", burst {burst}"),
             None => Ok(()),
