@@ -226,7 +226,7 @@ fn default_burst(quota: Quota) -> u64 {
 fn bucket(quota: Quota) -> Result<(Rule, Quota), Fix> {
     let too_long = || fix("the span is too long", "at most 10 years");
     let burst = quota.burst.unwrap_or(default_burst(quota));
-    let said = if quota.amount % quota.denominator == 0 {
+    let said = if quota.amount.is_multiple_of(quota.denominator) {
         Quota {
             amount: quota.amount / quota.denominator,
             denominator: 1,
