@@ -1,6 +1,10 @@
 //! The policy language through the public API: the five systems, faults, and what requests meet.
 
-#![expect(clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -399,4 +403,19 @@ fn a_request_put_together_wrongly_is_an_error() {
         policy.explain(&Request::new().attribute("path", "x")),
         Err(RequestError::ReservedName)
     );
+}
+
+#[test]
+fn a_branch_that_is_left_leaves_no_captures() {
+    let policy = read(
+        "
+        [limits.l]
+        rate = '1/s'
+        key = '{y}'
+        [buckets.b]
+        limits = ['l']
+        routes = ['/a/{x}.json/d', '/a/{y}/e', '/a/{z}/{w}/f']",
+    );
+    let request = Request::http("GET", "/a/c.json/e");
+    assert_eq!(met(&policy, &request), ["l: 1 per second [{y}=c.json]"]);
 }
