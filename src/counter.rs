@@ -222,4 +222,15 @@ impl<'a> Counter<'a> {
         self.table()
             .amend(main_tag, |word| self.rule.refund(word, taken, cost));
     }
+
+    /// Forgets what was used: a dead word in the place of each that is live.
+    pub(crate) fn reset(&self, now: Timestamp) {
+        for which in 0..=1 {
+            self.table().amend(self.tag.sibling(which), |word| {
+                // A bucket's word, whatever the rule: no window ends at this nanosecond, so the
+                // word never comes back.
+                if word.is_live(now) { Word::bucket(now) } else { word }
+            });
+        }
+    }
 }

@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 pub enum Verdict {
     /// There is room.
     Allowed,
+    /// There is none, but the limit is in shadow: it only says that it would have refused.
+    Shadowed,
     /// Not now; [`Outcome::retry_after`] says when.
     Refused,
     /// Not ever: the cost is more than the limit holds, or than one request may ask for.
@@ -28,7 +30,7 @@ pub enum Verdict {
 impl Verdict {
     /// True if the limit lets the request pass.
     pub fn is_allowed(self) -> bool {
-        self == Self::Allowed
+        matches!(self, Self::Allowed | Self::Shadowed)
     }
 }
 
@@ -70,6 +72,14 @@ impl Outcome {
     pub(super) fn taken(mut self, seen: Seen) -> Self {
         if let Step::Admit(next) = seen.step {
             self.words = Pair { main: next, ..seen.words };
+        }
+        self
+    }
+
+    /// The same for a limit in shadow, which only says what it would have done.
+    pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
+        if is_shadow && !self.is_allowed() {
+            self.verdict = Verdict::Shadowed;
         }
         self
     }
@@ -155,6 +165,7 @@ impl fmt::Display for Outcome {
         match (self.verdict, self.rule) {
             (Verdict::Allowed, Rule::Unlimited) => write!(f, "allowed, unlimited"),
             (Verdict::Allowed, _) => write!(f, "allowed, {remaining} of {limit} left"),
+            (Verdict::Shadowed, _) => write!(f, "would be refused, {used} of {limit} used"),
             (Verdict::Refused, _) => {
                 let wait = self.retry_after().unwrap_or_default();
                 let wait_secs = wait.as_secs_f64();
