@@ -268,7 +268,7 @@ pub(super) struct Event {
 }
 
 impl Event {
-    pub(super) fn gap_nanos(&self, recipe: &Recipe) -> u64 {
+    fn gap_nanos(&self, recipe: &Recipe) -> u64 {
         let (kind, share) = self.gap;
         let span = recipe.span_nanos();
         match kind {
@@ -299,6 +299,20 @@ pub(super) fn events(most: usize) -> impl Strategy<Value = Vec<Event>> {
     let event = ((0..7_u8, any::<u64>()), any::<u8>(), any::<u64>());
     let event = event.prop_map(|(gap, what, cost)| Event { gap, what, cost });
     prop::collection::vec(event, 1..most)
+}
+
+/// The events with their instants, up to a few spans before the end of time, where words are cut.
+pub(super) fn timed(
+    recipe: &Recipe,
+    start: Timestamp,
+    events: &[Event],
+) -> impl Iterator<Item = (Timestamp, Event)> {
+    let end = Timestamp::MAX.minus_nanos(4 * recipe.span_nanos());
+    let timed = events.iter().scan(start, |now, event| {
+        *now = now.plus_nanos(event.gap_nanos(recipe));
+        Some((*now, *event))
+    });
+    timed.take_while(move |(now, _)| *now < end)
 }
 
 /// Any beginning that leaves room for a history: from 1970 to a century later.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::{Pair, Retry, Step, Word};
-use super::harness::{Counter, Recipe, Taken, beginnings, events, recipes};
+use super::harness::{Counter, Recipe, Taken, beginnings, events, recipes, timed};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Checks `retry` against `step` at every kind of instant up to the promised one.
@@ -75,9 +75,8 @@ proptest! {
         recipe in recipes(), start in beginnings(), events in events(40), dice in any::<u64>(),
     ) {
         let mut counter = recipe.counter();
-        let (mut now, mut taken) = (start, Vec::new());
-        for event in events {
-            now = now.plus_nanos(event.gap_nanos(&recipe));
+        let mut taken = Vec::new();
+        for (now, event) in timed(&recipe, start, &events) {
             let cost = event.cost(&counter);
             check_retry(&counter, now, cost.max(1), dice)?;
             check_retry(&counter, now, counter.rule.capacity(), dice)?;
@@ -90,9 +89,8 @@ proptest! {
         recipe in recipes(), start in beginnings(), events in events(40),
     ) {
         let mut counter = recipe.counter();
-        let (mut now, mut taken) = (start, Vec::new());
-        for event in events {
-            now = now.plus_nanos(event.gap_nanos(&recipe));
+        let mut taken = Vec::new();
+        for (now, event) in timed(&recipe, start, &events) {
             check_status(&counter, now)?;
             let cost = event.cost(&counter);
             act(&mut counter, &mut taken, now, event.what, cost);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::harness::{
-    Counter, Event, Recipe, beginnings, buckets, calendars, events, slidings, windows,
+    Counter, Event, Recipe, beginnings, buckets, calendars, events, slidings, timed, windows,
 };
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -51,9 +51,7 @@ fn check_bucket(recipe: &Recipe, start: Timestamp, events: &[Event]) -> Result<(
         burst: burst.into(),
         arrival: 0,
     };
-    let mut now = start;
-    for event in events {
-        now = now.plus_nanos(event.gap_nanos(recipe));
+    for (now, event) in timed(recipe, start, events) {
         let cost = event.cost(&counter);
         let admitted = counter.take(now, cost).is_some();
         if cost > burst {
@@ -121,9 +119,7 @@ fn window_of(counter: &Counter, recipe: &Recipe, log: &Log, now: Timestamp) -> (
 fn check_window(recipe: &Recipe, start: Timestamp, events: &[Event]) -> Result<(), TestCaseError> {
     let mut counter = recipe.counter();
     let mut log = Log::default();
-    let mut now = start;
-    for event in events {
-        now = now.plus_nanos(event.gap_nanos(recipe));
+    for (now, event) in timed(recipe, start, events) {
         let cost = event.cost(&counter);
         let (from, until) = window_of(&counter, recipe, &log, now);
         let count = log.sum(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
@@ -147,9 +143,7 @@ fn check_sliding(recipe: &Recipe, start: Timestamp, events: &[Event]) -> Result<
     let mut counter = recipe.counter();
     let (limit, span) = (counter.rule.capacity(), recipe.span_nanos());
     let mut log = Log::default();
-    let mut now = start;
-    for event in events {
-        now = now.plus_nanos(event.gap_nanos(recipe));
+    for (now, event) in timed(recipe, start, events) {
         let cost = event.cost(&counter);
         let gone = now.as_nanos() % span;
         let edge = now.minus_nanos(gone);

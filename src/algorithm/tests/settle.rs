@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::{CalendarUnit, Frame, Word};
-use super::harness::{Counter, Recipe, beginnings, events, recipes};
+use super::harness::{Counter, Recipe, beginnings, events, recipes, timed};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_nanos(1_700_000_000_123_456_789);
@@ -30,8 +30,8 @@ proptest! {
     ) {
         let mut counter = recipe.counter();
         let mut now = start;
-        for event in before {
-            now = now.plus_nanos(event.gap_nanos(&recipe));
+        for (at, event) in timed(&recipe, start, &before) {
+            now = at;
             let cost = event.cost(&counter);
             counter.take(now, cost);
         }
