@@ -10,8 +10,7 @@ use super::outcome::{Outcome, Verdict};
 use crate::counter::{Counter, Ground, Seen, Take};
 use crate::key::KeyHash;
 use crate::policy::{
-    KeyIndex, KeyParts, LimitIndex, PICKS_MAX, Request, Resolution, TierIndex, WhenFull,
-    WhenKeyMissing,
+    KeyIndex, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
 };
 use crate::sync::Ordering;
 use crate::time::Timestamp;
@@ -93,39 +92,33 @@ impl Inner {
         resolution: &Resolution<'_>,
         now: Timestamp,
     ) -> ArrayVec<Entry, PICKS_MAX> {
-        let mut hashes: ArrayVec<(KeyIndex, Option<KeyHash>), PICKS_MAX> = ArrayVec::new();
+        let mut hashes: ArrayVec<(KeyIndex, KeyHash), PICKS_MAX> = ArrayVec::new();
         let mut entries = ArrayVec::new();
         for pick in &resolution.picks {
             let spec = law.limit(pick.limit);
             let known = hashes.iter().find(|(key, _)| *key == spec.key);
-            let hash = match known {
+            let key = match known {
                 Some((_, hash)) => *hash,
                 None => {
+                    // Requests that lack the key's values share the key without parts.
                     let parts = law.plan().key_parts(spec.key, request, resolution);
-                    let hash = parts.map(|parts| law.hash(&parts));
+                    let hash = law.hash(&parts.unwrap_or_default());
                     hashes.push((spec.key, hash));
                     hash
                 }
             };
-            let key = match (hash, spec.when_key_missing) {
-                (Some(hash), _) => hash,
-                (None, WhenKeyMissing::Skip) => continue,
-                (None, WhenKeyMissing::Share | WhenKeyMissing::Refuse) => {
-                    law.hash(&KeyParts::default())
-                }
-            };
             let (limit, tier, cost) = (pick.limit, resolution.tier, pick.cost);
             let counter = self.counter(law, &Applied { limit, tier, key, cost });
-            let refuses = hash.is_none() && spec.when_key_missing == WhenKeyMissing::Refuse;
-            let too_dear = spec.max_cost.is_some_and(|most| cost > most);
-            let outcome = match (refuses, too_dear) {
-                (true, _) => Some(Verdict::KeyMissing),
-                (_, true) => Some(Verdict::Impossible),
-                _ => None,
-            };
-            let outcome = match outcome {
-                Some(verdict) => Outcome::without_counter(counter.rule, now, cost, verdict),
+            let outcome = match pick.refusal {
                 None => Outcome::new(counter.rule, counter.look(now, cost), cost),
+                Some(refusal) => {
+                    let verdict = match refusal {
+                        Refusal::KeyMissing => Verdict::KeyMissing,
+                        Refusal::CostTooHigh { .. } => Verdict::Impossible,
+                        Refusal::CostUnreadable => Verdict::CostUnreadable,
+                    };
+                    Outcome::without_counter(counter.rule, now, cost, verdict)
+                }
             };
             let outcome = outcome.in_shadow(spec.shadow);
             let (tag, is_shared, is_taken) = (counter.tag, false, false);

@@ -205,7 +205,7 @@ impl Limit {
                 return without(&Rule::Deny, Verdict::Unknown);
             };
             let spec = law.limit(limit);
-            let parts = match law.plan().direct_parts(spec.key, &key.0) {
+            let parts = match law.direct_parts(spec.key, &key.0) {
                 Some(parts) if key.0.len() == key.1 => parts,
                 _ => return without(&Rule::Deny, Verdict::KeyMissing),
             };

@@ -7,7 +7,10 @@ use super::overrides::Overrides;
 use crate::algorithm::Rule;
 use crate::error::Error;
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
-use crate::policy::{KeyParts, KeyValue, LimitIndex, LimitSpec, Plan, Policy, TierIndex};
+use crate::policy::{
+    AttributeIndex, AttributeValue, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan, Policy,
+    TierIndex,
+};
 
 /// What every check is judged by. Replaced whole, never changed.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Law {
     names: Vec<NameHash>,
     /// By limit.
     meters: Vec<Meter>,
+    /// By key: the attributes that its values stand for when no names come with them.
+    orders: Vec<Vec<AttributeIndex>>,
 }
 
 /// What a limit needs beside its specification.
@@ -75,18 +80,27 @@ impl Law {
             let shared = Tag::new(KeyHasher::shared(secret, bits), bits);
             meters.push(Meter { bits, shared, overrides: HashMap::default() });
         }
-        let mut law = Self { policy, overrides, secret, names, meters };
+        let orders = (0..plan.keys.len()).map(|key| plan.direct_order(KeyIndex(key))).collect();
+        let mut law = Self { policy, overrides, secret, names, meters, orders };
         law.set_overrides();
         Ok(law)
     }
 
     fn set_overrides(&mut self) {
-        let plan = self.policy.plan();
-        let running = self.overrides.specs(plan);
+        let policy = self.policy.clone();
+        let plan = policy.plan();
+        let of_policy = plan.overrides.iter().filter_map(|one| {
+            Some((one.limit, self.hash(&plan.override_parts(one)?), one.rate.rule))
+        });
+        // Those that this policy cannot take wait for one that can.
+        let running = self.overrides.iter().filter_map(|one| {
+            let (limit, parts, rule) = one.ready(plan).ok()?;
+            Some((limit, self.hash(&parts), rule))
+        });
         // Later ones replace earlier ones: what was set while running goes before the policy.
-        for spec in plan.overrides.iter().chain(&running) {
-            let hash = self.hash(&plan.override_parts(spec));
-            self.meters[spec.limit.0].overrides.insert(hash, spec.rate.rule);
+        let all: Vec<_> = of_policy.chain(running).collect();
+        for (limit, key, rule) in all {
+            self.meters[limit.0].overrides.insert(key, rule);
         }
     }
 
@@ -113,6 +127,15 @@ impl Law {
             }
         }
         hasher.finish()
+    }
+
+    /// The parts of a limit's key from its values alone.
+    pub(super) fn direct_parts<'a>(
+        &self,
+        key: KeyIndex,
+        values: &[AttributeValue<'a>],
+    ) -> Option<KeyParts<'a>> {
+        self.plan().direct_parts(key, self.orders.get(key.0)?, values)
     }
 
     /// The limit's tag for a key.

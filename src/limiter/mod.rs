@@ -21,7 +21,7 @@ pub use decision::{Decision, LimitOutcome};
 pub use handle::{Key, Limit};
 pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
-pub use overrides::Override;
+pub use overrides::{Override, OverrideKey};
 pub use store::Opened;
 
 use crate::clock::Clock;

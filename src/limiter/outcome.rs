@@ -23,6 +23,8 @@ pub enum Verdict {
     TableFull,
     /// The request lacks what the limit's key is made of, and the limit refuses such requests.
     KeyMissing,
+    /// The attribute that carries the request's cost is not a whole number.
+    CostUnreadable,
     /// The limit is no longer in the policy.
     Unknown,
 }
@@ -130,9 +132,10 @@ impl Outcome {
     }
 
     /// When the same cost will be admitted, if nobody else takes anything until then: now if it
-    /// would be at once, `None` if it never will.
+    /// would be at once, `None` if it never will. A full table gives no time; try again then.
     pub fn retry_at(&self) -> Option<Timestamp> {
-        if self.verdict == Verdict::Impossible {
+        let hopeless = [Verdict::Impossible, Verdict::CostUnreadable, Verdict::KeyMissing];
+        if hopeless.contains(&self.verdict) || self.verdict == Verdict::Unknown {
             return None;
         }
         match self.rule.retry(self.period, self.words, self.now, self.cost) {
@@ -178,6 +181,7 @@ impl fmt::Display for Outcome {
             }
             (Verdict::TableFull, _) => write!(f, "refused, no room for another counter"),
             (Verdict::KeyMissing, _) => write!(f, "refused, the request lacks the limit's key"),
+            (Verdict::CostUnreadable, _) => write!(f, "refused, its cost is not a whole number"),
             (Verdict::Unknown, _) => write!(f, "refused, the limit is no longer in the policy"),
         }
     }

@@ -2,19 +2,20 @@
 //!
 //! ```text
 //! tollgate overrides 1 <checksum of the rest, 16 hexadecimal digits>
-//! {"limit": ..., "key": [...], "rate": ...}          one a line
+//! {"limit": ..., "key": {"attribute": "value"}, "rate": ...}          one a line
 //! ```
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Limiter;
 use super::law::Law;
+use crate::algorithm::Rule;
 use crate::codec::checksum;
 use crate::directory::{DirectoryError, read_bounded, replace};
 use crate::error::Error;
-use crate::policy::{OverrideSpec, Plan};
+use crate::policy::{KeyParts, LimitIndex, Plan};
 
 const MAGIC: &str = "tollgate overrides ";
 const VERSION: u32 = 1;
@@ -29,10 +30,85 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub struct Override {
     /// The limit's name.
     pub limit: String,
-    /// The key's values, in the order of the limit's key.
-    pub key: Vec<String>,
+    /// The key: names of attributes, and their values.
+    pub key: Vec<(String, String)>,
     /// The rate, as a policy would say it.
     pub rate: String,
+}
+
+/// A key as an override names it.
+#[derive(Clone, Copy, Debug)]
+pub enum OverrideKey<'k> {
+    /// Its values in the order of the limit's key, if that has no alternatives.
+    InOrder(&'k [&'k str]),
+    /// Its values by attribute.
+    Named(&'k [(&'k str, &'k str)]),
+}
+
+impl<'k, const N: usize> From<&'k [&'k str; N]> for OverrideKey<'k> {
+    fn from(values: &'k [&'k str; N]) -> Self {
+        Self::InOrder(values)
+    }
+}
+
+impl<'k, const N: usize> From<&'k [(&'k str, &'k str); N]> for OverrideKey<'k> {
+    fn from(values: &'k [(&'k str, &'k str); N]) -> Self {
+        Self::Named(values)
+    }
+}
+
+impl<'k> From<&'k [&'k str]> for OverrideKey<'k> {
+    fn from(values: &'k [&'k str]) -> Self {
+        Self::InOrder(values)
+    }
+}
+
+impl<'k> From<&'k [(&'k str, &'k str)]> for OverrideKey<'k> {
+    fn from(values: &'k [(&'k str, &'k str)]) -> Self {
+        Self::Named(values)
+    }
+}
+
+impl OverrideKey<'_> {
+    /// The key by attribute, if the limit's key can have these values.
+    fn named(self, plan: &Plan, limit: LimitIndex) -> Result<Vec<(String, String)>, Error> {
+        let spec = &plan.limits[limit.0];
+        let named: Vec<(String, String)> = match self {
+            Self::Named(values) => {
+                values.iter().map(|&(name, value)| (name.into(), value.into())).collect()
+            }
+            Self::InOrder(values) => {
+                let parts = plan.parts_in_order(spec.key, values);
+                let parts = parts.ok_or_else(|| {
+                    let why = "does not have these values in this order; name them";
+                    Error::invalid(format!("the key of limit {:?}", spec.name), why)
+                })?;
+                let names = parts.iter().map(|part| &plan.attributes[part.attribute.0].name);
+                names.zip(values).map(|(name, &value)| (name.to_string(), value.into())).collect()
+            }
+        };
+        Ok(named)
+    }
+}
+
+impl Override {
+    /// The limit, key and rule it means under a plan.
+    pub(super) fn ready<'a>(
+        &'a self,
+        plan: &Plan,
+    ) -> Result<(LimitIndex, KeyParts<'a>, Rule), Error> {
+        let limit = plan.limit_named(&self.limit);
+        let limit = limit.ok_or_else(|| Error::unknown_limit(&self.limit))?;
+        let what = || format!("override of limit {:?}", self.limit);
+        let values: Vec<_> = self.key.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let parts = plan.parts_by_name(plan.limits[limit.0].key, &values);
+        let no_such_key = "no request has such a key under this policy";
+        let parts = parts.filter(|parts| !parts.is_empty());
+        let parts = parts.ok_or_else(|| Error::invalid(what(), no_such_key))?;
+        let rate = plan.override_rate(limit, &self.rate);
+        let rate = rate.map_err(|why| Error::invalid(what(), why))?;
+        Ok((limit, parts, rate.rule))
+    }
 }
 
 /// What was overridden while running.
@@ -74,17 +150,16 @@ impl Overrides {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let lines = self.0.iter().map(|one| {
-            let Override { limit, key, rate } = one;
-            format!("{}\n", json!({ "limit": limit, "key": key, "rate": rate }))
+            let key = one.key.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+            let key: Map<String, Value> = key.collect();
+            format!("{}\n", json!({ "limit": one.limit, "key": key, "rate": one.rate }))
         });
         let rest: String = lines.collect();
         format!("{MAGIC}{VERSION} {:016x}\n{rest}", checksum(rest.as_bytes())).into_bytes()
     }
 
-    /// Those that the plan can take, made ready. Others wait for a policy that has their limit.
-    pub(super) fn specs(&self, plan: &Plan) -> Vec<OverrideSpec> {
-        let ready = |one: &Override| spec(plan, one).ok();
-        self.0.iter().filter_map(ready).collect()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Override> {
+        self.0.iter()
     }
 
     fn set(&mut self, next: Override) -> Result<(), Error> {
@@ -103,32 +178,35 @@ impl Overrides {
 fn decode(line: &str) -> Option<Override> {
     let value: Value = serde_json::from_str(line).ok()?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
+    let key = value.get("key")?.as_object()?.iter();
     Some(Override {
         limit: text(value.get("limit")?)?,
-        key: value.get("key")?.as_array()?.iter().map(text).collect::<Option<_>>()?,
+        key: key.map(|(name, value)| Some((name.clone(), text(value)?))).collect::<Option<_>>()?,
         rate: text(value.get("rate")?)?,
     })
-}
-
-fn spec(plan: &Plan, one: &Override) -> Result<OverrideSpec, Error> {
-    let key: Vec<&str> = one.key.iter().map(String::as_str).collect();
-    plan.override_spec(&one.limit, &key, &one.rate)
-        .map_err(|why| Error::invalid(format!("override of {:?}", one.limit), why))
 }
 
 impl Limiter {
     /// Gives one key a rate of its own, at once and until it is removed; what it has used stays
     /// used. It goes before tiers and before what the policy overrides, is kept in the directory,
-    /// and stays through changes of the policy. `key` has the values of the limit's key in order.
+    /// and stays through changes of the policy.
     ///
     /// # Errors
     /// If the policy has no such limit, the key has another shape, the rate cannot be read or is of
     /// another kind than the limit's, or the directory cannot be written. Nothing is changed then.
-    pub fn set_override(&self, limit: &str, key: &[&str], rate: &str) -> Result<(), Error> {
-        let key = key.iter().map(|&part| part.to_owned()).collect();
-        let next = Override { limit: limit.into(), key, rate: rate.into() };
+    pub fn set_override<'k>(
+        &self,
+        limit: &str,
+        key: impl Into<OverrideKey<'k>>,
+        rate: &str,
+    ) -> Result<(), Error> {
+        let key = key.into();
         self.change_overrides(|law, overrides| {
-            spec(law.plan(), &next)?;
+            let place = law.plan().limit_named(limit);
+            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
+            let key = key.named(law.plan(), place)?;
+            let next = Override { limit: limit.into(), key, rate: rate.into() };
+            next.ready(law.plan())?;
             overrides.set(next)
         })
     }
@@ -136,10 +214,17 @@ impl Limiter {
     /// Takes back what [`set_override`](Self::set_override) gave; false if there was nothing.
     ///
     /// # Errors
-    /// If the directory cannot be written. Nothing is changed then.
-    pub fn remove_override(&self, limit: &str, key: &[&str]) -> Result<bool, Error> {
+    /// If the policy has no such limit, or the directory cannot be written. Nothing is changed then.
+    pub fn remove_override<'k>(
+        &self,
+        limit: &str,
+        key: impl Into<OverrideKey<'k>>,
+    ) -> Result<bool, Error> {
+        let key = key.into();
         let mut found = false;
-        self.change_overrides(|_, overrides| {
+        self.change_overrides(|law, overrides| {
+            let place = law.plan().limit_named(limit);
+            let key = key.named(law.plan(), place.ok_or_else(|| Error::unknown_limit(limit))?)?;
             let before = overrides.0.len();
             overrides.0.retain(|one| one.limit != limit || one.key != key);
             found = overrides.0.len() < before;
