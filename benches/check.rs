@@ -17,12 +17,17 @@ const POLICY: &str = r#"
 
 fn limiter(dir: &std::path::Path) -> Limiter {
     let policy = Policy::from_toml(POLICY).expect("the policy is sound");
-    Limiter::builder(policy).counters(2_000_000).open(dir.join("data")).expect("it opens")
+    Limiter::builder(policy)
+        .counters(2_000_000)
+        .open(dir.join("data"))
+        .expect("it opens")
 }
 
 /// Keys of 24 bytes.
 fn keys(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("user-{number:019}")).collect()
+    (0..count)
+        .map(|number| format!("user-{number:019}"))
+        .collect()
 }
 
 /// An order that no cache can guess, the same in every run.

@@ -229,7 +229,11 @@ impl<'a> Counter<'a> {
             self.table().amend(self.tag.sibling(which), |word| {
                 // A bucket's word, whatever the rule: no window ends at this nanosecond, so the
                 // word never comes back.
-                if word.is_live(now) { Word::bucket(now) } else { word }
+                if word.is_live(now) {
+                    Word::bucket(now)
+                } else {
+                    word
+                }
             });
         }
     }

@@ -80,15 +80,37 @@ fn a_check_allocates_nothing() {
     };
     assert!(check().is_allowed());
     assert!(check().is_allowed());
-    assert!(!check().is_allowed(), "the third is one too many for the sliding window");
+    assert!(
+        !check().is_allowed(),
+        "the third is one too many for the sliding window"
+    );
     assert!(day.check("alice").is_allowed());
 
-    assert!(allocations(|| drop(black_box(String::from("counted")))) > 0, "the allocator counts");
-    assert_eq!(allocations(|| drop(black_box(check()))), 0, "a refused request");
-    assert_eq!(allocations(|| drop(black_box(day.check("alice")))), 0, "a direct check");
+    assert!(
+        allocations(|| drop(black_box(String::from("counted")))) > 0,
+        "the allocator counts"
+    );
+    assert_eq!(
+        allocations(|| drop(black_box(check()))),
+        0,
+        "a refused request"
+    );
+    assert_eq!(
+        allocations(|| drop(black_box(day.check("alice")))),
+        0,
+        "a direct check"
+    );
     let other = Request::http("GET", "/a/1/2/3/4/5/state").attribute("user", "bob");
     let other = other.address("ip", Ipv4Addr::BROADCAST);
     assert!(limiter.check(&other).is_allowed());
-    assert_eq!(allocations(|| assert!(limiter.check(&other).is_allowed())), 0, "an allowed request");
-    assert_eq!(allocations(|| drop(black_box(limiter.usage(&other)))), 0, "a look");
+    assert_eq!(
+        allocations(|| assert!(limiter.check(&other).is_allowed())),
+        0,
+        "an allowed request"
+    );
+    assert_eq!(
+        allocations(|| drop(black_box(limiter.usage(&other)))),
+        0,
+        "a look"
+    );
 }

@@ -38,7 +38,10 @@ fn noon() -> ManualClock {
 
 fn open_at(dir: &Path, clock: ManualClock) -> Result<Limiter, tollgate::Error> {
     let policy = Policy::from_toml(POLICY).unwrap();
-    Limiter::builder(policy).counters(10_000).clock(clock).open(dir)
+    Limiter::builder(policy)
+        .counters(10_000)
+        .clock(clock)
+        .open(dir)
 }
 
 fn used(limiter: &Limiter, user: &str) -> [u64; 4] {
@@ -57,7 +60,11 @@ fn a_clean_restart_keeps_every_counter() {
     for user in 0..50 {
         for _ in 0..=user {
             let user = format!("user {user}");
-            assert!(limiter.check(&Request::new().attribute("user", &user)).is_allowed());
+            assert!(
+                limiter
+                    .check(&Request::new().attribute("user", &user))
+                    .is_allowed()
+            );
         }
     }
     limiter.close().unwrap();
@@ -88,7 +95,9 @@ fn a_limit_spent_before_the_restart_is_spent_after_it() {
 /// Run in a process of its own by the tests below; by itself it does nothing.
 #[test]
 fn child_that_is_killed() {
-    let Ok(dir) = std::env::var("TOLLGATE_CHILD") else { return };
+    let Ok(dir) = std::env::var("TOLLGATE_CHILD") else {
+        return;
+    };
     let limiter = open_at(Path::new(&dir), noon()).unwrap();
     let request = Request::new().attribute("user", "alice");
     for _ in 0..37 {
@@ -119,7 +128,10 @@ fn a_killed_process_loses_nothing_and_its_lock_names_it() {
     let error = open_at(&data(&dir), noon()).unwrap_err();
     assert!(error.is_in_use(), "{error}");
     assert_eq!(error.holder(), Some(child.id()));
-    assert!(error.to_string().contains(&child.id().to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&child.id().to_string()),
+        "{error}"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     let limiter = open_at(&data(&dir), noon()).unwrap();
@@ -145,7 +157,11 @@ fn a_table_that_was_not_closed_is_not_believed_elsewhere() {
     child.wait().unwrap();
     // A copy has other files; so may a restored backup, or a drive that came back.
     let copy = dir.path().join("copy");
-    let status = Command::new("cp").arg("-a").args([data(&dir), copy.clone()]).status().unwrap();
+    let status = Command::new("cp")
+        .arg("-a")
+        .args([data(&dir), copy.clone()])
+        .status()
+        .unwrap();
     assert!(status.success());
     let limiter = open_at(&copy, noon()).unwrap();
     let Opened::SetAside { to, why } = limiter.health().opened else {
@@ -194,7 +210,10 @@ fn files_are_their_owners_alone() {
     let mut folders = vec![data(&dir)];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
-        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
@@ -203,7 +222,12 @@ fn files_are_their_owners_alone() {
             }
             files += 1;
             let meta = fs::metadata(&path).unwrap();
-            assert_eq!(meta.permissions().mode() & 0o777, 0o600, "{}", path.display());
+            assert_eq!(
+                meta.permissions().mode() & 0o777,
+                0o600,
+                "{}",
+                path.display()
+            );
         }
     }
     assert!(files > 16, "{files}");
@@ -219,7 +243,11 @@ fn every_flipped_byte_of_a_header_is_noticed() {
     drop(open_at(&data(&dir), noon()).unwrap());
     for (file, len) in [("header", 72), ("table/03", 56), ("table/16", 56)] {
         let path = data(&dir).join(file);
-        let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
         for at in 0..len {
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).unwrap();
@@ -230,7 +258,10 @@ fn every_flipped_byte_of_a_header_is_noticed() {
             file.write_all_at(&byte, at).unwrap();
         }
     }
-    assert_eq!(open_at(&data(&dir), noon()).unwrap().health().opened, Opened::Clean);
+    assert_eq!(
+        open_at(&data(&dir), noon()).unwrap().health().opened,
+        Opened::Clean
+    );
 }
 
 #[test]
@@ -271,7 +302,10 @@ fn a_newer_format_is_refused_and_left_alone() {
     bytes[8] += 1;
     fs::write(&path, &bytes).unwrap();
     let error = open_at(&data(&dir), noon()).unwrap_err();
-    assert!(error.is_version() && error.to_string().contains("newer"), "{error}");
+    assert!(
+        error.is_version() && error.to_string().contains("newer"),
+        "{error}"
+    );
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
@@ -282,13 +316,19 @@ fn half_a_creation_is_begun_again() {
     drop(open_at(&data(&dir), noon()).unwrap());
     fs::remove_file(data(&dir).join("marks")).unwrap();
     fs::remove_file(data(&dir).join("table/09")).unwrap();
-    assert_eq!(open_at(&data(&dir), noon()).unwrap().health().opened, Opened::New);
+    assert_eq!(
+        open_at(&data(&dir), noon()).unwrap().health().opened,
+        Opened::New
+    );
     // Or before its header.
     let other = dir.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(other.join("lock"), "").unwrap();
-    assert_eq!(open_at(&other, noon()).unwrap().health().opened, Opened::New);
+    assert_eq!(
+        open_at(&other, noon()).unwrap().health().opened,
+        Opened::New
+    );
 }
 
 #[test]
@@ -297,7 +337,10 @@ fn a_lost_header_is_an_error_not_a_fresh_start() {
     drop(open_at(&data(&dir), noon()).unwrap());
     fs::remove_file(data(&dir).join("header")).unwrap();
     let error = open_at(&data(&dir), noon()).unwrap_err();
-    assert!(error.is_damaged() && error.to_string().contains("header"), "{error}");
+    assert!(
+        error.is_damaged() && error.to_string().contains("header"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -308,7 +351,10 @@ fn a_torn_mark_leaves_the_one_before_it() {
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     // Two marks were written: open (sequence 1, slot 1) and clean (sequence 2, slot 0).
     file.write_all_at(&[0xFF; 40], 20).unwrap();
-    assert_eq!(open_at(&data(&dir), noon()).unwrap().health().opened, Opened::Kept);
+    assert_eq!(
+        open_at(&data(&dir), noon()).unwrap().health().opened,
+        Opened::Kept
+    );
 }
 
 #[test]
@@ -318,13 +364,26 @@ fn a_backup_goes_on_from_where_the_limiter_was() {
     let limiter = open_at(&data(&dir), clock.clone()).unwrap();
     for user in 0..200 {
         let user = format!("user {user}");
-        assert!(limiter.check(&Request::new().attribute("user", &user).cost(7)).is_allowed());
+        assert!(
+            limiter
+                .check(&Request::new().attribute("user", &user).cost(7))
+                .is_allowed()
+        );
     }
-    limiter.set_override("bucket", &["user 3"], "9/day").unwrap();
+    limiter
+        .set_override("bucket", &["user 3"], "9/day")
+        .unwrap();
     let copy = dir.path().join("copy");
     limiter.backup(&copy).unwrap();
-    assert!(limiter.backup(&copy).is_err(), "never over another directory");
-    assert!(limiter.check(&Request::new().attribute("user", "user 5")).is_allowed());
+    assert!(
+        limiter.backup(&copy).is_err(),
+        "never over another directory"
+    );
+    assert!(
+        limiter
+            .check(&Request::new().attribute("user", "user 5"))
+            .is_allowed()
+    );
     let restored = open_at(&copy, clock).unwrap();
     assert_eq!(restored.health().opened, Opened::Clean);
     for user in 0..200 {

@@ -10,7 +10,9 @@ const THREADS: u64 = 8;
 fn open(dir: &tempfile::TempDir, policy: &str, counters: u64) -> (Limiter, ManualClock) {
     let clock = ManualClock::new(Timestamp::from_secs(1_760_000_000));
     let policy = Policy::from_toml(policy).unwrap();
-    let builder = Limiter::builder(policy).counters(counters).clock(clock.clone());
+    let builder = Limiter::builder(policy)
+        .counters(counters)
+        .clock(clock.clone());
     (builder.open(dir.path().join("data")).unwrap(), clock)
 }
 
@@ -27,7 +29,10 @@ fn on_all_threads(work: impl Fn(u64) -> u64 + Sync) -> u64 {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
     })
 }
 
@@ -73,7 +78,9 @@ fn edge_27_all_or_nothing() {
         rate = "1/s"
     "#;
     let (limiter, _) = open(&dir, policy, 1000);
-    let admitted = (0..100).filter(|_| limiter.check(&Request::new()).is_allowed()).count();
+    let admitted = (0..100)
+        .filter(|_| limiter.check(&Request::new()).is_allowed())
+        .count();
     assert_eq!(admitted, 1);
     assert_eq!(limiter.limit("hour").unwrap().usage(()).used(), 1);
 }
@@ -98,7 +105,10 @@ fn edge_27_the_sums_agree_under_many_threads() {
         let mut admitted = 0;
         for turn in 0..400 {
             let who = usize::try_from((thread + turn) % 4).unwrap();
-            if limiter.check(&Request::new().attribute("user", users[who])).is_allowed() {
+            if limiter
+                .check(&Request::new().attribute("user", users[who]))
+                .is_allowed()
+            {
                 by_user[who].fetch_add(1, Ordering::Relaxed);
                 admitted += 1;
             }
@@ -148,16 +158,29 @@ fn windows_roll_under_load_and_lose_nothing() {
             }
             0
         });
-        let counts: Vec<_> = windows.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        assert!(counts.iter().all(|count| *count <= 50), "{name}: {counts:?}");
-        assert!(counts.iter().sum::<u64>() >= 50 * 15, "{name} admits in every window: {counts:?}");
+        let counts: Vec<_> = windows
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .collect();
+        assert!(
+            counts.iter().all(|count| *count <= 50),
+            "{name}: {counts:?}"
+        );
+        assert!(
+            counts.iter().sum::<u64>() >= 50 * 15,
+            "{name} admits in every window: {counts:?}"
+        );
     }
 }
 
 #[test]
 fn new_keys_from_all_threads_get_one_counter_each() {
     let dir = tempfile::tempdir().unwrap();
-    let (limiter, _) = open(&dir, "[limits.each]\nrate = \"5/day\"\nkey = \"user\"", 20_000);
+    let (limiter, _) = open(
+        &dir,
+        "[limits.each]\nrate = \"5/day\"\nkey = \"user\"",
+        20_000,
+    );
     let each = limiter.limit("each").unwrap();
     let admitted = on_all_threads(|_| {
         let keys = (0..5000).map(|user| user.to_string());

@@ -61,8 +61,15 @@ fn sources(below: &str) -> Vec<Source> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-                found.push(Source { name, text: fs::read_to_string(&path).unwrap() });
+                let name = path
+                    .strip_prefix(root())
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                found.push(Source {
+                    name,
+                    text: fs::read_to_string(&path).unwrap(),
+                });
             }
         }
     }
@@ -79,20 +86,37 @@ struct Room {
 
 /// The names in backticks in a cell.
 fn names(cell: &str) -> BTreeSet<String> {
-    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The table of rooms, in its order.
 fn rooms() -> Vec<(String, Room)> {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let table = map.split("| Room |").nth(1).expect("ARCHITECTURE.md has a table of rooms");
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let table = map
+        .split("| Room |")
+        .nth(1)
+        .expect("ARCHITECTURE.md has a table of rooms");
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let cells: Vec<_> = row.trim_matches('|').split('|').collect();
         assert_eq!(cells.len(), 4, "{row}");
         let name = names(cells[0]).into_iter().next().expect("a room's name");
         let [may_import, packages, unsafe_in] = [1, 2, 3].map(|cell| names(cells[cell]));
-        (name, Room { may_import, packages, unsafe_in })
+        (
+            name,
+            Room {
+                may_import,
+                packages,
+                unsafe_in,
+            },
+        )
     })
     .collect()
 }
@@ -118,11 +142,17 @@ fn following<'a>(code: &'a str, before: &str) -> Vec<&'a str> {
 #[test]
 fn imports_run_one_way() {
     let rooms = rooms();
-    let by_name: BTreeMap<_, _> = rooms.iter().map(|(name, room)| (name.as_str(), room)).collect();
+    let by_name: BTreeMap<_, _> = rooms
+        .iter()
+        .map(|(name, room)| (name.as_str(), room))
+        .collect();
     for (row, (name, room)) in rooms.iter().enumerate() {
         for door in &room.may_import {
             let above = rooms[..row].iter().any(|(other, _)| other == door);
-            assert!(above, "{name} may import {door}, which does not stand above it");
+            assert!(
+                above,
+                "{name} may import {door}, which does not stand above it"
+            );
         }
     }
     let mut seen = BTreeSet::new();
@@ -140,7 +170,11 @@ fn imports_run_one_way() {
                 }
                 used.insert((room.to_owned(), other.to_owned()));
                 let allowed = rules.may_import.contains(other);
-                assert!(allowed, "{}:{line}: {room} may not import {other}", source.name);
+                assert!(
+                    allowed,
+                    "{}:{line}: {room} may not import {other}",
+                    source.name
+                );
             }
         }
     }
@@ -149,7 +183,10 @@ fn imports_run_one_way() {
     for (name, room) in &rooms {
         for door in &room.may_import {
             let pair = (name.clone(), door.clone());
-            assert!(used.contains(&pair), "{name} no longer imports {door}: shut that door");
+            assert!(
+                used.contains(&pair),
+                "{name} no longer imports {door}: shut that door"
+            );
         }
     }
 }
@@ -175,7 +212,11 @@ fn packages_have_their_doors() {
                 let uses = !following(&code, &format!("{package}::")).is_empty();
                 let is_model = source.name.ends_with("/loom.rs") && package == "loom";
                 let allowed = rooms[room].packages.contains(package) || is_model;
-                assert!(!uses || allowed, "{}:{line}: {room} may not use {package}", source.name);
+                assert!(
+                    !uses || allowed,
+                    "{}:{line}: {room} may not use {package}",
+                    source.name
+                );
             }
         }
     }
@@ -186,7 +227,10 @@ fn unsafe_stands_in_its_files() {
     let rooms: BTreeMap<_, _> = rooms().into_iter().collect();
     for source in sources("src") {
         let allowed = source.room().is_some_and(|room| {
-            rooms[room].unsafe_in.iter().any(|file| source.name == format!("src/{file}"))
+            rooms[room]
+                .unsafe_in
+                .iter()
+                .any(|file| source.name == format!("src/{file}"))
         });
         let mut note = false;
         for (line, code) in source.code() {
@@ -194,7 +238,11 @@ fn unsafe_stands_in_its_files() {
             note |= raw.contains("// Safety:");
             if following(&code, "unsafe").contains(&"") && !code.contains("#[") {
                 assert!(allowed, "{}:{line}: unsafe", source.name);
-                assert!(note, "{}:{line}: unsafe without an argument above", source.name);
+                assert!(
+                    note,
+                    "{}:{line}: unsafe without an argument above",
+                    source.name
+                );
             }
         }
     }
@@ -206,13 +254,21 @@ fn every_ordering_is_argued() {
         let lines: Vec<_> = source.text.lines().collect();
         for (number, code) in source.code() {
             let kinds = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
-            let ordering = following(&code, "Ordering::").iter().any(|kind| kinds.contains(kind));
+            let ordering = following(&code, "Ordering::")
+                .iter()
+                .any(|kind| kinds.contains(kind));
             if !ordering || source.name.ends_with("loom.rs") || source.name.ends_with("tests.rs") {
                 continue;
             }
             let from = number.saturating_sub(ORDERING_NOTE_LINES + 1);
-            let argued = lines[from..number].iter().any(|line| line.contains("// Ordering:"));
-            assert!(argued, "{}:{number}: an ordering without its argument", source.name);
+            let argued = lines[from..number]
+                .iter()
+                .any(|line| line.contains("// Ordering:"));
+            assert!(
+                argued,
+                "{}:{number}: an ordering without its argument",
+                source.name
+            );
         }
     }
 }
@@ -228,17 +284,27 @@ fn files_and_functions_can_be_read() {
                 continue;
             }
             let name = &source.name;
-            assert!(source.text.starts_with("//!"), "{name} does not say what it is");
+            assert!(
+                source.text.starts_with("//!"),
+                "{name} does not say what it is"
+            );
             let lines: Vec<_> = source.text.lines().collect();
             assert!(lines.len() <= LINES_MAX, "{name} has {} lines", lines.len());
             for (number, line) in lines.iter().enumerate() {
                 let columns = line.chars().count();
-                assert!(columns <= COLUMNS_MAX, "{name}:{}: {columns} columns", number + 1);
+                assert!(
+                    columns <= COLUMNS_MAX,
+                    "{name}:{}: {columns} columns",
+                    number + 1
+                );
                 let bare = line.trim_start().starts_with("matches!(") && line.ends_with(';');
                 assert!(!bare, "{name}:{}: asserts nothing", number + 1);
             }
             for (number, length) in functions(&lines) {
-                assert!(length <= FUNCTION_LINES_MAX, "{name}:{number}: {length} lines long");
+                assert!(
+                    length <= FUNCTION_LINES_MAX,
+                    "{name}:{number}: {length} lines long"
+                );
             }
         }
     }
@@ -271,7 +337,9 @@ fn narrowing_is_spelled_out() {
             continue;
         }
         for (line, code) in source.code() {
-            for kind in ["u8", "u16", "u32", "i8", "i16", "i32", "i64", "usize", "isize"] {
+            for kind in [
+                "u8", "u16", "u32", "i8", "i16", "i32", "i64", "usize", "isize",
+            ] {
                 let narrows = following(&code, "as ").contains(&kind);
                 assert!(!narrows, "{}:{line}: `as {kind}`", source.name);
             }
@@ -282,8 +350,14 @@ fn narrowing_is_spelled_out() {
 #[test]
 fn the_files_people_look_for_are_there() {
     for name in [
-        "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "ARCHITECTURE.md", "Cargo.toml",
-        "Cargo.lock", ".ci/run",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "ARCHITECTURE.md",
+        "Cargo.toml",
+        "Cargo.lock",
+        ".ci/run",
     ] {
         assert!(Path::new(&root().join(name)).exists(), "{name}");
     }

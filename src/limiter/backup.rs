@@ -30,7 +30,11 @@ impl Limiter {
             && copy_words(&inner.store.shared, &copy.shared, now);
         if !all {
             let why = "has no room for all counters".into();
-            return Err(DirectoryError::Damaged { path: path.into(), why }.into());
+            return Err(DirectoryError::Damaged {
+                path: path.into(),
+                why,
+            }
+            .into());
         }
         copy.close(now)
     }

@@ -39,7 +39,11 @@ impl LawCell {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Ordering: relaxed; the numbers only have to differ.
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, generation: AtomicU64::new(1), current: Mutex::new(Arc::new(law)) }
+        Self {
+            id,
+            generation: AtomicU64::new(1),
+            current: Mutex::new(Arc::new(law)),
+        }
     }
 
     /// Calls `read` with the law in force.
@@ -61,7 +65,11 @@ impl LawCell {
     #[cold]
     fn fetch(&self, kept: &mut Vec<Kept>, found: Option<usize>, generation: u64) -> usize {
         let law = Arc::new(self.current());
-        let fresh = Kept { cell: self.id, generation, law };
+        let fresh = Kept {
+            cell: self.id,
+            generation,
+            law,
+        };
         if let Some(place) = found {
             kept[place] = fresh;
             return place;
@@ -75,7 +83,10 @@ impl LawCell {
 
     /// The law in force, to keep.
     pub(super) fn current(&self) -> Arc<Law> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Replaces the law by what `next` makes of it; an error leaves it in force.

@@ -79,7 +79,10 @@ impl Inner {
             self.take_all(law, &mut decision);
         }
         if self.clock.is_slow() {
-            decision.entries.iter_mut().for_each(|entry| entry.outcome.slow = true);
+            decision
+                .entries
+                .iter_mut()
+                .for_each(|entry| entry.outcome.slow = true);
         }
         decision
     }
@@ -108,7 +111,15 @@ impl Inner {
                 }
             };
             let (limit, tier, cost) = (pick.limit, resolution.tier, pick.cost);
-            let counter = self.counter(law, &Applied { limit, tier, key, cost });
+            let counter = self.counter(
+                law,
+                &Applied {
+                    limit,
+                    tier,
+                    key,
+                    cost,
+                },
+            );
             let outcome = match pick.refusal {
                 None => Outcome::new(counter.rule, counter.look(now, cost), cost),
                 Some(refusal) => {
@@ -122,7 +133,13 @@ impl Inner {
             };
             let outcome = outcome.in_shadow(spec.shadow);
             let (tag, is_shared, is_taken) = (counter.tag, false, false);
-            entries.push(Entry { limit, outcome, tag, is_shared, is_taken });
+            entries.push(Entry {
+                limit,
+                outcome,
+                tag,
+                is_shared,
+                is_taken,
+            });
         }
         entries
     }
@@ -164,7 +181,13 @@ impl Inner {
             let outcome = Outcome::new(counter.rule, seen, cost);
             let is_taken = outcome.is_allowed() && cost > 0;
             let outcome = outcome.taken(seen).in_shadow(shadow);
-            Entry { outcome, tag, is_shared, is_taken, ..*before }
+            Entry {
+                outcome,
+                tag,
+                is_shared,
+                is_taken,
+                ..*before
+            }
         };
         match counter.take(now, cost) {
             Take::Judged(seen) => taken(seen, false, counter.tag),
@@ -174,7 +197,11 @@ impl Inner {
                 let verdict = match law.limit(before.limit).when_full {
                     WhenFull::Share => {
                         let tag = law.shared_tag(before.limit);
-                        let shared = Counter { tag, is_shared: true, ..*counter };
+                        let shared = Counter {
+                            tag,
+                            is_shared: true,
+                            ..*counter
+                        };
                         match shared.take(now, cost) {
                             Take::Judged(seen) => return taken(seen, true, tag),
                             // The shared table is large enough for every limit of a policy; words
@@ -186,7 +213,10 @@ impl Inner {
                     WhenFull::Admit => Verdict::Allowed,
                 };
                 let outcome = Outcome::without_counter(counter.rule, now, cost, verdict);
-                Entry { outcome: outcome.in_shadow(shadow), ..*before }
+                Entry {
+                    outcome: outcome.in_shadow(shadow),
+                    ..*before
+                }
             }
         }
     }
@@ -197,7 +227,8 @@ impl Inner {
             return;
         }
         let (period, taken) = (entry.outcome.period, entry.outcome.words.main);
-        self.counter_of(law, entry).refund(period, taken, entry.outcome.cost);
+        self.counter_of(law, entry)
+            .refund(period, taken, entry.outcome.cost);
         // The numbers shown are those without the take.
         let rule = entry.outcome.rule;
         entry.outcome.words.main = rule.refund(taken, taken, entry.outcome.cost);

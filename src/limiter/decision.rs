@@ -79,7 +79,11 @@ impl fmt::Debug for LimitOutcome<'_> {
 impl Decision {
     fn named<'d>(&'d self, entry: &'d Entry) -> LimitOutcome<'d> {
         let limit = self.law.limit(entry.limit);
-        LimitOutcome { name: &limit.name, is_shadow: limit.shadow, outcome: &entry.outcome }
+        LimitOutcome {
+            name: &limit.name,
+            is_shadow: limit.shadow,
+            outcome: &entry.outcome,
+        }
     }
 
     /// True if the request may be served.
@@ -101,7 +105,9 @@ impl Decision {
     }
 
     fn refusing(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| !entry.outcome.is_allowed())
+        self.entries
+            .iter()
+            .filter(|entry| !entry.outcome.is_allowed())
     }
 
     /// The limit that rules: of those that refuse, the one to wait for longest; if none does, the
@@ -109,10 +115,14 @@ impl Decision {
     pub fn ruling(&self) -> Option<LimitOutcome<'_>> {
         // Never is longer than any wait; of equal ones the first, which is the strictest.
         let wait = |entry: &&Entry| entry.outcome.retry_after().unwrap_or(Duration::MAX);
-        let longest = self.refusing().reduce(|a, b| if wait(&b) > wait(&a) { b } else { a });
+        let longest = self
+            .refusing()
+            .reduce(|a, b| if wait(&b) > wait(&a) { b } else { a });
         let least = || {
             let shadow = |entry: &&Entry| self.law.limit(entry.limit).shadow;
-            self.entries.iter().min_by_key(|entry| (shadow(entry), entry.outcome.remaining()))
+            self.entries
+                .iter()
+                .min_by_key(|entry| (shadow(entry), entry.outcome.remaining()))
         };
         longest.or_else(least).map(|entry| self.named(entry))
     }
@@ -130,7 +140,8 @@ impl Decision {
 
     /// The template of the route that matched.
     pub fn route(&self) -> Option<&str> {
-        self.route.map(|route| &*self.law.plan().routes[route.0].template)
+        self.route
+            .map(|route| &*self.law.plan().routes[route.0].template)
     }
 
     /// The caller's tier.
@@ -156,14 +167,25 @@ impl fmt::Display for Decision {
             return write!(f, "refused: {error}");
         }
         if self.is_exempt {
-            return write!(f, "allowed: {} is exempt", self.route().unwrap_or("the route"));
+            return write!(
+                f,
+                "allowed: {} is exempt",
+                self.route().unwrap_or("the route")
+            );
         }
         let Some(ruling) = self.ruling() else {
             return write!(f, "allowed: no limit applies");
         };
-        let what = if self.is_allowed() { "allowed" } else { "refused" };
+        let what = if self.is_allowed() {
+            "allowed"
+        } else {
+            "refused"
+        };
         write!(f, "{what} by {}: {}", ruling.name(), ruling.outcome())?;
-        for other in self.limits().filter(|other| !std::ptr::eq(other.outcome, ruling.outcome)) {
+        for other in self
+            .limits()
+            .filter(|other| !std::ptr::eq(other.outcome, ruling.outcome))
+        {
             let shadow = if other.is_shadow() { " (shadow)" } else { "" };
             write!(f, "; {}{shadow}: {}", other.name(), other.outcome())?;
         }

@@ -90,13 +90,21 @@ impl From<IpAddr> for Key<'_> {
 
 impl<'k, const N: usize> From<[&'k str; N]> for Key<'k> {
     fn from(texts: [&'k str; N]) -> Self {
-        Self::new(texts.into_iter().map(|text| AttributeValue::Text(text.as_bytes())))
+        Self::new(
+            texts
+                .into_iter()
+                .map(|text| AttributeValue::Text(text.as_bytes())),
+        )
     }
 }
 
 impl<'k> From<&'k [&'k str]> for Key<'k> {
     fn from(texts: &'k [&'k str]) -> Self {
-        Self::new(texts.iter().map(|text| AttributeValue::Text(text.as_bytes())))
+        Self::new(
+            texts
+                .iter()
+                .map(|text| AttributeValue::Text(text.as_bytes())),
+        )
     }
 }
 
@@ -112,7 +120,11 @@ impl Limit {
         if !known {
             return Err(Error::unknown_limit(name));
         }
-        Ok(Self { inner: inner.clone(), name: name.into(), place: AtomicU64::new(u64::MAX) })
+        Ok(Self {
+            inner: inner.clone(),
+            name: name.into(),
+            place: AtomicU64::new(u64::MAX),
+        })
     }
 
     /// The limit's name in the policy.
@@ -122,7 +134,9 @@ impl Limit {
 
     /// The limiter it is a limit of.
     pub fn limiter(&self) -> Limiter {
-        Limiter { inner: self.inner.clone() }
+        Limiter {
+            inner: self.inner.clone(),
+        }
     }
 
     /// Takes one, if there is room.
@@ -198,9 +212,7 @@ impl Limit {
         let inner = &*self.inner;
         inner.law.read(|law| {
             let now = inner.clock.now();
-            let without = |rule: &Rule, verdict| {
-                Outcome::without_counter(rule, now, cost, verdict)
-            };
+            let without = |rule: &Rule, verdict| Outcome::without_counter(rule, now, cost, verdict);
             let Some(limit) = self.find(law) else {
                 return without(&Rule::Deny, Verdict::Unknown);
             };
@@ -210,14 +222,24 @@ impl Limit {
                 _ => return without(&Rule::Deny, Verdict::KeyMissing),
             };
             let key = law.hash(&parts);
-            let applied = Applied { limit, tier: None, key, cost };
+            let applied = Applied {
+                limit,
+                tier: None,
+                key,
+                cost,
+            };
             let counter = inner.counter(law, &applied);
             if spec.max_cost.is_some_and(|most| cost > most) {
                 return without(counter.rule, Verdict::Impossible);
             }
             let outcome = without(counter.rule, Verdict::Allowed);
-            let entry =
-                Entry { limit, outcome, tag: counter.tag, is_shared: false, is_taken: false };
+            let entry = Entry {
+                limit,
+                outcome,
+                tag: counter.tag,
+                is_shared: false,
+                is_taken: false,
+            };
             ask(inner, law, entry)
         })
     }
@@ -228,7 +250,12 @@ impl Limit {
         // Ordering: relaxed; number and place are one word, and a place is checked by its name.
         let place = self.place.load(Ordering::Relaxed);
         let index = usize::try_from(place).unwrap_or(usize::MAX);
-        if law.plan().limits.get(index).is_some_and(|limit| *limit.name == *self.name) {
+        if law
+            .plan()
+            .limits
+            .get(index)
+            .is_some_and(|limit| *limit.name == *self.name)
+        {
             return Some(LimitIndex(index));
         }
         let found = law.plan().limit_named(&self.name)?;
@@ -253,7 +280,12 @@ impl Inner {
     /// Settles one entry of a decision; see [`Limiter::settle`].
     pub(super) fn settle(&self, law: &Law, entry: &Entry, actual: u64) {
         if entry.is_taken && law.limit(entry.limit).cost.is_from_request() {
-            settle(&self.counter_of(law, entry), &entry.outcome, self.clock.now(), actual);
+            settle(
+                &self.counter_of(law, entry),
+                &entry.outcome,
+                self.clock.now(),
+                actual,
+            );
         }
     }
 }

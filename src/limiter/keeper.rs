@@ -22,18 +22,23 @@ impl Keeper {
     pub(super) fn start(mut tick: impl FnMut(u64) + Send + 'static) -> std::io::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = stop.clone();
-        let thread = std::thread::Builder::new().name("tollgate-keeper".into()).spawn(move || {
-            let (stopped, wake) = &*seen;
-            for number in 1.. {
-                let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-                let waited = wake.wait_timeout_while(guard, TICK, |stopped| !*stopped);
-                if *waited.unwrap_or_else(PoisonError::into_inner).0 {
-                    return;
+        let thread = std::thread::Builder::new()
+            .name("tollgate-keeper".into())
+            .spawn(move || {
+                let (stopped, wake) = &*seen;
+                for number in 1.. {
+                    let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
+                    let waited = wake.wait_timeout_while(guard, TICK, |stopped| !*stopped);
+                    if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+                        return;
+                    }
+                    tick(number);
                 }
-                tick(number);
-            }
-        })?;
-        Ok(Self { stop, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Stops it and waits until it is gone. Safe to call from the thread itself: then it only ends.

@@ -8,8 +8,8 @@ use crate::algorithm::Rule;
 use crate::error::Error;
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::policy::{
-    AttributeIndex, AttributeValue, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan, Policy,
-    TierIndex,
+    AttributeIndex, AttributeValue, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan,
+    Policy, TierIndex,
 };
 
 /// What every check is judged by. Replaced whole, never changed.
@@ -62,13 +62,13 @@ impl Law {
     ///
     /// # Errors
     /// If two limits hash to the same bits, which one policy in many millions does.
-    pub(super) fn new(
-        policy: Policy,
-        overrides: Overrides,
-        secret: Secret,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(policy: Policy, overrides: Overrides, secret: Secret) -> Result<Self, Error> {
         let plan = policy.plan();
-        let names = plan.attributes.iter().map(|spec| NameHash::new(secret, &spec.name)).collect();
+        let names = plan
+            .attributes
+            .iter()
+            .map(|spec| NameHash::new(secret, &spec.name))
+            .collect();
         let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
         for limit in &plan.limits {
             let bits = LimitBits::new(secret, &limit.identity);
@@ -78,10 +78,23 @@ impl Law {
                 return Err(Error::invalid(format!("limit {:?}", limit.name), why));
             }
             let shared = Tag::new(KeyHasher::shared(secret, bits), bits);
-            meters.push(Meter { bits, shared, overrides: HashMap::default() });
+            meters.push(Meter {
+                bits,
+                shared,
+                overrides: HashMap::default(),
+            });
         }
-        let orders = (0..plan.keys.len()).map(|key| plan.direct_order(KeyIndex(key))).collect();
-        let mut law = Self { policy, overrides, secret, names, meters, orders };
+        let orders = (0..plan.keys.len())
+            .map(|key| plan.direct_order(KeyIndex(key)))
+            .collect();
+        let mut law = Self {
+            policy,
+            overrides,
+            secret,
+            names,
+            meters,
+            orders,
+        };
         law.set_overrides();
         Ok(law)
     }
@@ -90,7 +103,11 @@ impl Law {
         let policy = self.policy.clone();
         let plan = policy.plan();
         let of_policy = plan.overrides.iter().filter_map(|one| {
-            Some((one.limit, self.hash(&plan.override_parts(one)?), one.rate.rule))
+            Some((
+                one.limit,
+                self.hash(&plan.override_parts(one)?),
+                one.rate.rule,
+            ))
         });
         // Those that this policy cannot take wait for one that can.
         let running = self.overrides.iter().filter_map(|one| {
@@ -135,7 +152,8 @@ impl Law {
         key: KeyIndex,
         values: &[AttributeValue<'a>],
     ) -> Option<KeyParts<'a>> {
-        self.plan().direct_parts(key, self.orders.get(key.0)?, values)
+        self.plan()
+            .direct_parts(key, self.orders.get(key.0)?, values)
     }
 
     /// The limit's tag for a key.

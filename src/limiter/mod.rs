@@ -122,12 +122,16 @@ impl Limiter {
     /// two racing requests may both be refused where one had room, for an instant.
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Decision {
-        self.inner.law.read(|law| self.inner.judge(law, request, Want::Take))
+        self.inner
+            .law
+            .read(|law| self.inner.judge(law, request, Want::Take))
     }
 
     /// What [`check`](Self::check) would say, charging nothing.
     pub fn usage(&self, request: &Request<'_>) -> Decision {
-        self.inner.law.read(|law| self.inner.judge(law, request, Want::Look))
+        self.inner
+            .law
+            .read(|law| self.inner.judge(law, request, Want::Look))
     }
 
     /// Gives back all that a decision took. What was taken in a window that has closed since is
@@ -169,7 +173,9 @@ impl Limiter {
     /// # Errors
     /// If the policy cannot be put in force here. The old one then stays.
     pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
-        self.inner.law.replace(|law| Law::new(policy, law.overrides.clone(), law.secret()))
+        self.inner
+            .law
+            .replace(|law| Law::new(policy, law.overrides.clone(), law.secret()))
     }
 
     /// How the limiter is doing.
@@ -183,7 +189,11 @@ impl Limiter {
             newcomers_without_slot: number(&inner.newcomers),
             words_healed: number(&inner.healed),
             clock_waits: inner.clock.is_slow(),
-            trouble: inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            trouble: inner
+                .trouble
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 
@@ -202,7 +212,11 @@ impl Limiter {
 impl Inner {
     fn close(&self) -> Result<(), Error> {
         // Out of the lock before it is joined: its last tick may want to lock something, too.
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let keeper = self
+            .keeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(mut keeper) = keeper {
             keeper.stop();
         }
@@ -218,7 +232,11 @@ impl Inner {
     fn tick(&self, number: u64) {
         self.clock.adjust();
         if number.is_multiple_of(10) {
-            let trouble = self.store.mark_time(self.clock.now()).err().map(|error| error.to_string());
+            let trouble = self
+                .store
+                .mark_time(self.clock.now())
+                .err()
+                .map(|error| error.to_string());
             *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         }
     }
@@ -233,6 +251,10 @@ impl Drop for Inner {
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Limiter({})", self.inner.store.directory.path().display())
+        write!(
+            f,
+            "Limiter({})",
+            self.inner.store.directory.path().display()
+        )
     }
 }

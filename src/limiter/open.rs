@@ -31,7 +31,11 @@ pub struct Builder {
 
 impl Builder {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, counters: COUNTERS, clock: None }
+        Self {
+            policy,
+            counters: COUNTERS,
+            clock: None,
+        }
     }
 
     /// Makes room for so many counters (one a limit and key; two for a sliding window) in a
@@ -85,7 +89,10 @@ impl Builder {
             }
         });
         let keeper = keeper.map_err(DirectoryError::io("start a thread for", path.as_ref()))?;
-        *inner.keeper.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
+        *inner
+            .keeper
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
         Ok(Limiter { inner })
     }
 }

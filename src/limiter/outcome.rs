@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::counter::Seen;
 use crate::algorithm::{Pair, Period, Retry, Rule, Status, Step};
+use crate::counter::Seen;
 use crate::time::Timestamp;
 
 /// What a limit says to a cost.
@@ -61,19 +61,43 @@ impl Outcome {
             Step::Never => Verdict::Impossible,
         };
         let (words, period, now) = (seen.words, seen.period, seen.now);
-        Self { rule: *rule, words, period, now, cost, verdict, slow: false }
+        Self {
+            rule: *rule,
+            words,
+            period,
+            now,
+            cost,
+            verdict,
+            slow: false,
+        }
     }
 
     /// A verdict that no counter had a part in.
-    pub(super) fn without_counter(rule: &Rule, now: Timestamp, cost: u64, verdict: Verdict) -> Self {
+    pub(super) fn without_counter(
+        rule: &Rule,
+        now: Timestamp,
+        cost: u64,
+        verdict: Verdict,
+    ) -> Self {
         let period = Period::default();
-        Self { rule: *rule, words: Pair::ABSENT, period, now, cost, verdict, slow: false }
+        Self {
+            rule: *rule,
+            words: Pair::ABSENT,
+            period,
+            now,
+            cost,
+            verdict,
+            slow: false,
+        }
     }
 
     /// The same with the words as the take left them.
     pub(super) fn taken(mut self, seen: Seen) -> Self {
         if let Step::Admit(next) = seen.step {
-            self.words = Pair { main: next, ..seen.words };
+            self.words = Pair {
+                main: next,
+                ..seen.words
+            };
         }
         self
     }
@@ -134,11 +158,18 @@ impl Outcome {
     /// When the same cost will be admitted, if nobody else takes anything until then: now if it
     /// would be at once, `None` if it never will. A full table gives no time; try again then.
     pub fn retry_at(&self) -> Option<Timestamp> {
-        let hopeless = [Verdict::Impossible, Verdict::CostUnreadable, Verdict::KeyMissing];
+        let hopeless = [
+            Verdict::Impossible,
+            Verdict::CostUnreadable,
+            Verdict::KeyMissing,
+        ];
         if hopeless.contains(&self.verdict) || self.verdict == Verdict::Unknown {
             return None;
         }
-        match self.rule.retry(self.period, self.words, self.now, self.cost) {
+        match self
+            .rule
+            .retry(self.period, self.words, self.now, self.cost)
+        {
             Retry::Now => Some(self.now),
             Retry::At(at) => Some(at),
             Retry::Never => None,
@@ -157,14 +188,23 @@ impl Outcome {
     }
 
     fn real(&self, span: Duration) -> Duration {
-        if self.slow { crate::clock::slow_wait(span) } else { span }
+        if self.slow {
+            crate::clock::slow_wait(span)
+        } else {
+            span
+        }
     }
 }
 
 /// In one line: the verdict and the numbers behind it.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { limit, used, remaining, .. } = self.status();
+        let Status {
+            limit,
+            used,
+            remaining,
+            ..
+        } = self.status();
         match (self.verdict, self.rule) {
             (Verdict::Allowed, Rule::Unlimited) => write!(f, "allowed, unlimited"),
             (Verdict::Allowed, _) => write!(f, "allowed, {remaining} of {limit} left"),
@@ -177,7 +217,11 @@ impl fmt::Display for Outcome {
             }
             (Verdict::Impossible, Rule::Deny) => write!(f, "refused, it admits nothing"),
             (Verdict::Impossible, _) => {
-                write!(f, "impossible, {} is more than one request may take", self.cost)
+                write!(
+                    f,
+                    "impossible, {} is more than one request may take",
+                    self.cost
+                )
             }
             (Verdict::TableFull, _) => write!(f, "refused, no room for another counter"),
             (Verdict::KeyMissing, _) => write!(f, "refused, the request lacks the limit's key"),

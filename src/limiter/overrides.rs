@@ -74,17 +74,23 @@ impl OverrideKey<'_> {
     fn named(self, plan: &Plan, limit: LimitIndex) -> Result<Vec<(String, String)>, Error> {
         let spec = &plan.limits[limit.0];
         let named: Vec<(String, String)> = match self {
-            Self::Named(values) => {
-                values.iter().map(|&(name, value)| (name.into(), value.into())).collect()
-            }
+            Self::Named(values) => values
+                .iter()
+                .map(|&(name, value)| (name.into(), value.into()))
+                .collect(),
             Self::InOrder(values) => {
                 let parts = plan.parts_in_order(spec.key, values);
                 let parts = parts.ok_or_else(|| {
                     let why = "does not have these values in this order; name them";
                     Error::invalid(format!("the key of limit {:?}", spec.name), why)
                 })?;
-                let names = parts.iter().map(|part| &plan.attributes[part.attribute.0].name);
-                names.zip(values).map(|(name, &value)| (name.to_string(), value.into())).collect()
+                let names = parts
+                    .iter()
+                    .map(|part| &plan.attributes[part.attribute.0].name);
+                names
+                    .zip(values)
+                    .map(|(name, &value)| (name.to_string(), value.into()))
+                    .collect()
             }
         };
         Ok(named)
@@ -100,7 +106,11 @@ impl Override {
         let limit = plan.limit_named(&self.limit);
         let limit = limit.ok_or_else(|| Error::unknown_limit(&self.limit))?;
         let what = || format!("override of limit {:?}", self.limit);
-        let values: Vec<_> = self.key.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let values: Vec<_> = self
+            .key
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         let parts = plan.parts_by_name(plan.limits[limit.0].key, &values);
         let no_such_key = "no request has such a key under this policy";
         let parts = parts.filter(|parts| !parts.is_empty());
@@ -120,13 +130,20 @@ impl Overrides {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let bytes = match read_bounded(path, FILE_BYTES_MAX) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(error) => return Err(DirectoryError::io("read", path)(error).into()),
         };
-        let damaged = |why: String| DirectoryError::Damaged { path: path.into(), why };
+        let damaged = |why: String| DirectoryError::Damaged {
+            path: path.into(),
+            why,
+        };
         let text = String::from_utf8(bytes).map_err(|_| damaged("is not UTF-8".into()))?;
         let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        let head = head.strip_prefix(MAGIC).and_then(|head| head.split_once(' '));
+        let head = head
+            .strip_prefix(MAGIC)
+            .and_then(|head| head.split_once(' '));
         let Some((version, sum)) = head else {
             return Err(damaged("does not begin as a file of overrides does".into()).into());
         };
@@ -134,7 +151,12 @@ impl Overrides {
             Ok(VERSION) => {}
             Ok(found) => {
                 let path = path.into();
-                return Err(DirectoryError::Version { path, found, supported: VERSION }.into());
+                return Err(DirectoryError::Version {
+                    path,
+                    found,
+                    supported: VERSION,
+                }
+                .into());
             }
             Err(_) => return Err(damaged(format!("has the version {version:?}")).into()),
         }
@@ -150,12 +172,22 @@ impl Overrides {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let lines = self.0.iter().map(|one| {
-            let key = one.key.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+            let key = one
+                .key
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().into()));
             let key: Map<String, Value> = key.collect();
-            format!("{}\n", json!({ "limit": one.limit, "key": key, "rate": one.rate }))
+            format!(
+                "{}\n",
+                json!({ "limit": one.limit, "key": key, "rate": one.rate })
+            )
         });
         let rest: String = lines.collect();
-        format!("{MAGIC}{VERSION} {:016x}\n{rest}", checksum(rest.as_bytes())).into_bytes()
+        format!(
+            "{MAGIC}{VERSION} {:016x}\n{rest}",
+            checksum(rest.as_bytes())
+        )
+        .into_bytes()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Override> {
@@ -163,13 +195,14 @@ impl Overrides {
     }
 
     fn set(&mut self, next: Override) -> Result<(), Error> {
-        match self.0.iter_mut().find(|one| one.limit == next.limit && one.key == next.key) {
-            Some(one) => *one = next,
-            None if self.0.len() == OVERRIDES_MAX => {
-                let why = format!("there are {OVERRIDES_MAX} already; remove some first");
-                return Err(Error::invalid("override", why));
-            }
-            None => self.0.push(next),
+        let same = |one: &Override| one.limit == next.limit && one.key == next.key;
+        if let Some(place) = self.0.iter().position(same) {
+            self.0[place] = next;
+        } else if self.0.len() == OVERRIDES_MAX {
+            let why = format!("there are {OVERRIDES_MAX} already; remove some first");
+            return Err(Error::invalid("override", why));
+        } else {
+            self.0.push(next);
         }
         Ok(())
     }
@@ -181,7 +214,9 @@ fn decode(line: &str) -> Option<Override> {
     let key = value.get("key")?.as_object()?.iter();
     Some(Override {
         limit: text(value.get("limit")?)?,
-        key: key.map(|(name, value)| Some((name.clone(), text(value)?))).collect::<Option<_>>()?,
+        key: key
+            .map(|(name, value)| Some((name.clone(), text(value)?)))
+            .collect::<Option<_>>()?,
         rate: text(value.get("rate")?)?,
     })
 }
@@ -205,7 +240,11 @@ impl Limiter {
             let place = law.plan().limit_named(limit);
             let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
             let key = key.named(law.plan(), place)?;
-            let next = Override { limit: limit.into(), key, rate: rate.into() };
+            let next = Override {
+                limit: limit.into(),
+                key,
+                rate: rate.into(),
+            };
             next.ready(law.plan())?;
             overrides.set(next)
         })
@@ -224,9 +263,14 @@ impl Limiter {
         let mut found = false;
         self.change_overrides(|law, overrides| {
             let place = law.plan().limit_named(limit);
-            let key = key.named(law.plan(), place.ok_or_else(|| Error::unknown_limit(limit))?)?;
+            let key = key.named(
+                law.plan(),
+                place.ok_or_else(|| Error::unknown_limit(limit))?,
+            )?;
             let before = overrides.0.len();
-            overrides.0.retain(|one| one.limit != limit || one.key != key);
+            overrides
+                .0
+                .retain(|one| one.limit != limit || one.key != key);
             found = overrides.0.len() < before;
             Ok(())
         })?;

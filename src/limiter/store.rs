@@ -42,7 +42,11 @@ impl fmt::Display for Opened {
             Self::Clean => write!(f, "closed clean, all counters kept"),
             Self::Kept => write!(f, "not closed, all counters kept"),
             Self::SetAside { to, why } => {
-                write!(f, "counters could not be trusted ({why}); set aside in {}", to.display())
+                write!(
+                    f,
+                    "counters could not be trusted ({why}); set aside in {}",
+                    to.display()
+                )
             }
         }
     }
@@ -74,7 +78,11 @@ impl Store {
         let (directory, is_new) = Directory::open(path, || original.for_copy())?;
         if !is_new {
             let why = "is a limiter's directory already".into();
-            return Err(DirectoryError::Damaged { path: path.into(), why }.into());
+            return Err(DirectoryError::Damaged {
+                path: path.into(),
+                why,
+            }
+            .into());
         }
         Self::in_directory(directory)
     }
@@ -85,7 +93,13 @@ impl Store {
         let latest = marks.last().map(|mark| mark.latest);
         // Before the first admission: from here on the table is only as good as the page cache.
         let instance = directory.header().instance;
-        marks.write(State::Open, instance, files.place, latest.unwrap_or_default(), true)?;
+        marks.write(
+            State::Open,
+            instance,
+            files.place,
+            latest.unwrap_or_default(),
+            true,
+        )?;
         Ok(Self {
             marks: Mutex::new(marks),
             place: files.place,
@@ -129,7 +143,11 @@ fn find_table(directory: &Directory, marks: &Marks) -> Result<(Files, Opened), E
     };
     if mark.instance != directory.header().instance {
         let why = "belongs to another directory than the header beside it".into();
-        return Err(DirectoryError::Damaged { path: directory.marks_path(), why }.into());
+        return Err(DirectoryError::Damaged {
+            path: directory.marks_path(),
+            why,
+        }
+        .into());
     }
     let files = open_table(directory)?;
     let why = match mark.state {
@@ -173,10 +191,19 @@ fn each_shard(
     let mut identities = Vec::new();
     for number in 0..=header.shards {
         // The last one holds what newcomers share.
-        let lines = if number == header.shards { SHARED_LINES } else { header.lines };
+        let lines = if number == header.shards {
+            SHARED_LINES
+        } else {
+            header.lines
+        };
         let path = directory.shard_path(number);
         let (instance, shards) = (header.instance, header.shards);
-        let shard = ShardHeader { instance, number, shards, lines };
+        let shard = ShardHeader {
+            instance,
+            number,
+            shards,
+            lines,
+        };
         let (file, region) = open(&path, &shard).map_err(|error| shard_error(&path, error))?;
         identities.push(file::identity(&file).map_err(DirectoryError::io("look at", &path))?);
         regions.push(region);
@@ -184,19 +211,33 @@ fn each_shard(
     let place = Place::here(&directory.table_path(), &identities)?;
     let Some(shared) = regions.pop() else {
         let why = "has no shards".into();
-        return Err(DirectoryError::Damaged { path: directory.table_path(), why }.into());
+        return Err(DirectoryError::Damaged {
+            path: directory.table_path(),
+            why,
+        }
+        .into());
     };
-    Ok(Files { regions, shared, place })
+    Ok(Files {
+        regions,
+        shared,
+        place,
+    })
 }
 
 fn shard_error(path: &Path, error: ShardError) -> Error {
     let path = path.to_owned();
     let error = match error {
-        ShardError::Io(doing, source) => DirectoryError::Io { doing, path, source },
+        ShardError::Io(doing, source) => DirectoryError::Io {
+            doing,
+            path,
+            source,
+        },
         ShardError::Unfit(why) => DirectoryError::Damaged { path, why },
-        ShardError::Version(found) => {
-            DirectoryError::Version { path, found, supported: file::VERSION }
-        }
+        ShardError::Version(found) => DirectoryError::Version {
+            path,
+            found,
+            supported: file::VERSION,
+        },
     };
     error.into()
 }
