@@ -436,6 +436,14 @@ fn edge_25_a_word_of_another_window_counts_nothing() {
         ),
         0
     );
+    // The latest that each of them can be made now; a second more is from the future.
+    let step = |main: u32, other: u32| {
+        let (main, other) = (Word::window(main, 1), Word::window(other, 1));
+        sliding.step(period, Pair { main, other }, now, 1)
+    };
+    assert!(matches!(step(1_700_000_220, 1_700_000_160), Step::Admit(_)));
+    assert_eq!(step(1_700_000_221, 1_700_000_160), Step::Future);
+    assert_eq!(step(1_700_000_220, 1_700_000_161), Step::Future);
     // Neighbouring windows count in different slots, and none has two ends.
     let parity = |secs: u64| sliding.parity(sliding.period(Timestamp::from_secs(secs)));
     assert_ne!(parity(1_700_000_100), parity(1_700_000_160));

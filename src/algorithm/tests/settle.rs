@@ -153,7 +153,7 @@ fn a_full_debt_of_the_slowest_bucket_is_not_cut_short() {
 #[test]
 fn charging_a_word_that_has_moved_on_does_not_turn_it_back() {
     for mut counter in each(10) {
-        let late = NOW.plus_nanos(3 * counter.rule_span_nanos());
+        let late = NOW.plus_nanos(2 * counter.rule_span_nanos());
         counter.slots = [Word::ABSENT; 2];
         counter.charge(late, 3);
         let (period, pair, _) = counter.look(NOW);
