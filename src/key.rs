@@ -48,8 +48,7 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Kind {
-    Absent,
-    Text,
+    Text = 1,
     V4,
     V6,
 }
@@ -85,12 +84,17 @@ impl KeyHasher {
         self.part(name, Kind::V6, &octets);
     }
 
-    pub(crate) fn absent(&mut self, name: NameHash) {
-        self.part(name, Kind::Absent, &[]);
-    }
-
     pub(crate) fn finish(&self) -> KeyHash {
         KeyHash(self.0.finish())
+    }
+
+    /// The key that all share who find no room for a counter of their own.
+    pub(crate) fn shared(secret: Secret, limit: LimitBits) -> KeyHash {
+        let mut hasher = Self::new(secret);
+        // No part is so long, so no key of parts hashes the same bytes.
+        hasher.0.write_u64(u64::MAX);
+        hasher.0.write_u32(limit.0.to_le());
+        hasher.finish()
     }
 }
 
@@ -198,12 +202,11 @@ mod tests {
             hash(&|h| h.text(name, &[1, 2, 3, 4])),
             hash(&|h| h.v4(name, [1, 2, 3, 4])),
             hash(&|h| h.text(NameHash::new(SECRET, "user"), &[1, 2, 3, 4])),
-            hash(&|h| h.absent(name)),
             hash(&|h| h.text(name, &[])),
             hash(&|_| ()),
         ]
         .into();
-        assert_eq!(all.len(), 6);
+        assert_eq!(all.len(), 5);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use rustix::fs::OFlags;
 
 pub(crate) use error::DirectoryError;
 pub(crate) use header::Header;
-pub(crate) use marks::{Marks, State};
+pub(crate) use marks::{Marks, Place, State};
 
 /// How long to wait for a lock whose holder is just going away.
 const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(200);

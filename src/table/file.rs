@@ -28,7 +28,7 @@ use crate::codec::{BYTE_ORDER, Fields, seal, sealed};
 
 const MAGIC: [u8; 8] = *b"TOLLSHRD";
 /// Changes with the meaning of any byte in a shard, a word or a tag.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 const SEALED_LEN: usize = 48;
 
 /// What a shard file says about itself.
