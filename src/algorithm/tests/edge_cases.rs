@@ -1,5 +1,6 @@
 //! Cases of arithmetic and time that broke other rate limiters, by their number in the list of
-//! edge cases; the numbers in them are the ones that broke.
+//! edge cases; the numbers in them are the ones that broke. Refunds (15, 16) are in `settle`, the
+//! clock's own (21) with the clock.
 
 use super::super::{Bucket, Frame, Pair, Period, Retry, RuleError, Sliding, Step, Window, Word};
 use super::harness::Counter;
