@@ -245,7 +245,7 @@ impl Rule {
     /// `taken` is the word that the take made: a window that has closed since gets nothing back,
     /// and the one that follows is not credited with what it never counted.
     pub(crate) fn refund(&self, word: Word, taken: Word, cost: u64) -> Word {
-        if cost == 0 || word.is_absent() {
+        if cost == 0 {
             return word;
         }
         match self {

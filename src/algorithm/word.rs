@@ -150,7 +150,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_do_not_overlap(dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>()) {
+        fn fields_do_not_overlap(
+            dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>(),
+        ) {
             let window = Word::window(dies, count);
             prop_assert_eq!((window.dies_at_secs(), window.count()), (dies, count));
             prop_assert!(window.is_window() && !window.is_dirty() && !window.is_marker());
