@@ -75,6 +75,15 @@ impl Word {
         self.0 & WINDOW != 0
     }
 
+    /// The word, if it is of this kind; else none.
+    pub(super) const fn of_kind(self, is_window: bool) -> Self {
+        if self.is_window() == is_window {
+            self
+        } else {
+            Self::ABSENT
+        }
+    }
+
     pub(crate) const fn is_dirty(self) -> bool {
         self.0 & DIRTY != 0
     }
