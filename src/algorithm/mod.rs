@@ -6,6 +6,8 @@
 mod bucket;
 mod calendar;
 mod sliding;
+#[cfg(test)]
+mod tests;
 mod window;
 pub(crate) mod word;
 
@@ -49,10 +51,19 @@ impl Pair {
         other: Word::ABSENT,
     };
 
+    #[cfg(test)]
     pub(crate) const fn single(main: Word) -> Self {
         Self {
             main,
             other: Word::ABSENT,
+        }
+    }
+
+    /// The same, if they are of the kind that the rule keeps; a dead word left by a reset is not.
+    const fn of_kind(self, is_window: bool) -> Self {
+        Self {
+            main: self.main.of_kind(is_window),
+            other: self.other.of_kind(is_window),
         }
     }
 }
@@ -113,6 +124,19 @@ pub(crate) enum Retry {
     Never,
 }
 
+impl Retry {
+    /// At `ready`; never, if that is the end of time, where whatever is closed stays closed.
+    fn at(ready: Timestamp, now: Timestamp) -> Self {
+        if ready == Timestamp::MAX {
+            Self::Never
+        } else if ready <= now {
+            Self::Now
+        } else {
+            Self::At(ready)
+        }
+    }
+}
+
 /// A counter in the limit's own units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Status {
@@ -131,6 +155,8 @@ pub(crate) struct Status {
 pub(crate) enum RuleError {
     /// A count, a period or a burst of zero.
     Zero,
+    /// More than one token a nanosecond.
+    TooFast,
     /// The bucket would take longer than this to fill.
     FillsTooSlowly { longest_nanos: u64 },
     /// More than a window can count.
@@ -143,6 +169,10 @@ impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Zero => write!(f, "an amount, a period and a burst must each be at least 1"),
+            Self::TooFast => write!(
+                f,
+                "a token bucket gains at most one token a nanosecond; count in larger units"
+            ),
             Self::FillsTooSlowly { longest_nanos } => write!(
                 f,
                 "the burst would take more than {} days to fill; ask for a smaller burst or a \
@@ -183,6 +213,11 @@ impl Rule {
         matches!(self, Self::Sliding(_))
     }
 
+    /// True if the rule's words are windows.
+    const fn keeps_windows(&self) -> bool {
+        matches!(self, Self::Window(_) | Self::Sliding(_))
+    }
+
     /// Which of the limit's two slots is the main one.
     pub(crate) fn parity(&self, period: Period) -> u64 {
         match self {
@@ -196,8 +231,10 @@ impl Rule {
         if cost == 0 {
             return Step::Admit(words.main);
         }
+        let unchanged = words.main;
+        let words = words.of_kind(self.keeps_windows());
         match self {
-            Self::Unlimited => Step::Admit(words.main),
+            Self::Unlimited => Step::Admit(unchanged),
             Self::Deny => Step::Never,
             Self::Bucket(bucket) => bucket.step(words.main, now, cost),
             Self::Window(window) => window.step(period, words.main, now, cost),
@@ -211,12 +248,19 @@ impl Rule {
         if cost == 0 {
             return words.main;
         }
+        let unchanged = words.main;
+        let words = words.of_kind(self.keeps_windows());
         match self {
-            Self::Unlimited | Self::Deny => words.main,
+            Self::Unlimited | Self::Deny => unchanged,
             Self::Bucket(bucket) => bucket.charge(words.main, now, cost),
             Self::Window(window) => window.charge(period, words.main, now, cost),
             Self::Sliding(sliding) => sliding.charge(period, words, cost),
         }
+    }
+
+    /// The main word of a counter of which all is used.
+    pub(crate) fn spent(&self, period: Period, now: Timestamp) -> Word {
+        self.charge(period, Pair::ABSENT, now, self.capacity())
     }
 
     /// `word` with `cost` given back, at most all that was taken.
@@ -224,14 +268,14 @@ impl Rule {
     /// `taken` is the word that the take made: a window that has closed since gets nothing back,
     /// and the one that follows is not credited with what it never counted.
     pub(crate) fn refund(&self, word: Word, taken: Word, cost: u64) -> Word {
-        if cost == 0 || word.is_absent() {
+        if cost == 0 {
             return word;
         }
         match self {
             Self::Unlimited | Self::Deny => word,
             Self::Bucket(bucket) => bucket.refund(word, cost),
             Self::Window(_) | Self::Sliding(_) => {
-                if word.dies_at_secs() != taken.dies_at_secs() {
+                if !word.is_window() || word.dies_at_secs() != taken.dies_at_secs() {
                     return word;
                 }
                 window::refund(word, cost)
@@ -241,6 +285,7 @@ impl Rule {
 
     /// The counter's numbers at `now`.
     pub(crate) fn status(&self, period: Period, words: Pair, now: Timestamp) -> Status {
+        let words = words.of_kind(self.keeps_windows());
         match self {
             Self::Unlimited => Status {
                 limit: u64::MAX,
@@ -265,6 +310,7 @@ impl Rule {
         if cost == 0 {
             return Retry::Now;
         }
+        let words = words.of_kind(self.keeps_windows());
         match self {
             Self::Unlimited => Retry::Now,
             Self::Deny => Retry::Never,

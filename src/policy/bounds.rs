@@ -21,9 +21,9 @@ pub(super) const VALUE_BYTES_MAX: usize = 1_024;
 pub(super) const PHRASE_BYTES_MAX: usize = 1_024;
 
 /// The most parts of a key.
-pub(super) const KEY_PARTS_MAX: usize = 8;
+pub(crate) const KEY_PARTS_MAX: usize = 8;
 /// The most limits one request can meet.
-pub(super) const PICKS_MAX: usize = 16;
+pub(crate) const PICKS_MAX: usize = 16;
 /// The most values one route template captures.
 pub(super) const CAPTURES_MAX: usize = 16;
 /// The most segments of a route template.

@@ -11,6 +11,7 @@ mod address;
 mod bounds;
 mod buckets;
 mod compile;
+mod direct;
 mod explain;
 mod fault;
 mod key;
@@ -35,14 +36,16 @@ mod tree;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use bounds::{KEY_PARTS_MAX, PICKS_MAX};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 pub(crate) use plan::{
-    AttributeIndex, Durability, KeyIndex, KeyPart, KeyParts, KeyValue, LimitIndex, LimitSpec,
-    OverrideSpec, Plan, RateSpec, RouteIndex, TierIndex, WhenFull, WhenKeyMissing,
+    AttributeIndex, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan, RouteIndex,
+    TierIndex, WhenFull,
 };
+pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
-pub(crate) use resolve::{Pick, Refusal, Resolution};
+pub(crate) use resolve::{Refusal, Resolution};
 
 use compile::PolicyText;
 use fault::{Faults, Place, fix};

@@ -101,6 +101,13 @@ pub(crate) enum Cost {
     },
 }
 
+impl Cost {
+    /// True unless the policy fixes it.
+    pub(crate) fn is_from_request(self) -> bool {
+        !matches!(self, Self::Fixed(_))
+    }
+}
+
 /// What of a counter outlives what.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Durability {
