@@ -257,7 +257,11 @@ proptest! {
     }
 
     #[test]
-    fn any_request_is_resolved(method in "[A-Z]{0,7}", path in "\\PC{0,80}", value in "\\PC{0,20}") {
+    fn any_request_is_resolved(
+        method in "[A-Z]{0,7}",
+        path in "\\PC{0,80}",
+        value in "\\PC{0,20}",
+    ) {
         for text in good() {
             let policy = Policy::from_toml(&text).unwrap();
             let request = Request::http(&method, &path).attribute("api_key", &value);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fault::{Fix, fix};
+use super::fault::{Fix, fix, quoted};
 use super::plan::{Durability, RateSpec};
 use super::rate::{Quota, Span, Unit};
 use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
@@ -70,8 +70,7 @@ impl Calendars {
         let index = match self.list.iter().position(known) {
             Some(index) => index,
             None => {
-                let calendar = Calendar::new(unit, zone).map_err(|_| unknown_zone(zone))?;
-                self.list.push(calendar);
+                self.list.push(calendar(unit, zone)?);
                 self.list.len() - 1
             }
         };
@@ -79,13 +78,19 @@ impl Calendars {
     }
 }
 
-/// The fault of a zone that the time zone database does not know.
-pub(super) fn unknown_zone(zone: &str) -> Fix {
-    let problem = format!("{} is no time zone", super::fault::quoted(zone));
-    fix(
-        problem,
-        "write an IANA name such as \"Europe/Berlin\" or \"UTC\"",
-    )
+/// A fault unless the time zone database knows `zone`.
+pub(super) fn check_zone(zone: &str) -> Result<(), Fix> {
+    calendar(CalendarUnit::Day, zone).map(|_| ())
+}
+
+fn calendar(unit: CalendarUnit, zone: &str) -> Result<Calendar, Fix> {
+    Calendar::new(unit, zone).map_err(|_| {
+        let problem = format!("{} is no time zone", quoted(zone));
+        fix(
+            problem,
+            "write an IANA name such as \"Europe/Berlin\" or \"UTC\"",
+        )
+    })
 }
 
 /// Whole seconds of a span.
