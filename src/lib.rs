@@ -1,7 +1,7 @@
 //! Tollgate: an embedded, persistent rate limiter.
 //!
-//! [`Limiter::open`] opens a directory under a [`Policy`]; [`Limiter::check`] judges a [`Request`] by
-//! every limit that it meets and gives a [`Decision`]; [`Limiter::limit`] asks one limit directly.
+//! [`Limiter::open`] opens a directory under a [`Policy`]; [`Limiter::check`] judges a [`Request`]
+//! by every limit it meets and gives a [`Decision`]; [`Limiter::limit`] asks one limit directly.
 //! Counters are one atomic word each in mapped files, so they outlive the process that made them.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(
