@@ -43,7 +43,7 @@ pub struct PermitRule {
     pub limit: u32,
     /// How many may wait for one key; with zero a call that would have to wait is refused at once.
     pub queue_max: u32,
-    /// The longest wait.
+    /// The longest wait; [`Duration::MAX`] for one without end.
     pub wait_max: Duration,
     /// How many keys may have somebody running or waiting at one time, at least; from 1 to
     /// [`PermitRule::KEYS_MAX`]. Each takes about 60 to 120 bytes, in use or not.
@@ -210,8 +210,8 @@ impl Permits {
     ///
     /// # Errors
     /// Any of [`AcquireError`].
-    pub fn acquire(&self, key: u64, weight: u32) -> Result<Permit, AcquireError> {
-        self.acquire_async(key, weight).block()
+    pub fn acquire(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
+        self.acquire_within(key, weight, self.wait_max)
     }
 
     /// As [`Permits::acquire`], with a wait of its own where that is shorter than the longest.
@@ -223,24 +223,27 @@ impl Permits {
         key: u64,
         weight: u32,
         wait: Duration,
-    ) -> Result<Permit, AcquireError> {
-        self.acquire_async(key, weight).within(wait).block()
+    ) -> Result<Permit<'_>, AcquireError> {
+        match Permit::try_new(self.shard(key), key, weight)? {
+            Some(permit) => Ok(permit),
+            None => self.acquire_async(key, weight).within(wait).block(),
+        }
     }
 
     /// Takes `weight` permits of a key if that needs no wait.
     ///
     /// # Errors
     /// [`AcquireError::QueueFull`] if it would, else as [`Permits::acquire`].
-    pub fn try_acquire(&self, key: u64, weight: u32) -> Result<Permit, AcquireError> {
-        Permit::try_new(self.shard(key), key, weight)
+    pub fn try_acquire(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
+        Permit::try_new(self.shard(key), key, weight)?.ok_or(AcquireError::QueueFull)
     }
 
     /// A future that takes `weight` permits of a key, waiting for them up to the longest wait.
     ///
     /// It runs under any executor. The wait begins when it is first polled; a thread of these
     /// permits, started when first needed, ends it on time.
-    pub fn acquire_async(&self, key: u64, weight: u32) -> Acquire {
-        Acquire::new(Arc::clone(self.shard(key)), key, weight, self.wait_max)
+    pub fn acquire_async(&self, key: u64, weight: u32) -> Acquire<'_> {
+        Acquire::new(self.shard(key), key, weight, self.wait_max)
     }
 
     /// Permits of one key, by weight.

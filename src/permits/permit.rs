@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -12,28 +14,66 @@ use super::queue::Ticket;
 use super::shard::{Entered, Shard};
 use crate::sync::{park, thread};
 
+/// Where permits go back to.
+#[derive(Clone)]
+enum Owner<'a> {
+    Borrowed(&'a Arc<Shard>),
+    Owned(Arc<Shard>),
+}
+
+impl Owner<'_> {
+    fn into_owned(self) -> Owner<'static> {
+        match self {
+            Self::Borrowed(shard) => Owner::Owned(Arc::clone(shard)),
+            Self::Owned(shard) => Owner::Owned(shard),
+        }
+    }
+}
+
+impl Deref for Owner<'_> {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        match self {
+            Self::Borrowed(shard) => shard,
+            Self::Owned(shard) => shard,
+        }
+    }
+}
+
 /// Permits taken; returned when this is dropped, be it by a panic or with a cancelled task.
 ///
 /// A guard that is leaked (as by [`std::mem::forget`]) never returns its permits.
 #[must_use = "the permits are returned as soon as this is dropped"]
-pub struct Permit {
-    shard: Arc<Shard>,
+pub struct Permit<'a> {
+    owner: Owner<'a>,
     slot: u32,
+    /// Zero once another guard has taken over.
     weight: u32,
 }
 
-impl Permit {
-    /// Takes permits if that needs no wait.
-    pub(super) fn try_new(shard: &Arc<Shard>, key: u64, weight: u32) -> Result<Self, AcquireError> {
-        let slot = shard
-            .try_take(key, weight)?
-            .ok_or(AcquireError::QueueFull)?;
-        let shard = Arc::clone(shard);
-        Ok(Self {
-            shard,
+impl<'a> Permit<'a> {
+    /// Takes permits if that needs no wait; `None` if it does.
+    pub(super) fn try_new(
+        shard: &'a Arc<Shard>,
+        key: u64,
+        weight: u32,
+    ) -> Result<Option<Self>, AcquireError> {
+        let slot = shard.try_take(key, weight)?;
+        Ok(slot.map(|slot| Self {
+            owner: Owner::Borrowed(shard),
             slot,
             weight,
-        })
+        }))
+    }
+
+    /// The same permits in a guard that borrows nothing.
+    pub fn into_owned(mut self) -> Permit<'static> {
+        Permit {
+            owner: self.owner.clone().into_owned(),
+            slot: self.slot,
+            weight: mem::take(&mut self.weight),
+        }
     }
 
     /// How many permits this holds.
@@ -42,13 +82,15 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.shard.release(self.slot, self.weight);
+        if self.weight != 0 {
+            self.owner.release(self.slot, self.weight);
+        }
     }
 }
 
-impl fmt::Debug for Permit {
+impl fmt::Debug for Permit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("weight", &self.weight)
@@ -69,9 +111,9 @@ struct Place {
 /// they had just been granted, at once. One that is kept but not polled any more keeps what it was
 /// granted. Polled again after it was ready, it answers [`AcquireError::Closed`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquire {
+pub struct Acquire<'a> {
     /// `None` once the answer was given.
-    shard: Option<Arc<Shard>>,
+    owner: Option<Owner<'a>>,
     key: u64,
     weight: u32,
     wait: Duration,
@@ -85,10 +127,10 @@ enum Timer {
     Caller,
 }
 
-impl Acquire {
-    pub(super) fn new(shard: Arc<Shard>, key: u64, weight: u32, wait: Duration) -> Self {
+impl<'a> Acquire<'a> {
+    pub(super) fn new(shard: &'a Arc<Shard>, key: u64, weight: u32, wait: Duration) -> Self {
         Self {
-            shard: Some(shard),
+            owner: Some(Owner::Borrowed(shard)),
             key,
             weight,
             wait,
@@ -102,11 +144,19 @@ impl Acquire {
         self
     }
 
-    /// Waits on this thread.
-    pub(super) fn block(mut self) -> Result<Permit, AcquireError> {
-        if let Some(result) = self.try_now() {
-            return result;
+    /// The same future, its place in line kept, borrowing nothing; so does its permit.
+    pub fn into_owned(mut self) -> Acquire<'static> {
+        Acquire {
+            owner: self.owner.take().map(Owner::into_owned),
+            key: self.key,
+            weight: self.weight,
+            wait: self.wait,
+            place: self.place,
         }
+    }
+
+    /// Waits on this thread, after a try without a wait has failed.
+    pub(super) fn block(mut self) -> Result<Permit<'a>, AcquireError> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
             if let Poll::Ready(result) = self.advance(&waker, Timer::Caller) {
@@ -117,95 +167,92 @@ impl Acquire {
         }
     }
 
-    /// The way without a wait; `None` if there is none.
-    fn try_now(&mut self) -> Option<Result<Permit, AcquireError>> {
-        let shard = self.shard.as_ref()?;
-        let answer = shard.try_take(self.key, self.weight).transpose()?;
-        self.finish(answer)
-    }
-
-    fn advance(&mut self, waker: &Waker, timer: Timer) -> Poll<Result<Permit, AcquireError>> {
-        let answer = match self.place {
-            None => self.join(waker, timer),
-            Some(place) => self.ask(place, waker),
+    fn advance(&mut self, waker: &Waker, timer: Timer) -> Poll<Result<Permit<'a>, AcquireError>> {
+        let Some(owner) = &self.owner else {
+            return Poll::Ready(Err(AcquireError::Closed));
         };
-        match answer.and_then(|answer| self.finish(answer)) {
-            Some(result) => Poll::Ready(result),
-            None if self.shard.is_none() => Poll::Ready(Err(AcquireError::Closed)),
-            None => Poll::Pending,
+        if let Some(place) = self.place {
+            return match ask(owner, place, waker) {
+                Some(answer) => self.finish(answer),
+                None => Poll::Pending,
+            };
         }
-    }
-
-    /// Takes permits or a place in line.
-    fn join(&mut self, waker: &Waker, timer: Timer) -> Option<Result<u32, AcquireError>> {
-        let shard = self.shard.as_ref()?;
-        // A wait that ends beyond what the clock can tell does not end.
-        let deadline = Instant::now().checked_add(self.wait);
+        // Without a longest wait there is no need to know the time, and a wait that ends beyond
+        // what the clock can tell does not end.
+        let deadline = match self.wait {
+            Duration::MAX => None,
+            wait => Instant::now().checked_add(wait),
+        };
         let ticket = Ticket {
             weight: self.weight,
             waker: waker.clone(),
             deadline: deadline.filter(|_| timer == Timer::Keeper),
         };
-        let (entry, first) = match shard.enter(self.key, self.weight, ticket) {
+        let (entry, first) = match owner.enter(self.key, self.weight, ticket) {
             Ok(Entered::Queued { entry, first }) => (entry, first),
-            Ok(Entered::Taken(slot)) => return Some(Ok(slot)),
-            Err(error) => return Some(Err(error)),
+            Ok(Entered::Taken(slot)) => return self.finish(Ok(slot)),
+            Err(error) => return self.finish(Err(error)),
         };
         self.place = Some(Place { entry, deadline });
         if let (true, Some(deadline)) = (first, deadline) {
-            shard.watch_from(deadline);
+            owner.watch_from(deadline);
         }
-        None
-    }
-
-    /// Asks what has become of the place in line.
-    fn ask(&self, place: Place, waker: &Waker) -> Option<Result<u32, AcquireError>> {
-        let shard = self.shard.as_ref()?;
-        if place
-            .deadline
-            .is_some_and(|deadline| deadline <= Instant::now())
-        {
-            shard.expire_one(place.entry);
-        }
-        shard.poll(place.entry, waker)
+        Poll::Pending
     }
 
     fn finish(
         &mut self,
         answer: Result<u32, AcquireError>,
-    ) -> Option<Result<Permit, AcquireError>> {
+    ) -> Poll<Result<Permit<'a>, AcquireError>> {
         self.place = None;
-        let shard = self.shard.take()?;
-        Some(answer.map(|slot| Permit {
-            shard,
+        let Some(owner) = self.owner.take() else {
+            return Poll::Ready(Err(AcquireError::Closed));
+        };
+        Poll::Ready(answer.map(|slot| Permit {
+            owner,
             slot,
             weight: self.weight,
         }))
     }
 }
 
-impl Future for Acquire {
-    type Output = Result<Permit, AcquireError>;
+/// Asks what has become of a place in line.
+fn ask(shard: &Shard, place: Place, waker: &Waker) -> Option<Result<u32, AcquireError>> {
+    let answer = shard.poll(place.entry, waker);
+    let late = || {
+        place
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+    };
+    if answer.is_some() || !late() {
+        return answer;
+    }
+    shard.expire_one(place.entry);
+    shard.poll(place.entry, waker)
+}
+
+impl<'a> Future for Acquire<'a> {
+    type Output = Result<Permit<'a>, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.place.is_none() {
-            if let Some(result) = self.try_now() {
-                return Poll::Ready(result);
+        if let (Some(owner), None) = (&self.owner, self.place) {
+            if let Some(answer) = owner.try_take(self.key, self.weight).transpose() {
+                return self.finish(answer);
             }
         }
         self.advance(context.waker(), Timer::Keeper)
     }
 }
 
-impl Drop for Acquire {
+impl Drop for Acquire<'_> {
     fn drop(&mut self) {
-        if let (Some(shard), Some(place)) = (&self.shard, self.place) {
-            shard.cancel(place.entry);
+        if let (Some(owner), Some(place)) = (&self.owner, self.place) {
+            owner.cancel(place.entry);
         }
     }
 }
 
-impl fmt::Debug for Acquire {
+impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquire")
             .field("key", &self.key)

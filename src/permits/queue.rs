@@ -1,10 +1,12 @@
 //! Who waits, in which order and until when: one shard's waiters, all under its one lock.
 //!
 //! Waiters live in one vector and are linked by index, a line per slot, so joining, leaving and
-//! being served take constant time and, once the vector has grown, no allocation. Deadlines are
-//! kept sorted beside them.
+//! being served take constant time and, once the vector has grown, no allocation. Deadlines stand
+//! in a heap beside them; those of waiters who left early stay in it until they come up or have
+//! become too many.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::mem;
 use std::task::Waker;
 use std::time::Instant;
@@ -16,6 +18,9 @@ const NONE: u32 = u32::MAX;
 
 /// Entries kept allocated while nobody waits.
 const KEPT_ENTRIES: usize = 1024;
+
+/// Deadlines of waiters gone that are kept beside as many as still wait.
+const STALE_DEADLINES: usize = 256;
 
 /// What has become of a waiter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,9 +47,14 @@ struct Entry {
     prev: u32,
     next: u32,
     outcome: Outcome,
-    deadline: Option<Instant>,
+    /// Tells this waiter from others that had or will have the same entry.
+    number: u64,
+    timed: bool,
     waker: Waker,
 }
+
+/// When a waiter's wait ends: the waiter by number and entry.
+type Deadline = Reverse<(Instant, u64, u32)>;
 
 #[derive(Clone, Copy)]
 struct Line {
@@ -61,7 +71,9 @@ pub(super) struct Queues {
     entries: Vec<Entry>,
     free: u32,
     used: u32,
-    deadlines: BTreeSet<(Instant, u32)>,
+    joined: u64,
+    // Bound: twice the entries and `STALE_DEADLINES`.
+    deadlines: BinaryHeap<Deadline>,
 }
 
 impl Queues {
@@ -76,7 +88,8 @@ impl Queues {
             entries: Vec::new(),
             free: NONE,
             used: 0,
-            deadlines: BTreeSet::new(),
+            joined: 0,
+            deadlines: BinaryHeap::new(),
         }
     }
 
@@ -114,12 +127,13 @@ impl Queues {
             prev: tail,
             next: NONE,
             outcome: Outcome::Waiting,
-            deadline: ticket.deadline,
+            number: self.joined,
+            timed: ticket.deadline.is_some(),
             waker: ticket.waker,
         };
         let index = self.store(entry);
         if let Some(deadline) = ticket.deadline {
-            self.deadlines.insert((deadline, index));
+            self.deadlines.push(Reverse((deadline, self.joined, index)));
         }
         if tail == NONE {
             self.line_mut(slot).head = index;
@@ -130,6 +144,8 @@ impl Queues {
         line.tail = index;
         line.len += 1;
         self.used += 1;
+        self.joined += 1;
+        self.drop_stale();
         index
     }
 
@@ -138,11 +154,8 @@ impl Queues {
         let entry = self.entry_mut(index);
         entry.outcome = outcome;
         let waker = mem::replace(&mut entry.waker, Waker::noop().clone());
-        let deadline = entry.deadline.take();
+        entry.timed = false;
         let (slot, prev, next) = (entry.slot, entry.prev, entry.next);
-        if let Some(deadline) = deadline {
-            self.deadlines.remove(&(deadline, index));
-        }
         if prev == NONE {
             self.line_mut(slot).head = next;
         } else {
@@ -188,9 +201,31 @@ impl Queues {
         }
     }
 
-    /// The earliest deadline of all lines.
-    pub(super) fn earliest(&self) -> Option<(Instant, u32)> {
-        self.deadlines.first().copied()
+    /// The earliest deadline of all lines, and whose it is.
+    pub(super) fn earliest(&mut self) -> Option<(Instant, u32)> {
+        while let Some(deadline) = self.deadlines.peek() {
+            if is_live(&self.entries, deadline) {
+                let Reverse((at, _, index)) = *deadline;
+                return Some((at, index));
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    /// Whether this waiter's deadline stands before all others, stale ones among them: those have
+    /// been announced as this one would be.
+    pub(super) fn is_first(&self, index: u32) -> bool {
+        self.deadlines
+            .peek()
+            .is_some_and(|Reverse((_, _, first))| *first == index)
+    }
+
+    fn drop_stale(&mut self) {
+        if self.deadlines.len() > 2 * self.used as usize + STALE_DEADLINES {
+            let entries = &self.entries;
+            self.deadlines.retain(|deadline| is_live(entries, deadline));
+        }
     }
 
     fn store(&mut self, entry: Entry) -> u32 {
@@ -219,6 +254,13 @@ impl Queues {
     fn entry_mut(&mut self, index: u32) -> &mut Entry {
         &mut self.entries[index as usize]
     }
+}
+
+/// Whether the waiter still waits that the deadline was set for.
+fn is_live(entries: &[Entry], Reverse((_, number, index)): &Deadline) -> bool {
+    entries
+        .get(*index as usize)
+        .is_some_and(|entry| entry.timed && entry.number == *number)
 }
 
 #[cfg(test)]
@@ -283,5 +325,19 @@ mod tests {
         }
         assert_eq!(order(&mut queues, 0).len(), 10 * KEPT_ENTRIES);
         assert!(queues.entries.capacity() <= KEPT_ENTRIES);
+    }
+
+    #[test]
+    fn deadlines_of_those_who_left_do_not_pile_up() {
+        let mut queues = Queues::new(1);
+        let far = Instant::now() + std::time::Duration::from_secs(3600);
+        let stays = queues.join(0, ticket(1, Some(far)));
+        for _ in 0..100 * STALE_DEADLINES {
+            let leaves = queues.join(0, ticket(1, Some(far)));
+            queues.settle(leaves, Outcome::Granted);
+            queues.forget(leaves);
+            assert!(queues.deadlines.len() <= STALE_DEADLINES + 4);
+        }
+        assert_eq!(queues.earliest(), Some((far, stays)));
     }
 }

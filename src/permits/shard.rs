@@ -70,23 +70,25 @@ impl Shard {
     }
 
     pub(super) fn limit(&self) -> u32 {
-        // Ordering: Relaxed, see `admit`.
+        self.terms().0
+    }
+
+    /// The limit, and whether the shard is closed.
+    fn terms(&self) -> (u32, bool) {
+        // Ordering: Relaxed. Without the lock a late sight of a change only means that this call
+        // came before it; whoever waits has looked under the lock, which orders it.
         let terms = self.terms.load(Ordering::Relaxed);
-        u32::try_from(terms & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+        let limit = u32::try_from(terms & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        (limit, terms & CLOSED != 0)
     }
 
     /// The limit, if `weight` can be let in at all.
     fn admit(&self, weight: u32) -> Result<u32, AcquireError> {
-        // Ordering: Relaxed. Without the lock a late sight of a change only means that this call
-        // came before it; whoever waits has looked under the lock, which orders it.
-        if self.terms.load(Ordering::Relaxed) & CLOSED != 0 {
-            return Err(AcquireError::Closed);
+        match self.terms() {
+            (_, true) => Err(AcquireError::Closed),
+            (limit, false) if weight == 0 || weight > limit => Err(AcquireError::Impossible),
+            (limit, false) => Ok(limit),
         }
-        let limit = self.limit();
-        if weight == 0 || weight > limit {
-            return Err(AcquireError::Impossible);
-        }
-        Ok(limit)
     }
 
     /// Takes permits if enough are free and nobody waits, else gives `None`.
@@ -135,7 +137,7 @@ impl Shard {
         };
         let timed = ticket.deadline.is_some();
         let entry = queues.join(index, ticket);
-        let first = timed && queues.earliest().is_some_and(|(_, first)| first == entry);
+        let first = timed && queues.is_first(entry);
         Ok(Entered::Queued { entry, first })
     }
 

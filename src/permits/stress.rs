@@ -24,7 +24,12 @@ impl Dice {
 }
 
 /// One call in one of the ways there are.
-fn call(permits: &Permits, dice: &mut Dice, key: u64, weight: u32) -> Result<Permit, AcquireError> {
+fn call<'a>(
+    permits: &'a Permits,
+    dice: &mut Dice,
+    key: u64,
+    weight: u32,
+) -> Result<Permit<'a>, AcquireError> {
     let wait = Duration::from_micros(dice.roll(300));
     match dice.roll(6) {
         0 => permits.try_acquire(key, weight),

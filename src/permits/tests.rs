@@ -22,7 +22,7 @@ impl Wake for Bell {
     }
 }
 
-fn poll(future: &mut Acquire) -> Poll<Result<Permit, AcquireError>> {
+fn poll<'a>(future: &mut Acquire<'a>) -> Poll<Result<Permit<'a>, AcquireError>> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -374,9 +374,11 @@ fn closing_refuses_all_who_wait_and_come_and_lets_holders_finish() {
 #[test]
 fn dropping_the_permits_ends_waits_and_leaves_guards_valid() {
     let permits = permits(1, 1);
-    let held = permits.acquire(KEY, 1).unwrap();
+    let held = permits.acquire(KEY, 1).unwrap().into_owned();
     let mut waiting = permits.acquire_async(KEY, 1);
     assert!(poll(&mut waiting).is_pending());
+    let mut waiting = waiting.into_owned();
+    assert_eq!(counts(&permits), (1, 1));
     drop(permits);
     assert!(matches!(
         poll(&mut waiting),
