@@ -54,6 +54,7 @@ pub struct Permit<'a> {
 
 impl<'a> Permit<'a> {
     /// Takes permits if that needs no wait; `None` if it does.
+    #[inline]
     pub(super) fn try_new(
         shard: &'a Arc<Shard>,
         key: u64,
@@ -156,6 +157,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// Waits on this thread, after a try without a wait has failed.
+    #[cold]
     pub(super) fn block(mut self) -> Result<Permit<'a>, AcquireError> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {

@@ -94,19 +94,24 @@ impl Shard {
     /// Takes permits if enough are free and nobody waits, else gives `None`.
     ///
     /// Takes the lock only at the first sight of a key.
+    #[inline]
     pub(super) fn try_take(&self, key: u64, weight: u32) -> Result<Option<u32>, AcquireError> {
-        let mut tried = self.take(key, weight)?;
-        if let Try::Unknown = tried {
-            let _queues = lock(&self.queues);
-            tried = self.take(key, weight)?;
-            if let Try::Unknown = tried {
-                return self.slots.settle(key, weight).map(Some);
-            }
-        }
-        match tried {
+        match self.take(key, weight)? {
             Try::Taken(index) => Ok(Some(index)),
             Try::Busy(..) if self.queue_max == 0 => Err(AcquireError::QueueFull),
-            Try::Busy(..) | Try::Unknown => Ok(None),
+            Try::Busy(..) => Ok(None),
+            Try::Unknown => self.try_settle(key, weight),
+        }
+    }
+
+    #[cold]
+    fn try_settle(&self, key: u64, weight: u32) -> Result<Option<u32>, AcquireError> {
+        let _queues = lock(&self.queues);
+        match self.take(key, weight)? {
+            Try::Taken(index) => Ok(Some(index)),
+            Try::Busy(..) if self.queue_max == 0 => Err(AcquireError::QueueFull),
+            Try::Busy(..) => Ok(None),
+            Try::Unknown => self.slots.settle(key, weight).map(Some),
         }
     }
 
@@ -141,6 +146,7 @@ impl Shard {
         Ok(Entered::Queued { entry, first })
     }
 
+    #[inline]
     fn take(&self, key: u64, weight: u32) -> Result<Try, AcquireError> {
         let limit = self.admit(weight)?;
         while let Some((index, mut state)) = self.slots.find(key) {
@@ -206,21 +212,25 @@ impl Shard {
     }
 
     /// Returns permits, to the first in line if there is one.
+    #[inline]
     pub(super) fn release(&self, index: u32, weight: u32) {
-        if !self.slots.at(index).give_back(weight) {
-            return;
+        if self.slots.at(index).give_back(weight) {
+            self.hand_on(index);
         }
-        loop {
+    }
+
+    /// Serves whom it can, one at a time, so that wakers need no memory to be kept in.
+    #[cold]
+    fn hand_on(&self, index: u32) {
+        let mut more = true;
+        while more {
             let mut queues = lock(&self.queues);
             let Some(waker) = self.grant(&mut queues, index) else {
                 return;
             };
-            let more = queues.len(index) != 0;
+            more = queues.len(index) != 0;
             drop(queues);
             waker.wake();
-            if !more {
-                return;
-            }
         }
     }
 

@@ -27,10 +27,20 @@ impl Slots {
     }
 
     /// The key's slot and its state.
+    #[inline]
     pub(super) fn find(&self, key: u64) -> Option<(u32, State)> {
+        let home = self.home(key);
+        match self.at(home).state_of(key) {
+            Some(state) => Some((home, state)),
+            None => self.find_away(key),
+        }
+    }
+
+    fn find_away(&self, key: u64) -> Option<(u32, State)> {
         // Ordering: Relaxed. Who misses a key for an old reach looks again under the lock.
         let reach = self.reach.load(Ordering::Relaxed);
         self.path(key, usize::try_from(reach).unwrap_or(0) + 1)
+            .skip(1)
             .find_map(|index| Some((index, self.at(index).state_of(key)?)))
     }
 
@@ -59,9 +69,14 @@ impl Slots {
         (0u32..).take(self.slots.len())
     }
 
+    fn home(&self, key: u64) -> u32 {
+        let mask = self.slots.len() as u64 - 1;
+        u32::try_from((mix(key) >> 32) & mask).unwrap_or(0)
+    }
+
     /// The first `count` places for a key, from its home on.
     fn path(&self, key: u64, count: usize) -> impl Iterator<Item = u32> + use<> {
-        let home = u32::try_from(mix(key) >> 32).unwrap_or(0);
+        let home = self.home(key);
         let mask = u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX);
         (0u32..)
             .take(count)
