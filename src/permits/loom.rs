@@ -45,8 +45,13 @@ impl World {
         Acquire::new(&self.shard, key, weight, Duration::MAX)
     }
 
+    fn try_take(&self, key: u64, weight: u32) -> Result<Option<Permit<'_>>, AcquireError> {
+        let slot = self.shard.try_take(key, weight)?;
+        Ok(slot.map(|slot| Permit::new(&self.shard, slot, weight)))
+    }
+
     fn block(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
-        match Permit::try_new(&self.shard, key, weight)? {
+        match self.try_take(key, weight)? {
             Some(permit) => Ok(permit),
             None => self.acquire(key, weight).block(),
         }
@@ -128,7 +133,7 @@ fn loom_permit_hand_over_excludes_and_shows_all_that_was_done() {
 fn loom_permit_taken_after_a_return_without_waiting_sees_what_was_done() {
     model(1, 1, 0, |world| {
         let work = |world: &World| {
-            if let Ok(Some(permit)) = Permit::try_new(&world.shard, KEY, 1) {
+            if let Ok(Some(permit)) = world.try_take(KEY, 1) {
                 world.count(KEY);
                 drop(permit);
                 return 1;
@@ -157,10 +162,7 @@ fn waiter(world: &World, weight: u32) -> (Acquire<'static>, Arc<Bell>, Waker) {
 #[test]
 fn loom_permit_cancelled_while_it_is_granted_goes_to_the_next() {
     model(1, 1, 2, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1)
-            .unwrap()
-            .unwrap()
-            .into_owned();
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
         let (cancelled, ..) = waiter(&world, 1);
         let (mut next, bell, waker) = waiter(&world, 1);
         join([
@@ -179,10 +181,7 @@ fn loom_permit_cancelled_while_it_is_granted_goes_to_the_next() {
 #[test]
 fn loom_permit_polled_once_and_dropped_blocks_nobody() {
     model(1, 1, 2, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1)
-            .unwrap()
-            .unwrap()
-            .into_owned();
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
         let threads = [
             spawn(&world, move |_| drop(held)),
             spawn(&world, |world| {
@@ -198,10 +197,7 @@ fn loom_permit_polled_once_and_dropped_blocks_nobody() {
 #[test]
 fn loom_permit_of_a_task_that_moves_wakes_the_last_waker() {
     model(1, 1, 1, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1)
-            .unwrap()
-            .unwrap()
-            .into_owned();
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
         let (mut future, ..) = waiter(&world, 1);
         let releaser = spawn(&world, move |_| drop(held));
         let bell = Bell::new();
@@ -216,10 +212,7 @@ fn loom_permit_of_a_task_that_moves_wakes_the_last_waker() {
 #[test]
 fn loom_permit_timeout_against_grant_ends_in_one_of_the_two() {
     model(1, 1, 2, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1)
-            .unwrap()
-            .unwrap()
-            .into_owned();
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
         let deadline = Instant::now() + HOUR;
         let ticket = Ticket {
             weight: 1,
@@ -257,10 +250,7 @@ fn loom_permit_timeout_against_grant_ends_in_one_of_the_two() {
 #[test]
 fn loom_permit_close_against_acquire_leaves_nobody_waiting() {
     model(1, 1, 2, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1)
-            .unwrap()
-            .unwrap()
-            .into_owned();
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
         let threads = [
             spawn(&world, |world| match world.block(KEY, 1) {
                 Ok(permit) => drop(permit),
@@ -268,7 +258,7 @@ fn loom_permit_close_against_acquire_leaves_nobody_waiting() {
             }),
             spawn(&world, |world| {
                 world.shard.close();
-                let late = Permit::try_new(&world.shard, KEY, 1);
+                let late = world.try_take(KEY, 1);
                 assert_eq!(late.err(), Some(AcquireError::Closed));
             }),
         ];
@@ -281,7 +271,7 @@ fn loom_permit_close_against_acquire_leaves_nobody_waiting() {
 #[test]
 fn loom_permit_close_is_enough_to_end_a_wait() {
     model(1, 1, 1, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1).unwrap();
+        let held = world.try_take(KEY, 1).unwrap();
         let closer = spawn(&world, |world| world.shard.close());
         assert_eq!(world.block(KEY, 1).err(), Some(AcquireError::Closed));
         join([closer]);
@@ -293,7 +283,7 @@ fn loom_permit_close_is_enough_to_end_a_wait() {
 #[test]
 fn loom_permit_raised_limit_meets_a_waiter_on_its_way() {
     model(1, 1, 1, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1).unwrap();
+        let held = world.try_take(KEY, 1).unwrap();
         let raiser = spawn(&world, |world| world.shard.set_limit(2));
         drop(world.block(KEY, 1).unwrap());
         join([raiser]);
@@ -305,10 +295,7 @@ fn loom_permit_raised_limit_meets_a_waiter_on_its_way() {
 #[test]
 fn loom_permit_lowered_limit_against_acquire_and_release() {
     model(1, 2, 1, |world| {
-        let held = Permit::try_new(&world.shard, KEY, 1)
-            .unwrap()
-            .unwrap()
-            .into_owned();
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
         let threads = [
             spawn(&world, |world| match world.block(KEY, 2) {
                 Ok(permit) => drop(permit),
@@ -319,15 +306,15 @@ fn loom_permit_lowered_limit_against_acquire_and_release() {
         drop(held);
         join(threads);
         world.assert_idle();
-        let one = Permit::try_new(&world.shard, KEY, 1).unwrap();
-        assert!(one.is_some() && Permit::try_new(&world.shard, KEY, 1).unwrap().is_none());
+        let one = world.try_take(KEY, 1).unwrap();
+        assert!(one.is_some() && world.try_take(KEY, 1).unwrap().is_none());
     });
 }
 
 #[test]
 fn loom_permit_two_returns_together_serve_a_heavy_waiter() {
     model(1, 2, 1, |world| {
-        let held = [(); 2].map(|()| Permit::try_new(&world.shard, KEY, 1).unwrap().unwrap());
+        let held = [(); 2].map(|()| world.try_take(KEY, 1).unwrap().unwrap());
         let [first, second] = held.map(Permit::into_owned);
         let threads = [
             spawn(&world, move |_| drop(first)),
@@ -364,7 +351,7 @@ fn loom_permit_weights_never_exceed_the_limit() {
 
 /// Takes and returns a permit; while it is out, its own key must say so.
 fn visit(world: &World, key: u64) {
-    if let Ok(Some(permit)) = Permit::try_new(&world.shard, key, 1) {
+    if let Ok(Some(permit)) = world.try_take(key, 1) {
         assert!(world.shard.load_of(key).running >= 1);
         drop(permit);
     }
@@ -387,7 +374,7 @@ fn loom_permit_of_an_idle_key_is_never_taken_under_the_key_that_came_after() {
 fn loom_permit_key_first_seen_by_two_gets_one_slot() {
     model(2, 1, 0, |world| {
         let take = |world: &World| {
-            let permit = Permit::try_new(&world.shard, KEY, 1);
+            let permit = world.try_take(KEY, 1);
             let taken = permit.is_ok();
             std::mem::forget(permit.map(|permit| permit.map(Permit::into_owned)));
             taken
@@ -406,7 +393,7 @@ fn loom_permit_key_first_seen_by_two_gets_one_slot() {
 fn loom_permit_shows_what_was_done_even_after_its_key_was_forgotten() {
     model(1, 1, 0, |world| {
         let work = |world: &World| {
-            let Ok(Some(permit)) = Permit::try_new(&world.shard, 0, 1) else {
+            let Ok(Some(permit)) = world.try_take(0, 1) else {
                 return 0;
             };
             world.count(0);

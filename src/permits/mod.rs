@@ -210,6 +210,7 @@ impl Permits {
     ///
     /// # Errors
     /// Any of [`AcquireError`].
+    #[inline]
     pub fn acquire(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
         self.acquire_within(key, weight, self.wait_max)
     }
@@ -218,14 +219,16 @@ impl Permits {
     ///
     /// # Errors
     /// Any of [`AcquireError`].
+    #[inline]
     pub fn acquire_within(
         &self,
         key: u64,
         weight: u32,
         wait: Duration,
     ) -> Result<Permit<'_>, AcquireError> {
-        match Permit::try_new(self.shard(key), key, weight)? {
-            Some(permit) => Ok(permit),
+        let shard = self.shard(key);
+        match shard.try_take(key, weight)? {
+            Some(slot) => Ok(Permit::new(shard, slot, weight)),
             None => self.acquire_async(key, weight).within(wait).block(),
         }
     }
@@ -234,14 +237,20 @@ impl Permits {
     ///
     /// # Errors
     /// [`AcquireError::QueueFull`] if it would, else as [`Permits::acquire`].
+    #[inline]
     pub fn try_acquire(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
-        Permit::try_new(self.shard(key), key, weight)?.ok_or(AcquireError::QueueFull)
+        let shard = self.shard(key);
+        match shard.try_take(key, weight)? {
+            Some(slot) => Ok(Permit::new(shard, slot, weight)),
+            None => Err(AcquireError::QueueFull),
+        }
     }
 
     /// A future that takes `weight` permits of a key, waiting for them up to the longest wait.
     ///
     /// It runs under any executor. The wait begins when it is first polled; a thread of these
     /// permits, started when first needed, ends it on time.
+    #[inline]
     pub fn acquire_async(&self, key: u64, weight: u32) -> Acquire<'_> {
         Acquire::new(self.shard(key), key, weight, self.wait_max)
     }
@@ -286,6 +295,7 @@ impl Permits {
         sum
     }
 
+    #[inline]
     fn shard(&self, key: u64) -> &Arc<Shard> {
         let index = mix(key).checked_shr(self.shard_shift).unwrap_or(0);
         &self.shards[usize::try_from(index).unwrap_or(0)]

@@ -53,19 +53,14 @@ pub struct Permit<'a> {
 }
 
 impl<'a> Permit<'a> {
-    /// Takes permits if that needs no wait; `None` if it does.
+    /// A guard for permits just taken.
     #[inline]
-    pub(super) fn try_new(
-        shard: &'a Arc<Shard>,
-        key: u64,
-        weight: u32,
-    ) -> Result<Option<Self>, AcquireError> {
-        let slot = shard.try_take(key, weight)?;
-        Ok(slot.map(|slot| Self {
+    pub(super) fn new(shard: &'a Arc<Shard>, slot: u32, weight: u32) -> Self {
+        Self {
             owner: Owner::Borrowed(shard),
             slot,
             weight,
-        }))
+        }
     }
 
     /// The same permits in a guard that borrows nothing.
@@ -84,6 +79,7 @@ impl<'a> Permit<'a> {
 }
 
 impl Drop for Permit<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.weight != 0 {
             self.owner.release(self.slot, self.weight);
@@ -129,6 +125,7 @@ enum Timer {
 }
 
 impl<'a> Acquire<'a> {
+    #[inline]
     pub(super) fn new(shard: &'a Arc<Shard>, key: u64, weight: u32, wait: Duration) -> Self {
         Self {
             owner: Some(Owner::Borrowed(shard)),
@@ -169,6 +166,7 @@ impl<'a> Acquire<'a> {
         }
     }
 
+    #[cold]
     fn advance(&mut self, waker: &Waker, timer: Timer) -> Poll<Result<Permit<'a>, AcquireError>> {
         let Some(owner) = &self.owner else {
             return Poll::Ready(Err(AcquireError::Closed));
@@ -202,6 +200,7 @@ impl<'a> Acquire<'a> {
         Poll::Pending
     }
 
+    #[inline]
     fn finish(
         &mut self,
         answer: Result<u32, AcquireError>,
@@ -236,17 +235,19 @@ fn ask(shard: &Shard, place: Place, waker: &Waker) -> Option<Result<u32, Acquire
 impl<'a> Future for Acquire<'a> {
     type Output = Result<Permit<'a>, AcquireError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let (Some(owner), None) = (&self.owner, self.place) {
-            if let Some(answer) = owner.try_take(self.key, self.weight).transpose() {
-                return self.finish(answer);
-            }
+        if let (Some(owner), None) = (&self.owner, self.place)
+            && let Some(answer) = owner.try_take(self.key, self.weight).transpose()
+        {
+            return self.finish(answer);
         }
         self.advance(context.waker(), Timer::Keeper)
     }
 }
 
 impl Drop for Acquire<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let (Some(owner), Some(place)) = (&self.owner, self.place) {
             owner.cancel(place.entry);
