@@ -8,14 +8,14 @@ use std::time::Duration;
 #[cfg(not(tollgate_loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(not(tollgate_loom))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 #[cfg(not(tollgate_loom))]
 pub(crate) use std::thread;
 
 #[cfg(tollgate_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(tollgate_loom)]
-pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 #[cfg(tollgate_loom)]
 pub(crate) use loom::thread;
 

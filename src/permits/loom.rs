@@ -179,6 +179,33 @@ fn loom_permit_cancelled_while_it_is_granted_goes_to_the_next() {
 }
 
 #[test]
+fn loom_permit_is_never_overtaken_by_a_newcomer() {
+    model(1, 1, 1, |world| {
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
+        let (first, ..) = waiter(&world, 1);
+        let releaser = spawn(&world, move |_| drop(held));
+        // The one in line has it or will; it is not polled, so it cannot have returned it.
+        assert!(world.try_take(KEY, 1).unwrap().is_none());
+        join([releaser]);
+        drop(first);
+        world.assert_idle();
+    });
+}
+
+#[test]
+fn loom_permit_heavy_head_that_leaves_lets_the_next_in() {
+    model(1, 2, 2, |world| {
+        let held = world.try_take(KEY, 1).unwrap().unwrap();
+        let (heavy, ..) = waiter(&world, 2);
+        let leaver = spawn(&world, move |_| drop(heavy));
+        drop(world.block(KEY, 1).unwrap());
+        join([leaver]);
+        drop(held);
+        world.assert_idle();
+    });
+}
+
+#[test]
 fn loom_permit_polled_once_and_dropped_blocks_nobody() {
     model(1, 1, 2, |world| {
         let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();

@@ -13,11 +13,14 @@ mod shard;
 mod slot;
 mod slots;
 
-#[cfg(all(test, tollgate_loom))]
+#[cfg(test)]
+#[cfg(tollgate_loom)]
 mod loom;
-#[cfg(all(test, not(tollgate_loom)))]
+#[cfg(test)]
+#[cfg(not(tollgate_loom))]
 mod stress;
-#[cfg(all(test, not(tollgate_loom)))]
+#[cfg(test)]
+#[cfg(not(tollgate_loom))]
 mod tests;
 
 use std::error::Error;

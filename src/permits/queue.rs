@@ -263,7 +263,8 @@ fn is_live(entries: &[Entry], Reverse((_, number, index)): &Deadline) -> bool {
         .is_some_and(|entry| entry.timed && entry.number == *number)
 }
 
-#[cfg(all(test, not(tollgate_loom)))]
+#[cfg(test)]
+#[cfg(not(tollgate_loom))]
 mod tests {
     use super::*;
 

@@ -136,7 +136,8 @@ impl Slot {
     }
 }
 
-#[cfg(all(test, not(tollgate_loom)))]
+#[cfg(test)]
+#[cfg(not(tollgate_loom))]
 mod tests {
     use super::*;
 
