@@ -31,7 +31,7 @@ use std::time::Duration;
 use keeper::Keeper;
 pub use permit::{Acquire, Permit};
 use shard::{Load, Shard};
-use slots::mix;
+use slots::{mix, position};
 
 /// Bits of a key's hash that choose its shard.
 const SHARD_BITS_MAX: u32 = 4;
@@ -186,7 +186,7 @@ impl Permits {
             .ilog2()
             .min(SHARD_BITS_MAX);
         // Twice the keys, so that probes stay short and an uneven spread over the shards fits.
-        let slots = (2 * keys_max as usize).next_power_of_two() >> shard_bits;
+        let slots = (2 * position(keys_max)).next_power_of_two() >> shard_bits;
         let keeper = Arc::new(Keeper::new());
         let shards: Box<[Arc<Shard>]> = std::iter::repeat_with(|| {
             Arc::new(Shard::new(

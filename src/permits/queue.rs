@@ -12,6 +12,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::AcquireError;
+use super::slots::position;
 
 /// The end of a line, or of the list of free entries.
 const NONE: u32 = u32::MAX;
@@ -222,7 +223,7 @@ impl Queues {
     }
 
     fn drop_stale(&mut self) {
-        if self.deadlines.len() > 2 * self.used as usize + STALE_DEADLINES {
+        if self.deadlines.len() > 2 * position(self.used) + STALE_DEADLINES {
             let entries = &self.entries;
             self.deadlines.retain(|deadline| is_live(entries, deadline));
         }
@@ -240,26 +241,26 @@ impl Queues {
     }
 
     fn line(&self, slot: u32) -> &Line {
-        &self.lines[slot as usize]
+        &self.lines[position(slot)]
     }
 
     fn line_mut(&mut self, slot: u32) -> &mut Line {
-        &mut self.lines[slot as usize]
+        &mut self.lines[position(slot)]
     }
 
     fn entry(&self, index: u32) -> &Entry {
-        &self.entries[index as usize]
+        &self.entries[position(index)]
     }
 
     fn entry_mut(&mut self, index: u32) -> &mut Entry {
-        &mut self.entries[index as usize]
+        &mut self.entries[position(index)]
     }
 }
 
 /// Whether the waiter still waits that the deadline was set for.
 fn is_live(entries: &[Entry], Reverse((_, number, index)): &Deadline) -> bool {
     entries
-        .get(*index as usize)
+        .get(position(*index))
         .is_some_and(|entry| entry.timed && entry.number == *number)
 }
 
@@ -296,7 +297,7 @@ mod tests {
             queues.forget(all[leaver]);
             assert_eq!(queues.len(0), 4);
             queues.join(0, ticket(6, None));
-            let expected: Vec<u32> = (1..=6).filter(|w| *w as usize != leaver + 1).collect();
+            let expected: Vec<u32> = (1..=6).filter(|w| position(*w) != leaver + 1).collect();
             assert_eq!(order(&mut queues, 0), expected);
             assert_eq!(order(&mut queues, 1), [9]);
             assert_eq!(queues.len(0), 0);

@@ -62,7 +62,7 @@ impl Slots {
     }
 
     pub(super) fn at(&self, index: u32) -> &Slot {
-        &self.slots[index as usize]
+        &self.slots[position(index)]
     }
 
     pub(super) fn indices(&self) -> impl Iterator<Item = u32> + use<> {
@@ -82,6 +82,11 @@ impl Slots {
             .take(count)
             .map(move |step| home.wrapping_add(step) & mask)
     }
+}
+
+/// A number kept in 32 bits as an index; where that does not fit, one that no slice has.
+pub(super) fn position(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 /// Spreads keys that differ in few bits (Fibonacci hashing); the upper bits are the good ones.
