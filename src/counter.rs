@@ -72,7 +72,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// What taking `cost` at `now` would come to. Loads only.
+    /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
     pub(crate) fn look(&self, mut now: Timestamp, cost: u64) -> Seen {
         let mut suspect = None;
@@ -84,20 +84,7 @@ impl<'a> Counter<'a> {
                 other: self.other(other),
             };
             match self.rule.step(period, words, now, cost) {
-                Step::Future if suspect != Some(words) => {
-                    suspect = Some(words);
-                    now = self.ground.clock.now();
-                }
-                Step::Future => {
-                    let words = Pair::ABSENT;
-                    let step = self.rule.step(period, words, now, cost);
-                    return Seen {
-                        step,
-                        words,
-                        period,
-                        now,
-                    };
-                }
+                Step::Future => now = self.explain(words, now, &mut suspect),
                 step => {
                     return Seen {
                         step,
@@ -122,7 +109,7 @@ impl<'a> Counter<'a> {
     pub(crate) fn charge(&self, now: Timestamp, cost: u64) -> Take {
         self.change(now, |rule, period, words, now| {
             match rule.step(period, words, now, 1) {
-                // Also a charge must not pile up on a word that no clock of ours can have made.
+                // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
                 _ => Step::Admit(rule.charge(period, words, now, cost)),
             }
@@ -130,10 +117,6 @@ impl<'a> Counter<'a> {
     }
 
     /// Puts the word that `judge` admits in the main one's place.
-    ///
-    /// A word from the future means one of two things. Either `now` was read before another
-    /// thread's take, then a new reading explains it; or the clock was once wrong, then no reading
-    /// does, and the word counts as absent.
     #[inline]
     fn change(
         &self,
@@ -151,14 +134,9 @@ impl<'a> Counter<'a> {
                 period,
                 now,
             };
-            let mut heals = false;
             let update = self.table().update(main_tag, now, |main| {
                 let words = Pair { main, other };
-                let mut step = judge(self.rule, period, words, now);
-                heals = step == Step::Future && suspect == Some(words);
-                if heals {
-                    step = judge(self.rule, period, Pair::ABSENT, now);
-                }
+                let step = judge(self.rule, period, words, now);
                 seen = Seen {
                     step,
                     words,
@@ -173,14 +151,9 @@ impl<'a> Counter<'a> {
             match (update, seen.step) {
                 (Update::Full, _) => return Take::Full,
                 (Update::Done { .. }, Step::Future) => {
-                    suspect = Some(seen.words);
-                    now = self.ground.clock.now();
+                    now = self.explain(seen.words, now, &mut suspect);
                 }
                 (Update::Done { after, .. }, Step::Admit(_)) => {
-                    if heals {
-                        // Ordering: relaxed; a number to look at, nothing is decided on it.
-                        self.ground.healed.fetch_add(1, Ordering::Relaxed);
-                    }
                     if !self.rule.has_pair() || self.stands(other_tag, other) {
                         return Take::Judged(seen);
                     }
@@ -190,6 +163,43 @@ impl<'a> Counter<'a> {
                 (Update::Done { .. }, _) => return Take::Judged(seen),
             }
         }
+    }
+
+    /// Accounts for words from the future; gives the time to judge them by.
+    ///
+    /// Either `now` was read before another thread's take: then a new reading explains the words.
+    /// Or it does not: then the clock was once wrong, or the limit was slower, and the words are
+    /// healed.
+    #[cold]
+    fn explain(&self, words: Pair, now: Timestamp, suspect: &mut Option<Pair>) -> Timestamp {
+        if *suspect == Some(words) {
+            self.heal(now);
+        }
+        *suspect = Some(words);
+        self.ground.clock.now()
+    }
+
+    /// Puts in the place of words from the future what they can mean at most: all is used. Nobody
+    /// knows any more what was used, so nothing more is admitted in this window, or before the
+    /// bucket fills again; and nobody is locked out for longer.
+    fn heal(&self, now: Timestamp) {
+        let period = self.rule.period(now, self.ground.calendars);
+        let (main_tag, other_tag) = self.tags(period);
+        let is_future =
+            |main, other| self.rule.step(period, Pair { main, other }, now, 1) == Step::Future;
+        let other = self.other(other_tag);
+        if is_future(Word::ABSENT, other) {
+            self.table().amend(other_tag, |_| Word::bucket(now));
+        }
+        self.table().amend(main_tag, |main| {
+            if is_future(main, Word::ABSENT) {
+                self.rule.spent(period, now)
+            } else {
+                main
+            }
+        });
+        // Ordering: relaxed; a number to look at, nothing is decided on it.
+        self.ground.healed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// True if the previous window still is what a sliding take was judged on.
