@@ -20,6 +20,7 @@ mod error;
 mod key;
 #[cfg(not(tollgate_loom))]
 mod limiter;
+mod permits;
 #[cfg(not(tollgate_loom))]
 mod policy;
 mod sync;
@@ -33,6 +34,9 @@ pub use error::Error;
 pub use limiter::{
     Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
     OverrideKey, Verdict,
+};
+pub use permits::{
+    Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,
 };
 #[cfg(not(tollgate_loom))]
 pub use policy::{
