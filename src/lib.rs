@@ -17,6 +17,7 @@ mod counter;
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
+mod inbox;
 mod key;
 #[cfg(not(tollgate_loom))]
 mod limiter;
@@ -26,6 +27,8 @@ mod policy;
 mod sync;
 mod table;
 mod time;
+#[cfg(not(tollgate_loom))]
+mod writer;
 
 pub use clock::ManualClock;
 #[cfg(not(tollgate_loom))]

@@ -39,6 +39,7 @@ impl Inner {
             shared: &self.store.shared,
             calendars: &law.plan().calendars,
             clock: &self.clock,
+            inbox: &self.inbox,
             healed: &self.healed,
         }
     }
@@ -48,6 +49,7 @@ impl Inner {
             ground: self.ground(law),
             rule: law.rule(applied.limit, applied.tier, applied.key),
             tag: law.tag(applied.limit, applied.key),
+            is_logged: law.is_logged(applied.limit),
             is_shared: false,
         }
     }
@@ -161,6 +163,7 @@ impl Inner {
             ground: self.ground(law),
             rule: &entry.outcome.rule,
             tag: entry.tag,
+            is_logged: law.is_logged(entry.limit),
             is_shared: entry.is_shared,
         }
     }

@@ -8,8 +8,8 @@ use crate::algorithm::Rule;
 use crate::error::Error;
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::policy::{
-    AttributeIndex, AttributeValue, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan,
-    Policy, TierIndex,
+    AttributeIndex, AttributeValue, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
+    LimitSpec, Plan, Policy, TierIndex,
 };
 
 /// What every check is judged by. Replaced whole, never changed.
@@ -131,6 +131,11 @@ impl Law {
 
     pub(super) fn limit(&self, limit: LimitIndex) -> &LimitSpec {
         &self.plan().limits[limit.0]
+    }
+
+    /// True if the limit's counters are written to the journal.
+    pub(super) fn is_logged(&self, limit: LimitIndex) -> bool {
+        self.limit(limit).durability != Durability::Memory
     }
 
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {
