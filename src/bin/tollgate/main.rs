@@ -1,3 +1,5 @@
 //! The `tollgate` command.
 
+mod log;
+
 fn main() {}
