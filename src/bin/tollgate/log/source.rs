@@ -247,6 +247,7 @@ fn stream(
     let plain = MultiGzDecoder::new(whole);
     Ok((
         bytes,
+        true,
         Box::new(BufReader::with_capacity(LINE_BYTES_MAX, plain)),
     ))
 }
