@@ -1,5 +1,6 @@
 //! The `tollgate` command.
 
 mod log;
+mod replay;
 
 fn main() {}
