@@ -2,5 +2,6 @@
 
 mod log;
 mod replay;
+mod report;
 
 fn main() {}

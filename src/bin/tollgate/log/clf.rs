@@ -64,7 +64,7 @@ impl Clf {
         Ok(Line::Request(Entry {
             time,
             method: method.into(),
-            path: path.into(),
+            path: Some(path.into()),
             cost: None,
             attributes,
         }))

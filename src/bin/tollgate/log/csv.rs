@@ -14,8 +14,8 @@ const COLUMNS_MAX: usize = 1_024;
 /// Reads the lines of one CSV file.
 pub(crate) struct Csv {
     heading: String,
-    /// The names that the columns go by.
-    names: Vec<String>,
+    /// The names that the columns go by; none for one to be passed over.
+    names: Vec<Option<String>>,
     reading: Reading,
     split: Splitter,
 }
@@ -36,10 +36,13 @@ impl Csv {
                 columns.join(", ")
             );
         }
-        let names = columns
-            .iter()
-            .map(|column| reading.map.name(column).to_owned())
-            .collect();
+        let taken = |column: &String| {
+            reading
+                .map
+                .taken(column, reading.mapped_only)
+                .map(str::to_owned)
+        };
+        let names = columns.iter().map(taken).collect();
         Ok(Self {
             heading: heading.to_owned(),
             names,
@@ -62,7 +65,9 @@ impl Csv {
         }
         let mut record = Record::default();
         for (name, field) in self.names.iter().zip(fields) {
-            if !field.is_empty() {
+            if let Some(name) = name
+                && !field.is_empty()
+            {
                 record.put(name, Text::Owned(field))?;
             }
         }
@@ -132,6 +137,7 @@ mod tests {
             map: map.parse().unwrap(),
             stamps: Stamps::new(TimeZone::UTC),
             trusted_hops: 0,
+            mapped_only: false,
         };
         Csv::new(heading, reading)
     }

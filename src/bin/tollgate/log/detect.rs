@@ -27,6 +27,7 @@ pub(super) fn detect<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Option
         map: Default::default(),
         stamps: Stamps::new(TimeZone::UTC),
         trusted_hops: 0,
+        mapped_only: false,
     };
     let mut clf = Parser::new(Format::Combined, None, reading).ok()?;
     for line in lines.clone() {

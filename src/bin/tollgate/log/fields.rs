@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use super::{Entry, Line, Malformed, RequestLine, Stamps, Text};
 
-/// The attributes that one record may carry.
-// Bound: a record with more is malformed; a field map picks those that matter.
-const ATTRIBUTES_MAX: usize = 256;
+/// The attributes that one record may carry: as many as a request can.
+// Bound: a record with more is malformed, and the message says how to pick those that matter.
+const ATTRIBUTES_MAX: usize = 32;
 
 /// What to do with the fields of JSON and CSV records.
 ///
@@ -40,9 +40,23 @@ const USUAL: [(&str, &str); 15] = [
 ];
 
 impl FieldMap {
+    /// The name that the map itself gives `field`.
+    fn mapped(&self, field: &str) -> Option<&str> {
+        self.names.get(field).map(String::as_str)
+    }
+
+    /// The name that `field` goes by; none if it is to be passed over.
+    pub(super) fn taken<'a>(&'a self, field: &'a str, mapped_only: bool) -> Option<&'a str> {
+        if mapped_only {
+            self.mapped(field)
+        } else {
+            Some(self.name(field))
+        }
+    }
+
     /// The name that `field` goes by.
-    pub(super) fn name<'a>(&'a self, field: &'a str) -> &'a str {
-        if let Some(name) = self.names.get(field) {
+    fn name<'a>(&'a self, field: &'a str) -> &'a str {
+        if let Some(name) = self.mapped(field) {
             return name;
         }
         match USUAL.iter().find(|(usual, _)| *usual == field) {
@@ -120,10 +134,13 @@ impl<'a> Record<'a> {
             "path" => &mut self.path,
             "request" => &mut self.request,
             "cost" => &mut self.cost,
+            // What the policy's own routes say; a field cannot.
+            "route" => return Err(Malformed::new("a field called route; --map renames it")),
             _ => {
                 if self.attributes.len() == ATTRIBUTES_MAX {
-                    let why = format!("more than {ATTRIBUTES_MAX} fields; --map picks some");
-                    return Err(Malformed(why));
+                    return Err(Malformed(format!(
+                        "more than {ATTRIBUTES_MAX} fields; --mapped-only takes those of --map"
+                    )));
                 }
                 self.attributes.push((Text::Owned(name.to_owned()), value));
                 return Ok(());
@@ -172,7 +189,7 @@ impl<'a> Record<'a> {
         Ok(Line::Request(Entry {
             time,
             method: method.unwrap_or(Text::Borrowed("-")),
-            path: path.unwrap_or(Text::Borrowed("/")),
+            path,
             cost,
             attributes,
         }))

@@ -34,7 +34,9 @@ impl Json {
         }
         for (field, value) in object {
             if let Some(text) = text(&value) {
-                record.put(map.name(&field), text)?;
+                if let Some(name) = map.taken(&field, self.reading.mapped_only) {
+                    record.put(name, text)?;
+                }
             }
         }
         record.finish(&mut self.reading.stamps)
@@ -64,19 +66,22 @@ mod tests {
     use super::*;
     use jiff::tz::TimeZone;
 
+    fn reading() -> Reading {
+        Reading {
+            map: Default::default(),
+            stamps: Stamps::new(TimeZone::UTC),
+            trusted_hops: 0,
+            mapped_only: false,
+        }
+    }
+
     fn parse<'a>(map: &str, line: &'a str) -> Result<Line<'a>, Malformed> {
         let map = if map.is_empty() {
             Default::default()
         } else {
             map.parse().unwrap()
         };
-        let stamps = Stamps::new(TimeZone::UTC);
-        Json::new(Reading {
-            map,
-            stamps,
-            trusted_hops: 0,
-        })
-        .parse(line)
+        Json::new(Reading { map, ..reading() }).parse(line)
     }
 
     fn request(map: &str, line: &str) -> Entry<'static> {
@@ -84,7 +89,7 @@ mod tests {
             Ok(Line::Request(entry)) => Entry {
                 time: entry.time,
                 method: entry.method.into_owned().into(),
-                path: entry.path.into_owned().into(),
+                path: entry.path.map(|path| path.into_owned().into()),
                 cost: entry.cost,
                 attributes: entry
                     .attributes
@@ -105,17 +110,42 @@ mod tests {
         );
         assert_eq!(entry.time.to_string(), "2023-07-10T11:42:18Z");
         assert_eq!(
-            (&*entry.method, &*entry.path, entry.cost),
-            ("PUT", "/a", Some(12))
+            (&*entry.method, entry.path.as_deref(), entry.cost),
+            ("PUT", Some("/a"), Some(12))
         );
         let pairs: Vec<_> = entry.attributes.iter().map(|(a, b)| (&**a, &**b)).collect();
         assert_eq!(pairs, [("key", "k1"), ("ok", "true"), ("n", "7")]);
     }
 
     #[test]
+    fn only_mapped_fields_where_that_is_asked_for() {
+        let reading = Reading {
+            map: "time=t,key=a.b".parse().unwrap(),
+            mapped_only: true,
+            ..reading()
+        };
+        let line = r#"{"t":1,"method":"GET","other":"x","a":{"b":"k"}}"#;
+        let line = Json::new(reading).parse(line).unwrap();
+        let Line::Request(entry) = line else {
+            panic!("{line:?}")
+        };
+        assert_eq!((&*entry.method, entry.path), ("-", None));
+        assert_eq!(entry.attributes, [("key".into(), "k".into())]);
+    }
+
+    #[test]
+    fn too_many_fields_are_said() {
+        let fields: String = (0..33).map(|i| format!(r#","f{i}":{i}"#)).collect();
+        let fault = parse("", &format!(r#"{{"time":1{fields}}}"#))
+            .unwrap_err()
+            .0;
+        assert!(fault.contains("--mapped-only"), "{fault}");
+    }
+
+    #[test]
     fn a_request_line_is_taken_apart() {
         let entry = request("", r#"{"ts":1700000000,"request":"GET /a?b HTTP/1.1"}"#);
-        assert_eq!((&*entry.method, &*entry.path), ("GET", "/a"));
+        assert_eq!((&*entry.method, entry.path.as_deref()), ("GET", Some("/a")));
         let none = parse("", r#"{"ts":1700000000,"request":"-"}"#);
         assert!(matches!(none, Ok(Line::NoRequest(_))), "{none:?}");
     }
@@ -128,6 +158,7 @@ mod tests {
             (r#"{"a":1}"#, "no time"),
             (r#"{"time":"x"}"#, "no time that can be read"),
             (r#"{"time":1,"ts":2}"#, "two fields for time"),
+            (r#"{"time":1,"route":"x"}"#, "--map renames"),
             (r#"{"time":1,"cost":-1}"#, "no whole number"),
             (r#"{"time":1,"cost":1.5}"#, "no whole number"),
         ] {

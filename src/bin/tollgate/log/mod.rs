@@ -41,8 +41,8 @@ pub(crate) enum Line<'a> {
 pub(crate) struct Entry<'a> {
     pub(crate) time: Timestamp,
     pub(crate) method: Text<'a>,
-    /// Without the query.
-    pub(crate) path: Text<'a>,
+    /// Without the query; none if the log is not one of HTTP requests.
+    pub(crate) path: Option<Text<'a>>,
     /// None if the log has no costs.
     pub(crate) cost: Option<u64>,
     pub(crate) attributes: Vec<(Text<'a>, Text<'a>)>,
@@ -73,6 +73,8 @@ pub(crate) struct Reading {
     /// How many proxies of one's own stand before the logging server: 0 takes the logged address
     /// as the client's, 1 the last one of X-Forwarded-For, and so on.
     pub(crate) trusted_hops: usize,
+    /// True if only fields that the map names are taken.
+    pub(crate) mapped_only: bool,
 }
 
 impl Parser {

@@ -7,7 +7,7 @@ mod keys;
 mod progress;
 mod state;
 mod summary;
-mod text;
+pub(crate) mod text;
 mod timeline;
 mod totals;
 mod trace;
@@ -17,7 +17,11 @@ pub(crate) use home::Home;
 pub(crate) use judge::{Judge, Outcome, Ruling};
 pub(crate) use progress::{Progress, Show};
 pub(crate) use state::{Recipe, State};
-pub(crate) use summary::{LimitAmounts, Summary};
+#[cfg(test)]
+pub(crate) use summary::tests::summary_of_test;
+pub(crate) use summary::{
+    AmountsSummary, BinSummary, FoundRate, LimitAmounts, Summary, TimelineSummary,
+};
 pub(crate) use trace::Recorder;
 
 use std::time::{Duration, Instant};

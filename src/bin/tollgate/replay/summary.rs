@@ -265,3 +265,92 @@ fn keys(state: &State, worst: usize) -> KeysSummary {
         worst: state.keys.worst(worst).into_iter().map(summary).collect(),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::state::{Position, Recipe};
+    use super::super::totals::RouteCount;
+    use super::*;
+
+    /// A summary in which every text from outside is `text`.
+    pub(crate) fn summary_of_test(text: &str) -> Summary {
+        let recipe = Recipe {
+            policy: String::new(),
+            logs: vec![text.to_owned()],
+            format: None,
+            reading: String::new(),
+            trace: true,
+        };
+        let mut state = State::new(recipe, &[text.to_owned()]);
+        state.position = Position::default();
+        state.formats.push(Format::Combined);
+        let totals = &mut state.totals;
+        totals.lines = 4;
+        totals.requests = 3;
+        totals.allowed = 2;
+        totals.refused = 1;
+        totals.would_refuse = 1;
+        totals.exempt = 1;
+        totals.late.entries = 1;
+        totals.hold(Timestamp::from_secs(1_700_000_000));
+        totals.complain(Complaint {
+            file: text.to_owned(),
+            line: 4,
+            why: text.to_owned(),
+            excerpt: text.to_owned(),
+        });
+        let route = RouteCount {
+            requests: 3,
+            refused: 1,
+        };
+        totals.routes.insert(text.to_owned(), route);
+        state
+            .timeline
+            .count(Timestamp::from_secs(1_700_000_000), true);
+        state.keys.count(0, text, true);
+        let found = |rate: &str| {
+            Some(FoundRate {
+                rate: rate.to_owned(),
+                refused: 0,
+            })
+        };
+        let amounts = AmountsSummary {
+            until: Some("then".to_owned()),
+            left_out: 1,
+            limits: vec![LimitAmounts {
+                limit: text.to_owned(),
+                rate: text.to_owned(),
+                at_most_1_in_100: found("1/s"),
+                at_most_1_in_1000: None,
+                nothing: found("2/s"),
+                requests: 3,
+                smallest: false,
+            }],
+        };
+        Summary::new(&state, text, 10, Some(amounts))
+    }
+
+    #[test]
+    fn the_lines_add_up_and_both_faces_show_them() {
+        let summary = summary_of_test("name");
+        let lines = summary.lines;
+        assert_eq!(
+            lines.read,
+            lines.requests + lines.without_request + lines.blank + lines.malformed
+        );
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["requests"]["refused"], 1);
+        assert_eq!(json["keys"]["worst"][0]["key"], "name");
+        assert_eq!(json["amounts"]["limits"][0]["nothing"]["rate"], "2/s");
+        assert_eq!(json["logs"][0]["format"], "combined");
+        let text = summary.to_string();
+        for part in [
+            "4 lines: 3 requests, 1 malformed",
+            "2 allowed, 1 refused (33.3 %)",
+            "name:4: name: name",
+            "none does",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}

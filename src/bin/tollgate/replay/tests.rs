@@ -119,6 +119,7 @@ fn replay<'a>(
                 map: Default::default(),
                 stamps: Stamps::new(TimeZone::UTC),
                 trusted_hops: 0,
+                mapped_only: false,
             },
             strict: false,
             checkpoint_every: every,

@@ -249,7 +249,7 @@ fn table<const N: usize>(
 }
 
 /// Text from a log, with nothing in it that a terminal would act on, and of bounded length.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     const CHARS_MAX: usize = 100;
     let safe = |c: char| {
         let harmless =
