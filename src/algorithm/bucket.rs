@@ -3,29 +3,32 @@
 //! Source: ITU-T I.371, annex A, in its virtual-scheduling form. The whole state is the
 //! *theoretical arrival time*: the instant at which the bucket will be full again.
 //!
-//! The rate stays a fraction, `count` per `period`. A take is judged exactly, in integers, on the
-//! state before it; only the arrival time kept afterwards is rounded, up, by less than a
-//! nanosecond. So rounding can delay a check by a nanosecond and never admit one early.
+//! The rate stays a fraction, `count` per `period`, and the arithmetic is in *ticks*, of which a
+//! token always takes a whole number: a nanosecond where `count` divides `period`, else the least
+//! longer span that fits, under two nanoseconds. On the clock that ticks so, the bucket is exact:
+//! no take is ever rounded, a full bucket gives `burst` at one instant, and a whole period brings
+//! back `count`, however the takes were spread and for however long. Seen from a clock of
+//! nanoseconds, a take can come early or late by less than one tick, which never adds up.
+//!
+//! Rounding each take up instead would never be early, but it adds up: three a second could not
+//! be taken in each of two seconds, and a bucket of three would not give its third at once.
 
 use super::{Retry, RuleError, Status, Step, Word};
 use crate::time::Timestamp;
 
 /// The longest a bucket may take to fill: ten years of 365 days.
-// Bound: arrival times, debts included, stay far below the end of the word's 62 bits.
+// Bound: a full debt behind `Timestamp::MAX` stays far below what 64 bits of ticks can hold.
 const FILL_NANOS_MAX: u64 = 10 * 365 * 86_400 * 1_000_000_000;
 
 /// `count` tokens a `period`, at most `burst` at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Bucket {
-    count: u64,
-    period_nanos: u64,
     burst: u64,
-    /// What one token adds to the arrival time, rounded up.
-    token_nanos: u64,
-    /// How far ahead the arrival time may lie for one more token to be there.
-    slack_nanos: u64,
-    /// How far ahead an arrival time may lie at all: a full debt on an empty bucket.
-    horizon_nanos: u64,
+    period_nanos: u64,
+    /// How many ticks the clock makes in a period; more than half its nanoseconds.
+    period_ticks: u64,
+    /// How many ticks bring one token.
+    token_ticks: u64,
 }
 
 impl Bucket {
@@ -37,98 +40,95 @@ impl Bucket {
         if count == 0 || period_nanos == 0 || burst == 0 {
             return Err(RuleError::Zero);
         }
-        let mut bucket = Self {
-            count,
-            period_nanos,
+        if count > period_nanos {
+            return Err(RuleError::TooFast);
+        }
+        let fill_nanos = (u128::from(burst) * u128::from(period_nanos)).div_ceil(u128::from(count));
+        if fill_nanos > u128::from(FILL_NANOS_MAX) {
+            return Err(RuleError::FillsTooSlowly {
+                longest_nanos: FILL_NANOS_MAX,
+            });
+        }
+        Ok(Self {
             burst,
-            token_nanos: 0,
-            slack_nanos: 0,
-            horizon_nanos: 0,
-        };
-        let fill_nanos = match bucket.span_ceil(burst) {
-            Some(nanos) if nanos <= FILL_NANOS_MAX => nanos,
-            _ => {
-                return Err(RuleError::FillsTooSlowly {
-                    longest_nanos: FILL_NANOS_MAX,
-                });
-            }
-        };
-        bucket.token_nanos = bucket.span_ceil(1).unwrap_or(FILL_NANOS_MAX);
-        bucket.slack_nanos = bucket.span_floor(burst - 1);
-        bucket.horizon_nanos = 2 * fill_nanos;
-        Ok(bucket)
+            period_nanos,
+            period_ticks: period_nanos - period_nanos % count,
+            token_ticks: period_nanos / count,
+        })
     }
 
     pub(crate) const fn burst(&self) -> u64 {
         self.burst
     }
 
-    /// Nanoseconds in which `tokens` accrue, rounded up; none if over the longest fill.
-    fn span_ceil(&self, tokens: u64) -> Option<u64> {
-        let product = u128::from(tokens) * u128::from(self.period_nanos);
-        let nanos = u64::try_from(product.div_ceil(u128::from(self.count))).ok()?;
-        (nanos <= FILL_NANOS_MAX).then_some(nanos)
-    }
-
-    fn span_floor(&self, tokens: u64) -> u64 {
-        let product = u128::from(tokens) * u128::from(self.period_nanos);
-        u64::try_from(product / u128::from(self.count)).unwrap_or(u64::MAX)
-    }
-
-    /// What a take of `cost`, at most `burst`, adds to the arrival time.
-    fn charge_nanos(&self, cost: u64) -> u64 {
-        if cost == 1 {
-            return self.token_nanos;
+    /// Ticks since the epoch, the unfinished one left out.
+    fn ticks(&self, at: Timestamp) -> u64 {
+        if self.period_ticks == self.period_nanos {
+            return at.as_nanos();
         }
-        self.span_ceil(cost).unwrap_or(FILL_NANOS_MAX)
+        let scaled = u128::from(at.as_nanos()) * u128::from(self.period_ticks);
+        u64::try_from(scaled / u128::from(self.period_nanos)).unwrap_or(u64::MAX)
     }
 
-    /// How far ahead the arrival time may lie before a take of `cost`, at most `burst`.
-    fn slack_for(&self, cost: u64) -> u64 {
-        if cost == 1 {
-            self.slack_nanos
-        } else {
-            self.span_floor(self.burst - cost)
+    /// The first nanosecond at which so many ticks have passed.
+    fn instant(&self, ticks: u64) -> Timestamp {
+        if self.period_ticks == self.period_nanos {
+            return Timestamp::from_nanos(ticks);
         }
+        let scaled = u128::from(ticks) * u128::from(self.period_nanos);
+        let nanos = scaled.div_ceil(u128::from(self.period_ticks));
+        Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// The ticks that bring `tokens`, or far more than any horizon.
+    fn ticks_of(&self, tokens: u64) -> u64 {
+        tokens.saturating_mul(self.token_ticks)
+    }
+
+    /// How far ahead an arrival time may lie at all: a full debt on an empty bucket.
+    fn horizon_ticks(&self) -> u64 {
+        2 * self.ticks_of(self.burst)
     }
 
     pub(crate) fn step(&self, word: Word, now: Timestamp, cost: u64) -> Step {
-        let backlog_nanos = word.arrival().as_nanos().saturating_sub(now.as_nanos());
-        if backlog_nanos > self.horizon_nanos {
+        let now_ticks = self.ticks(now);
+        let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
+        let backlog_ticks = arrival_ticks - now_ticks;
+        if backlog_ticks > self.horizon_ticks() {
             return Step::Future;
         }
         if cost > self.burst {
             return Step::Never;
         }
-        if backlog_nanos > self.slack_for(cost) {
+        if backlog_ticks > self.ticks_of(self.burst - cost) {
             return Step::Refuse;
         }
-        let base = word.arrival().max(now);
-        Step::Admit(Word::bucket(base.plus_nanos(self.charge_nanos(cost))))
+        let arrival = self.instant(arrival_ticks + self.ticks_of(cost));
+        if arrival == Timestamp::MAX {
+            // An arrival time cut short there would be forgotten: the end of time stays closed.
+            return Step::Refuse;
+        }
+        Step::Admit(Word::bucket(arrival))
     }
 
     /// Takes `cost` whatever is left, into debt; at most one whole bucket of it.
     pub(crate) fn charge(&self, word: Word, now: Timestamp, cost: u64) -> Word {
-        let base = word.arrival().max(now);
-        // A span too long to express is longer than the horizon it is cut to.
-        let charged = base.plus_nanos(self.span_ceil(cost).unwrap_or(FILL_NANOS_MAX));
-        Word::bucket(
-            charged
-                .min(now.plus_nanos(self.horizon_nanos))
-                .max(word.arrival()),
-        )
+        let now_ticks = self.ticks(now);
+        let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
+        let charged = arrival_ticks
+            .saturating_add(self.ticks_of(cost))
+            .min(now_ticks + self.horizon_ticks());
+        Word::bucket(self.instant(charged).max(word.arrival()))
     }
 
     pub(crate) fn refund(&self, word: Word, cost: u64) -> Word {
-        let nanos = self.span_ceil(cost).unwrap_or(u64::MAX);
-        Word::bucket(word.arrival().minus_nanos(nanos))
+        let arrival_ticks = self.ticks(word.arrival());
+        Word::bucket(self.instant(arrival_ticks.saturating_sub(self.ticks_of(cost))))
     }
 
     pub(crate) fn status(&self, word: Word, now: Timestamp) -> Status {
-        let backlog_nanos = word.arrival().as_nanos().saturating_sub(now.as_nanos());
-        let used = (u128::from(backlog_nanos) * u128::from(self.count))
-            .div_ceil(u128::from(self.period_nanos));
-        let used = u64::try_from(used).unwrap_or(u64::MAX);
+        let backlog_ticks = self.ticks(word.arrival()).saturating_sub(self.ticks(now));
+        let used = backlog_ticks.div_ceil(self.token_ticks);
         Status {
             limit: self.burst,
             used,
@@ -141,11 +141,14 @@ impl Bucket {
         if cost > self.burst {
             return Retry::Never;
         }
-        let ready = word.arrival().minus_nanos(self.slack_for(cost));
-        if ready <= now {
-            Retry::Now
-        } else {
-            Retry::At(ready)
+        let arrival_ticks = self.ticks(word.arrival());
+        let slack_ticks = self.ticks_of(self.burst - cost);
+        let ready = self.instant(arrival_ticks.saturating_sub(slack_ticks));
+        let ready = ready.max(now);
+        match self.step(word, ready, cost) {
+            Step::Admit(_) if ready == now => Retry::Now,
+            Step::Admit(_) => Retry::At(ready),
+            _ => Retry::Never,
         }
     }
 }

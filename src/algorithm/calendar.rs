@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use jiff::civil::{DateTime, Time};
-use jiff::tz::TimeZone;
+use jiff::civil::{Date, Time};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{ToSpan, Zoned};
 
 use super::Period;
@@ -68,12 +68,18 @@ impl Calendar {
     /// If there is no such zone.
     pub(crate) fn new(unit: CalendarUnit, zone_name: &str) -> Result<Self, jiff::Error> {
         let zone = TimeZone::get(zone_name)?;
-        Ok(Self {
+        // As the database spells it: names are found in any case, but mean one zone.
+        let name = zone.iana_name().unwrap_or(zone_name).to_owned();
+        Ok(Self::in_zone(unit, zone, &name))
+    }
+
+    pub(super) fn in_zone(unit: CalendarUnit, zone: TimeZone, zone_name: &str) -> Self {
+        Self {
             unit,
             zone,
             zone_name: zone_name.into(),
             current: AtomicU64::new(0),
-        })
+        }
     }
 
     pub(crate) fn unit(&self) -> CalendarUnit {
@@ -101,87 +107,92 @@ impl Calendar {
 
     #[cold]
     fn work_out(&self, now: Timestamp, now_secs: u32) -> Period {
-        let period = self.edges(now).and_then(|(start, end)| {
-            let start_secs = u32::try_from(start.timestamp().as_second().max(0)).ok()?;
-            let end_secs = u32::try_from(end.timestamp().as_second()).ok()?;
-            (start_secs <= now_secs && now_secs < end_secs).then_some(Period {
-                start_secs,
-                end_secs,
-            })
+        let seconds = |at: jiff::Timestamp| u32::try_from(at.as_second().max(0));
+        let period = self.edges(now).map(|(start, end)| Period {
+            start_secs: seconds(start).unwrap_or(now_secs),
+            // Bound: the period that `Timestamp::MAX` is in ends with the last second of a word.
+            end_secs: seconds(end).unwrap_or(u32::MAX),
         });
-        // Beyond what the calendar reaches (the last period before `Timestamp::MAX`), a plain
-        // aligned period stands in: its end is later than `now`, so nothing can spin on it.
+        // Should the calendar fail, a plain aligned period stands in: its end is later than `now`,
+        // so nothing can spin on it.
         period.unwrap_or_else(|| {
             let span = u32::try_from(self.unit.longest_secs()).unwrap_or(u32::MAX);
             Period::aligned(now, span)
         })
     }
 
-    fn edges(&self, now: Timestamp) -> Option<(Zoned, Zoned)> {
-        let nanos = i128::from(now.as_nanos());
-        let here = jiff::Timestamp::from_nanosecond(nanos)
-            .ok()?
-            .to_zoned(self.zone.clone());
-        if self.unit == CalendarUnit::Hour {
-            return self.hour_edges(&here);
-        }
+    /// The edges around `now`: the last one that is not later, and the one after it.
+    fn edges(&self, now: Timestamp) -> Option<(jiff::Timestamp, jiff::Timestamp)> {
+        let now = jiff::Timestamp::from_nanosecond(i128::from(now.as_nanos())).ok()?;
+        let here = now.to_zoned(self.zone.clone());
         let date = here.date();
-        let first = match self.unit {
-            CalendarUnit::Hour | CalendarUnit::Day => date,
-            CalendarUnit::Week => date
-                .checked_sub(i64::from(date.weekday().to_monday_zero_offset()).days())
-                .ok()?,
-            CalendarUnit::WeekFromSunday => date
-                .checked_sub(i64::from(date.weekday().to_sunday_zero_offset()).days())
-                .ok()?,
-            CalendarUnit::Month => date.first_of_month(),
-        };
-        let mut next = match self.unit {
-            CalendarUnit::Hour | CalendarUnit::Day => first.checked_add(1.days()).ok()?,
-            CalendarUnit::Week | CalendarUnit::WeekFromSunday => {
-                first.checked_add(7.days()).ok()?
+        let (first, step) = match self.unit {
+            CalendarUnit::Hour => return self.hour_edges(&here),
+            CalendarUnit::Day => (date, 1.days()),
+            CalendarUnit::Week => {
+                let past = i64::from(date.weekday().to_monday_zero_offset());
+                (date.checked_sub(past.days()).ok()?, 7.days())
             }
-            CalendarUnit::Month => first.checked_add(1.months()).ok()?,
+            CalendarUnit::WeekFromSunday => {
+                let past = i64::from(date.weekday().to_sunday_zero_offset());
+                (date.checked_sub(past.days()).ok()?, 7.days())
+            }
+            CalendarUnit::Month => (date.first_of_month(), 1.months()),
         };
-        let midnight = |date: jiff::civil::Date| {
-            DateTime::from_parts(date, Time::midnight())
-                .to_zoned(self.zone.clone())
-                .ok()
-        };
-        let start = midnight(first)?;
-        let mut end = midnight(next)?;
-        // A zone that crossed the date line skipped a whole day: the next start is a day later.
-        while end.timestamp() <= here.timestamp() {
-            next = next.checked_add(1.days()).ok()?;
-            end = midnight(next)?;
+        let next = first.checked_add(step).ok()?;
+        let (start, end) = (self.first_instant(first)?, self.first_instant(next)?);
+        if end > now {
+            return Some((start, end));
         }
-        Some((start, end))
+        // Clocks set back across midnight repeat the end of a date after the next has begun. What
+        // has begun has begun: the next period is not opened twice.
+        let after = next.checked_add(step).ok()?;
+        Some((end, self.first_instant(after)?))
+    }
+
+    /// The first instant at which the zone's clocks show `date`, or a later one if it has none.
+    fn first_instant(&self, date: Date) -> Option<jiff::Timestamp> {
+        let midnight = self
+            .zone
+            .to_ambiguous_zoned(date.to_datetime(Time::midnight()));
+        let skipped = matches!(midnight.offset(), AmbiguousOffset::Gap { .. });
+        // Of a midnight that comes twice this is the first; of one that is skipped, an instant
+        // as far after the change as the midnight is after the last second shown before it.
+        let instant = midnight.compatible().ok()?.timestamp();
+        if !skipped {
+            return Some(instant);
+        }
+        let past = instant.checked_add(1.nanoseconds()).ok()?;
+        let mut changes = self.zone.preceding(past).map(|change| change.timestamp());
+        changes.find(|at| self.moves(*at))
+    }
+
+    /// True if the offset changes at `at`. Zone files also list changes of name, and mere ends of
+    /// tables.
+    fn moves(&self, at: jiff::Timestamp) -> bool {
+        let before = at.checked_sub(1.nanoseconds());
+        before.is_ok_and(|before| self.zone.to_offset(before) != self.zone.to_offset(at))
     }
 
     /// Hours are counted on the zone's own clock face, and last an hour or the part of one that a
     /// change of offset leaves: both of the hours from two to three in autumn are one period each.
-    fn hour_edges(&self, here: &Zoned) -> Option<(Zoned, Zoned)> {
-        let past_hour = i64::from(here.minute()) * 60 + i64::from(here.second());
-        let subsecond = i64::from(here.subsec_nanosecond());
-        let start = here
-            .checked_sub(past_hour.seconds().nanoseconds(subsecond))
+    fn hour_edges(&self, here: &Zoned) -> Option<(jiff::Timestamp, jiff::Timestamp)> {
+        let now = here.timestamp();
+        let past_secs = i64::from(here.minute()) * 60 + i64::from(here.second());
+        let past_nanos = i64::from(here.subsec_nanosecond());
+        let start = now
+            .checked_sub(past_secs.seconds().nanoseconds(past_nanos))
             .ok()?;
         let end = start.checked_add(1.hours()).ok()?;
-        let after = self.zone.following(here.timestamp()).next();
-        let before = self.zone.preceding(here.timestamp()).next();
-        let start = match before {
-            Some(change) if change.timestamp() > start.timestamp() => {
-                change.timestamp().to_zoned(self.zone.clone())
-            }
-            _ => start,
-        };
-        let end = match after {
-            Some(change) if change.timestamp() < end.timestamp() => {
-                change.timestamp().to_zoned(self.zone.clone())
-            }
-            _ => end,
-        };
-        Some((start, end))
+        // `preceding` leaves out a change at this very instant, which has happened.
+        let past = now.checked_add(1.nanoseconds()).ok()?;
+        let before = self.zone.preceding(past).map(|change| change.timestamp());
+        let after = self.zone.following(now).map(|change| change.timestamp());
+        let start_cut = before
+            .take_while(|at| *at > start)
+            .find(|at| self.moves(*at));
+        let end_cut = after.take_while(|at| *at < end).find(|at| self.moves(*at));
+        Some((start_cut.unwrap_or(start), end_cut.unwrap_or(end)))
     }
 }
 

@@ -6,6 +6,8 @@
 mod bucket;
 mod calendar;
 mod sliding;
+#[cfg(test)]
+mod tests;
 mod window;
 pub(crate) mod word;
 
@@ -113,6 +115,19 @@ pub(crate) enum Retry {
     Never,
 }
 
+impl Retry {
+    /// At `ready`; never, if that is the end of time, where whatever is closed stays closed.
+    fn at(ready: Timestamp, now: Timestamp) -> Self {
+        if ready == Timestamp::MAX {
+            Self::Never
+        } else if ready <= now {
+            Self::Now
+        } else {
+            Self::At(ready)
+        }
+    }
+}
+
 /// A counter in the limit's own units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Status {
@@ -131,6 +146,8 @@ pub(crate) struct Status {
 pub(crate) enum RuleError {
     /// A count, a period or a burst of zero.
     Zero,
+    /// More than one token a nanosecond.
+    TooFast,
     /// The bucket would take longer than this to fill.
     FillsTooSlowly { longest_nanos: u64 },
     /// More than a window can count.
@@ -143,6 +160,10 @@ impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Zero => write!(f, "an amount, a period and a burst must each be at least 1"),
+            Self::TooFast => write!(
+                f,
+                "a token bucket gains at most one token a nanosecond; count in larger units"
+            ),
             Self::FillsTooSlowly { longest_nanos } => write!(
                 f,
                 "the burst would take more than {} days to fill; ask for a smaller burst or a \

@@ -116,8 +116,14 @@ impl Sliding {
 
     /// Takes `cost` whatever is left; the count stops at what a word can hold.
     pub(crate) fn charge(&self, period: Period, words: Pair, cost: u64) -> Word {
-        let (current, _) = self.counts(period, words);
-        Word::window(self.death(period), add(current, cost))
+        // A word that another thread has moved on to the next window is charged where it is.
+        let dies_at = self.death(period).max(words.main.dies_at_secs());
+        let count = if words.main.dies_at_secs() == dies_at {
+            words.main.count()
+        } else {
+            0
+        };
+        Word::window(dies_at, add(count, cost))
     }
 
     pub(crate) fn status(&self, period: Period, words: Pair, now: Timestamp) -> Status {
@@ -150,10 +156,6 @@ impl Sliding {
             None => Timestamp::from_secs(u64::from(period.end_secs))
                 .plus_nanos(self.room_nanos(current, room)),
         };
-        if ready <= now {
-            Retry::Now
-        } else {
-            Retry::At(ready)
-        }
+        Retry::at(ready, now)
     }
 }

@@ -127,7 +127,11 @@ impl Window {
             limit: u64::from(self.amount),
             used: u64::from(count),
             remaining: u64::from(self.amount.saturating_sub(count)),
-            reset: Timestamp::from_secs(u64::from(dies_at)),
+            reset: if count == 0 {
+                now
+            } else {
+                Timestamp::from_secs(u64::from(dies_at))
+            },
         }
     }
 
@@ -139,7 +143,7 @@ impl Window {
         if u64::from(count) + cost <= u64::from(self.amount) {
             return Retry::Now;
         }
-        Retry::At(Timestamp::from_secs(u64::from(dies_at)))
+        Retry::at(Timestamp::from_secs(u64::from(dies_at)), now)
     }
 }
 

@@ -112,8 +112,14 @@ impl Word {
     }
 
     /// True if the word still counts at `now`. Markers do not.
+    // Bound: a window cut short at the last second a word holds outlives `Timestamp::MAX`, so it
+    // stays closed there; compared as a `Timestamp` it would be dead and count for nothing.
     pub(crate) const fn is_live(self, now: Timestamp) -> bool {
-        !self.is_marker() && self.dies_at().as_nanos() > now.as_nanos()
+        if self.is_window() {
+            !self.is_marker() && self.dies_at_secs() as u64 * NANOS_PER_SEC > now.as_nanos()
+        } else {
+            self.arrival().as_nanos() > now.as_nanos()
+        }
     }
 }
 

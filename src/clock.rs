@@ -1,0 +1,363 @@
+//! Time that never runs backwards.
+//!
+//! The system clock is read as monotonic progress (suspend included) on a wall-clock base. A
+//! background thread compares the two now and then:
+//!
+//! - the wall is ahead: its step is taken at once, which refills a limit at most once;
+//! - the wall is behind by up to [`HOLD_MAX`]: time goes on, a thirty-second part slower, until
+//!   the wall has caught up; nothing refills twice and nobody is locked out;
+//! - the wall is behind by more: the earlier time was an error. The wall is believed, and words
+//!   from the future are healed as they are met.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, fence, lock};
+use crate::time::{NANOS_PER_SEC, Timestamp};
+
+/// A step back of at most this is held against the clock; a greater one against its past. Longer
+/// than a month, so that no calendar quota is handed out twice by a clock set back.
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(32 * 86_400);
+
+/// Steps back below this are the jitter of reading two clocks one after the other.
+const JITTER: Duration = Duration::from_millis(2);
+
+/// While time waits for the wall it loses one part in 2^5.
+const SLOW_SHIFT: u32 = 5;
+
+/// Where limits get their time from.
+#[derive(Clone, Debug)]
+pub(crate) enum Clock {
+    System(Arc<SystemClock>),
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// The time now. Never earlier than any time it gave before, but for the one case above.
+    #[inline]
+    pub(crate) fn now(&self) -> Timestamp {
+        match self {
+            Self::System(clock) => clock.now(),
+            Self::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// True while it waits for the wall, and its spans take a little longer than they say.
+    pub(crate) fn is_slow(&self) -> bool {
+        match self {
+            Self::System(clock) => clock.is_slow(),
+            Self::Manual(_) => false,
+        }
+    }
+
+    /// Compares with the wall and follows it where it must.
+    pub(crate) fn adjust(&self) {
+        if let Self::System(clock) = self {
+            clock.adjust(wall);
+        }
+    }
+
+    /// Believes that it was `latest` once, and so is not earlier now, within [`HOLD_MAX`].
+    pub(crate) fn resume_from(&self, latest: Timestamp) {
+        match self {
+            Self::System(clock) => clock.resume_from(latest),
+            Self::Manual(clock) if latest.since(clock.now()) <= HOLD_MAX => clock.set(latest),
+            Self::Manual(_) => {}
+        }
+    }
+}
+
+/// The real time in which a slow clock moves by `span`.
+pub(crate) fn slow_wait(span: Duration) -> Duration {
+    let nanos = span.as_nanos().saturating_mul(1 << SLOW_SHIFT);
+    let nanos = nanos.div_ceil((1 << SLOW_SHIFT) - 1);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// A clock that stands still until it is moved: for tests, and for replaying the past.
+///
+/// Clones are the same clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{ManualClock, Timestamp};
+///
+/// let clock = ManualClock::new(Timestamp::from_secs(1_700_000_000));
+/// clock.advance(Duration::from_secs(60));
+/// clock.set(Timestamp::from_secs(5)); // earlier: time never runs backwards
+/// assert_eq!(clock.now(), Timestamp::from_secs(1_700_000_060));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A clock that shows `start`.
+    pub fn new(start: Timestamp) -> Self {
+        Self(Arc::new(AtomicU64::new(start.as_nanos())))
+    }
+
+    /// The time it shows.
+    pub fn now(&self) -> Timestamp {
+        // Ordering: acquire, pairs with the release below: who sees the time also sees what was
+        // done before it was set.
+        Timestamp::from_nanos(self.0.load(Ordering::Acquire))
+    }
+
+    /// Moves it to `to`; an earlier time than it shows changes nothing.
+    pub fn set(&self, to: Timestamp) {
+        // Ordering: release, as above; the largest of concurrent settings stays.
+        self.0.fetch_max(to.as_nanos(), Ordering::AcqRel);
+    }
+
+    /// Moves it on by `span`.
+    pub fn advance(&self, span: Duration) {
+        self.set(self.now() + span);
+    }
+}
+
+/// How time goes on from a base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Timeline {
+    base_nanos: u64,
+    base_mono_nanos: u64,
+    slow: bool,
+}
+
+impl Timeline {
+    fn at(self, mono_nanos: u64) -> Timestamp {
+        let elapsed = mono_nanos.saturating_sub(self.base_mono_nanos);
+        let lost = if self.slow { elapsed >> SLOW_SHIFT } else { 0 };
+        Timestamp::from_nanos(self.base_nanos.saturating_add(elapsed - lost))
+    }
+
+    /// The timeline from `mono_nanos` on, given what the wall says then.
+    fn adjusted(self, wall: Timestamp, mono_nanos: u64) -> Self {
+        let ours = self.at(mono_nanos);
+        let behind = ours.since(wall);
+        let on = |base: Timestamp, slow| Self {
+            base_nanos: base.as_nanos(),
+            base_mono_nanos: mono_nanos,
+            slow,
+        };
+        if wall >= ours {
+            on(wall, false)
+        } else if behind > HOLD_MAX {
+            on(wall, false)
+        } else if behind > JITTER {
+            on(ours, true)
+        } else {
+            on(ours, false)
+        }
+    }
+}
+
+/// The system's time, made monotonic. Read through a sequence lock: readers never wait for long.
+#[derive(Debug)]
+pub(crate) struct SystemClock {
+    sequence: AtomicU64,
+    base_nanos: AtomicU64,
+    base_mono_nanos: AtomicU64,
+    slow: AtomicU64,
+    writer: Mutex<()>,
+}
+
+impl SystemClock {
+    pub(crate) fn new() -> Self {
+        Self {
+            sequence: AtomicU64::new(0),
+            base_nanos: AtomicU64::new(wall().as_nanos()),
+            base_mono_nanos: AtomicU64::new(mono_nanos()),
+            slow: AtomicU64::new(0),
+            writer: Mutex::new(()),
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> Timestamp {
+        loop {
+            // Ordering: acquire, pairs with the release that ends a write: an even number means
+            // that the loads below see that write whole, or a later one, which the second look
+            // at the number shows.
+            let before = self.sequence.load(Ordering::Acquire);
+            let timeline = self.load();
+            // Read in here: no reading of the old timeline can be later than the first of the next.
+            let now = timeline.at(mono_nanos());
+            // Ordering: the fence keeps the loads above before the look below.
+            fence(Ordering::Acquire);
+            if before % 2 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+                return now;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn load(&self) -> Timeline {
+        // Ordering: relaxed; the sequence number makes the three belong together.
+        Timeline {
+            base_nanos: self.base_nanos.load(Ordering::Relaxed),
+            base_mono_nanos: self.base_mono_nanos.load(Ordering::Relaxed),
+            slow: self.slow.load(Ordering::Relaxed) != 0,
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        // Ordering: relaxed; a promise made on the verge of a change is off by a 32nd either way.
+        self.slow.load(Ordering::Relaxed) != 0
+    }
+
+    fn change(&self, next: impl FnOnce(Timeline) -> Timeline) {
+        let _one = lock(&self.writer);
+        // Ordering: relaxed load, only writers change it and the lock orders them. The odd number
+        // must be seen before any of the stores below: release fence after it.
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence.store(sequence + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let timeline = next(self.load());
+        // Ordering: relaxed, between the odd number and the even one.
+        self.base_nanos
+            .store(timeline.base_nanos, Ordering::Relaxed);
+        self.base_mono_nanos
+            .store(timeline.base_mono_nanos, Ordering::Relaxed);
+        self.slow.store(u64::from(timeline.slow), Ordering::Relaxed);
+        // Ordering: release, pairs with the acquire in `now`.
+        self.sequence.store(sequence + 2, Ordering::Release);
+    }
+
+    fn adjust(&self, wall: impl FnOnce() -> Timestamp) {
+        self.change(|timeline| timeline.adjusted(wall(), mono_nanos()));
+    }
+
+    fn resume_from(&self, latest: Timestamp) {
+        self.change(|timeline| {
+            let (wall, mono_nanos) = (timeline.at(mono_nanos()), mono_nanos());
+            let base_nanos = latest.as_nanos();
+            Timeline {
+                base_nanos,
+                base_mono_nanos: mono_nanos,
+                slow: false,
+            }
+            .adjusted(wall, mono_nanos)
+        });
+    }
+}
+
+/// What the wall clock says; 1970 for a wall clock before 1970.
+fn wall() -> Timestamp {
+    nanos_of(ClockId::Realtime)
+}
+
+/// Time since boot, suspend included.
+fn mono_nanos() -> u64 {
+    nanos_of(ClockId::Boottime).as_nanos()
+}
+
+fn nanos_of(id: ClockId) -> Timestamp {
+    let time = clock_gettime(id);
+    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    Timestamp::from_nanos(secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600 * NANOS_PER_SEC;
+    const START: u64 = 1_700_000_000 * NANOS_PER_SEC;
+
+    fn line() -> Timeline {
+        Timeline {
+            base_nanos: START,
+            base_mono_nanos: 0,
+            slow: false,
+        }
+    }
+
+    fn at(nanos: u64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
+    }
+
+    #[test]
+    fn edge_19_a_step_forward_is_taken_once() {
+        let ahead = line().adjusted(at(START + HOUR), 0);
+        assert_eq!(ahead.at(5), at(START + HOUR + 5));
+        // Back again: time goes on from where it was, slower, and gives no hour twice.
+        let back = ahead.adjusted(at(START + 10), 10);
+        assert_eq!(back.at(10), at(START + HOUR + 10));
+        assert!(back.slow);
+    }
+
+    #[test]
+    fn edge_18_a_step_back_locks_nobody_out() {
+        let held = line().adjusted(at(START - HOUR), 0);
+        let minute = 60 * NANOS_PER_SEC;
+        let moved = held.at(minute).since(at(START));
+        assert!(
+            moved >= Duration::from_secs(58),
+            "a minute still passes in about one: {moved:?}"
+        );
+    }
+
+    #[test]
+    fn the_wall_is_caught_up_with() {
+        let mut held = line().adjusted(at(START - HOUR), 0);
+        let (mut mono, mut hours) = (0, 0);
+        while held.slow {
+            mono += HOUR;
+            hours += 1;
+            held = held.adjusted(at(START - HOUR + mono), mono);
+            assert!(hours < 40);
+        }
+        assert_eq!(held.at(mono), at(START - HOUR + mono));
+        assert!(hours >= 31, "an hour is made up for in 32: {hours}");
+    }
+
+    #[test]
+    fn a_step_back_beyond_reason_is_believed() {
+        let far = START - 40 * 24 * HOUR;
+        assert_eq!(line().adjusted(at(far), 7).at(7), at(far));
+    }
+
+    #[test]
+    fn a_slow_clocks_promise_is_kept() {
+        let clock = SystemClock::new();
+        clock.resume_from(wall() + Duration::from_secs(3_600));
+        assert!(clock.is_slow());
+        let wait = slow_wait(Duration::from_secs(31));
+        assert!(wait >= Duration::from_secs(32) && wait < Duration::from_millis(32_001));
+    }
+
+    #[test]
+    fn time_goes_on_from_the_latest_seen() {
+        let clock = SystemClock::new();
+        let latest = wall() + Duration::from_secs(86_400);
+        clock.resume_from(latest);
+        assert!(clock.now() >= latest);
+        clock.resume_from(wall() - Duration::from_secs(86_400));
+        assert!(clock.now() >= latest, "an older mark changes nothing");
+    }
+
+    #[test]
+    fn readings_never_go_back_while_it_is_adjusted() {
+        let clock = Arc::new(SystemClock::new());
+        let reader = {
+            let clock = clock.clone();
+            std::thread::spawn(move || {
+                let mut last = clock.now();
+                for _ in 0..200_000 {
+                    let now = clock.now();
+                    assert!(now >= last, "{now:?} after {last:?}");
+                    last = now;
+                }
+            })
+        };
+        let mut step = 0;
+        while !reader.is_finished() {
+            step += 1;
+            let back = Duration::from_millis(step % 50 * 10);
+            clock.adjust(|| wall() - back);
+        }
+        reader.join().unwrap();
+    }
+}

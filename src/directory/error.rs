@@ -1,0 +1,86 @@
+//! What can be wrong with a directory.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a directory cannot be opened or written.
+#[derive(Debug)]
+pub(crate) enum DirectoryError {
+    /// Another limiter, here or in another process, has it open.
+    InUse { path: PathBuf, pid: Option<u32> },
+    /// Somebody else owns it or may write to it.
+    NotPrivate { path: PathBuf },
+    /// Not what stands there in a directory of ours.
+    Damaged { path: PathBuf, why: String },
+    /// Written by another format.
+    Version {
+        path: PathBuf,
+        found: u32,
+        supported: u32,
+    },
+    /// The system said no.
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl DirectoryError {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse {
+                path,
+                pid: Some(pid),
+            } => {
+                write!(f, "{} is held by process {pid}", path.display())
+            }
+            Self::InUse { path, pid: None } => {
+                write!(f, "{} is held by another process", path.display())
+            }
+            Self::NotPrivate { path } => write!(
+                f,
+                "{} can be written by others than its owner, this user; make it private (0700)",
+                path.display()
+            ),
+            Self::Damaged { path, why } => write!(f, "{}: {why}", path.display()),
+            Self::Version {
+                path,
+                found,
+                supported,
+            } if found > supported => write!(
+                f,
+                "{} was written by a newer format, {found}; this version reads {supported}",
+                path.display()
+            ),
+            Self::Version {
+                path,
+                found,
+                supported,
+            } => write!(
+                f,
+                "{} was written by an older format, {found}; this version reads {supported} and \
+                 does not convert it",
+                path.display()
+            ),
+            Self::Io {
+                doing,
+                path,
+                source,
+            } => {
+                write!(f, "cannot {doing} {}: {source}", path.display())
+            }
+        }
+    }
+}

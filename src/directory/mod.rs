@@ -1,0 +1,254 @@
+//! The directory: every file name once, the lock, the header, and who may believe what is in it.
+//!
+//! ```text
+//! lock            held by flock for the life of a limiter; its text is the holder's pid
+//! header          format version, instance id, secret, shape of the table; written once
+//! marks           two slots in turn: open or clean, boot, mount, latest time seen
+//! table/NN        shard NN
+//! overrides       what was overridden while running
+//! ```
+//!
+//! Other names are left alone.
+#![cfg(not(tollgate_loom))]
+
+mod error;
+mod header;
+mod marks;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+pub(crate) use error::DirectoryError;
+pub(crate) use header::Header;
+pub(crate) use marks::{Marks, Place, State};
+
+/// How long to wait for a lock whose holder is just going away.
+const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// A locked directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    header: Header,
+    /// Dropped last: with it goes the lock.
+    _lock: File,
+}
+
+impl Directory {
+    /// Opens the directory, making it if there is none, and locks it.
+    ///
+    /// `header` is asked for the shape of a new one. The second value is true if it is new.
+    pub(crate) fn open(
+        path: &Path,
+        new_header: impl FnOnce() -> io::Result<Header>,
+    ) -> Result<(Self, bool), DirectoryError> {
+        make_private(path)?;
+        let lock = take_lock(&path.join("lock"))?;
+        let at = path.join("header");
+        let (header, is_new) = match read_bounded(&at, 4096) {
+            Ok(bytes) => (Header::decode(&at, &bytes)?, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                refuse_orphans(path)?;
+                let header = new_header().map_err(DirectoryError::io("draw a secret for", &at))?;
+                replace(&at, &header.encode())?;
+                (header, true)
+            }
+            Err(error) => return Err(DirectoryError::io("read", &at)(error)),
+        };
+        Ok((
+            Self {
+                path: path.to_owned(),
+                header,
+                _lock: lock,
+            },
+            is_new,
+        ))
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn marks_path(&self) -> PathBuf {
+        self.path.join("marks")
+    }
+
+    pub(crate) fn overrides_path(&self) -> PathBuf {
+        self.path.join("overrides")
+    }
+
+    pub(crate) fn table_path(&self) -> PathBuf {
+        self.path.join("table")
+    }
+
+    /// Where a shard lies.
+    pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
+        self.table_path().join(format!("{number:02}"))
+    }
+
+    /// Makes the folder of the shards, if there is none.
+    pub(crate) fn make_table(&self) -> Result<(), DirectoryError> {
+        make_private(&self.table_path())
+    }
+
+    /// Moves a table that cannot be believed out of the way; says where to. Only the latest such
+    /// table is kept.
+    pub(crate) fn set_table_aside(&self) -> Result<PathBuf, DirectoryError> {
+        let from = self.table_path();
+        let aside = self.path.join("table.untrusted");
+        match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DirectoryError::io("remove", &aside)(error));
+            }
+            _ => {}
+        }
+        match fs::rename(&from, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DirectoryError::io("set aside", &from)(error));
+            }
+            _ => {}
+        }
+        sync_dir(&self.path)?;
+        Ok(aside)
+    }
+}
+
+/// A table without a header is not a new directory: it is one that lost its secret.
+fn refuse_orphans(path: &Path) -> Result<(), DirectoryError> {
+    for name in ["table", "marks", "overrides"] {
+        let at = path.join(name);
+        if fs::symlink_metadata(&at).is_ok() {
+            let why = "there is no header beside it, so its counters cannot be read; restore the \
+                       header, or remove this file to start afresh";
+            return Err(DirectoryError::Damaged {
+                path: at,
+                why: why.into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory that only its owner can enter, if there is none, and checks the one there is.
+fn make_private(path: &Path) -> Result<(), DirectoryError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            if let Some(parent) = path.parent() {
+                // A bare name has the working directory for a parent.
+                let parent = if parent.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    parent
+                };
+                sync_dir(parent)?;
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(DirectoryError::io("create", path)(error)),
+    }
+    let meta = fs::metadata(path).map_err(DirectoryError::io("look at", path))?;
+    if !meta.is_dir() {
+        let why = "is a file where a directory is needed".into();
+        return Err(DirectoryError::Damaged {
+            path: path.to_owned(),
+            why,
+        });
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me || meta.mode() & 0o022 != 0 {
+        return Err(DirectoryError::NotPrivate {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn take_lock(path: &Path) -> Result<File, DirectoryError> {
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)
+        .map_err(DirectoryError::io("open", path))?;
+    let deadline = std::time::Instant::now() + LOCK_WAIT;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(fs::TryLockError::WouldBlock) if std::time::Instant::now() < deadline => {
+                std::thread::sleep(LOCK_WAIT / 20);
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // The text is information only; the lock is what counts.
+                let _ = (&lock).take(32).read_to_string(&mut text);
+                let pid = text.trim().parse().ok();
+                return Err(DirectoryError::InUse {
+                    path: path.to_owned(),
+                    pid,
+                });
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(DirectoryError::io("lock", path)(error));
+            }
+        }
+    }
+    let pid = format!("{}\n", std::process::id());
+    lock.set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| lock.write_all(pid.as_bytes()))
+        .map_err(DirectoryError::io("write", path))?;
+    Ok(lock)
+}
+
+/// The file's bytes, if it is a regular file of at most `most` bytes.
+pub(crate) fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > most {
+        let why = format!("not a regular file of at most {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Puts `bytes` in the place of the file's content: all of it or none, whenever the power goes.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
+    let next = path.with_extension("next");
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&next)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&next, path)
+    };
+    write().map_err(DirectoryError::io("write", path))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Waits until the names in a directory are on the disk.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), DirectoryError> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(DirectoryError::io("sync", path))
+}

@@ -1,0 +1,55 @@
+//! A complete copy of a limiter's directory, taken while it runs.
+
+use std::path::Path;
+
+use super::Limiter;
+use super::store::Store;
+use crate::algorithm::Word;
+use crate::directory::{DirectoryError, replace};
+use crate::error::Error;
+use crate::table::{Table, Update};
+use crate::time::Timestamp;
+
+impl Limiter {
+    /// Copies the counters and the overrides into a new directory at `path`, closed clean: opened
+    /// with the same policy, it goes on from where this limiter was. Checks go on meanwhile; each
+    /// counter is copied as it is at some instant of the copying, and if nobody checks then, all
+    /// are copied as they are.
+    ///
+    /// # Errors
+    /// If there is a directory at `path` already, no room, or the system refuses. What was copied
+    /// by then is left there, not closed clean.
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let inner = &*self.inner;
+        let path = path.as_ref();
+        let now = inner.clock.now();
+        let copy = Store::create_like(path, inner.store.directory.header())?;
+        let overrides = inner.law.current().overrides.encode();
+        replace(&copy.directory.overrides_path(), &overrides)?;
+        let all = copy_words(&inner.store.table, &copy.table, now)
+            && copy_words(&inner.store.shared, &copy.shared, now);
+        if !all {
+            let why = "has no room for all counters".into();
+            return Err(DirectoryError::Damaged {
+                path: path.into(),
+                why,
+            }
+            .into());
+        }
+        copy.close(now)
+    }
+}
+
+/// Copies the words that are live; false if one found no room.
+fn copy_words(from: &Table, to: &Table, now: Timestamp) -> bool {
+    let mut all = true;
+    from.for_each(|tag, word| {
+        let word: Word = word.clean();
+        // Dead is absent: what has died is not worth a slot.
+        if word.is_live(now) {
+            // A word is at most as far from home as it was: probing is the same in both.
+            all &= to.update(tag, now, |_| Some(word)) != Update::Full;
+        }
+    });
+    all
+}

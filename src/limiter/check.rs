@@ -1,0 +1,236 @@
+//! The walk of one check: all limits or none.
+
+use arrayvec::ArrayVec;
+
+use super::Inner;
+use super::cell::OwnLaw;
+use super::decision::{Decision, Entry};
+use super::law::Law;
+use super::outcome::{Outcome, Verdict};
+use crate::counter::{Counter, Ground, Seen, Take};
+use crate::key::KeyHash;
+use crate::policy::{
+    KeyIndex, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
+};
+use crate::sync::Ordering;
+use crate::time::Timestamp;
+
+/// What is wanted of the limits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// The cost, if all have room.
+    Take,
+    /// Only their numbers.
+    Look,
+}
+
+/// A limit as it applies to one key.
+#[derive(Clone, Copy)]
+pub(super) struct Applied {
+    pub(super) limit: LimitIndex,
+    pub(super) tier: Option<TierIndex>,
+    pub(super) key: KeyHash,
+    pub(super) cost: u64,
+}
+
+impl Inner {
+    pub(super) fn ground<'a>(&'a self, law: &'a Law) -> Ground<'a> {
+        Ground {
+            table: &self.store.table,
+            shared: &self.store.shared,
+            calendars: &law.plan().calendars,
+            clock: &self.clock,
+            healed: &self.healed,
+        }
+    }
+
+    pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
+        Counter {
+            ground: self.ground(law),
+            rule: law.rule(applied.limit, applied.tier, applied.key),
+            tag: law.tag(applied.limit, applied.key),
+            is_shared: false,
+        }
+    }
+
+    /// Judges a request.
+    pub(super) fn judge(&self, law: &OwnLaw, request: &Request<'_>, want: Want) -> Decision {
+        let mut decision = Decision {
+            law: law.clone(),
+            entries: ArrayVec::new(),
+            route: None,
+            tier: None,
+            is_exempt: false,
+            error: None,
+        };
+        let resolution = match law.plan().resolve(request) {
+            Ok(resolution) => resolution,
+            Err(error) => {
+                decision.error = Some(error);
+                return decision;
+            }
+        };
+        decision.route = resolution.route;
+        decision.tier = resolution.tier;
+        decision.is_exempt = resolution.exempt;
+        let now = self.clock.now();
+        decision.entries = self.look_at_all(law, request, &resolution, now);
+        if want == Want::Take && decision.is_allowed() {
+            self.take_all(law, &mut decision);
+        }
+        if self.clock.is_slow() {
+            decision
+                .entries
+                .iter_mut()
+                .for_each(|entry| entry.outcome.slow = true);
+        }
+        decision
+    }
+
+    /// Every limit's word on the request; nothing is taken.
+    fn look_at_all(
+        &self,
+        law: &Law,
+        request: &Request<'_>,
+        resolution: &Resolution<'_>,
+        now: Timestamp,
+    ) -> ArrayVec<Entry, PICKS_MAX> {
+        let mut hashes: ArrayVec<(KeyIndex, KeyHash), PICKS_MAX> = ArrayVec::new();
+        let mut entries = ArrayVec::new();
+        for pick in &resolution.picks {
+            let spec = law.limit(pick.limit);
+            let known = hashes.iter().find(|(key, _)| *key == spec.key);
+            let key = match known {
+                Some((_, hash)) => *hash,
+                None => {
+                    // Requests that lack the key's values share the key without parts.
+                    let parts = law.plan().key_parts(spec.key, request, resolution);
+                    let hash = law.hash(&parts.unwrap_or_default());
+                    hashes.push((spec.key, hash));
+                    hash
+                }
+            };
+            let (limit, tier, cost) = (pick.limit, resolution.tier, pick.cost);
+            let counter = self.counter(
+                law,
+                &Applied {
+                    limit,
+                    tier,
+                    key,
+                    cost,
+                },
+            );
+            let outcome = match pick.refusal {
+                None => Outcome::new(counter.rule, counter.look(now, cost), cost),
+                Some(refusal) => {
+                    let verdict = match refusal {
+                        Refusal::KeyMissing => Verdict::KeyMissing,
+                        Refusal::CostTooHigh { .. } => Verdict::Impossible,
+                        Refusal::CostUnreadable => Verdict::CostUnreadable,
+                    };
+                    Outcome::without_counter(counter.rule, now, cost, verdict)
+                }
+            };
+            let outcome = outcome.in_shadow(spec.shadow);
+            let (tag, is_shared, is_taken) = (counter.tag, false, false);
+            entries.push(Entry {
+                limit,
+                outcome,
+                tag,
+                is_shared,
+                is_taken,
+            });
+        }
+        entries
+    }
+
+    /// Takes from every limit, strictest first; if one has no room any more, gives back what was
+    /// taken. Limits in shadow that have no room are passed over.
+    fn take_all(&self, law: &Law, decision: &mut Decision) {
+        for place in 0..decision.entries.len() {
+            let before = decision.entries[place];
+            if before.outcome.verdict != Verdict::Allowed {
+                continue;
+            }
+            let counter = self.counter_of(law, &before);
+            let after = self.take_one(law, &counter, &before);
+            decision.entries[place] = after;
+            if after.outcome.is_allowed() {
+                continue;
+            }
+            for taken in &mut decision.entries[..place] {
+                self.give_back(law, taken);
+            }
+            return;
+        }
+    }
+
+    pub(super) fn counter_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Counter<'a> {
+        Counter {
+            ground: self.ground(law),
+            rule: &entry.outcome.rule,
+            tag: entry.tag,
+            is_shared: entry.is_shared,
+        }
+    }
+
+    pub(super) fn take_one(&self, law: &Law, counter: &Counter<'_>, before: &Entry) -> Entry {
+        let (now, cost) = (before.outcome.now, before.outcome.cost);
+        let shadow = law.limit(before.limit).shadow;
+        let taken = |seen: Seen, is_shared: bool, tag| {
+            let outcome = Outcome::new(counter.rule, seen, cost);
+            let is_taken = outcome.is_allowed() && cost > 0;
+            let outcome = outcome.taken(seen).in_shadow(shadow);
+            Entry {
+                outcome,
+                tag,
+                is_shared,
+                is_taken,
+                ..*before
+            }
+        };
+        match counter.take(now, cost) {
+            Take::Judged(seen) => taken(seen, false, counter.tag),
+            Take::Full => {
+                // Ordering: relaxed; a number to look at.
+                self.newcomers.fetch_add(1, Ordering::Relaxed);
+                let verdict = match law.limit(before.limit).when_full {
+                    WhenFull::Share => {
+                        let tag = law.shared_tag(before.limit);
+                        let shared = Counter {
+                            tag,
+                            is_shared: true,
+                            ..*counter
+                        };
+                        match shared.take(now, cost) {
+                            Take::Judged(seen) => return taken(seen, true, tag),
+                            // The shared table is large enough for every limit of a policy; words
+                            // of limits long gone may still fill it for a while.
+                            Take::Full => Verdict::TableFull,
+                        }
+                    }
+                    WhenFull::Refuse => Verdict::TableFull,
+                    WhenFull::Admit => Verdict::Allowed,
+                };
+                let outcome = Outcome::without_counter(counter.rule, now, cost, verdict);
+                Entry {
+                    outcome: outcome.in_shadow(shadow),
+                    ..*before
+                }
+            }
+        }
+    }
+
+    /// Gives back what an entry took.
+    pub(super) fn give_back(&self, law: &Law, entry: &mut Entry) {
+        if !std::mem::take(&mut entry.is_taken) {
+            return;
+        }
+        let (period, taken) = (entry.outcome.period, entry.outcome.words.main);
+        self.counter_of(law, entry)
+            .refund(period, taken, entry.outcome.cost);
+        // The numbers shown are those without the take.
+        let rule = entry.outcome.rule;
+        entry.outcome.words.main = rule.refund(taken, taken, entry.outcome.cost);
+    }
+}

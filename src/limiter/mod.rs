@@ -1,0 +1,260 @@
+//! The limiter: a policy in force over a directory of counters.
+#![cfg(not(tollgate_loom))]
+
+mod backup;
+mod cell;
+mod check;
+mod decision;
+mod handle;
+mod keeper;
+mod law;
+mod open;
+mod outcome;
+mod overrides;
+mod store;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use decision::{Decision, LimitOutcome};
+pub use handle::{Key, Limit};
+pub use open::Builder;
+pub use outcome::{Outcome, Verdict};
+pub use overrides::{Override, OverrideKey};
+pub use store::Opened;
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::policy::{Policy, Request};
+use crate::sync::{AtomicU64, Ordering};
+use cell::LawCell;
+use check::Want;
+use keeper::Keeper;
+use law::Law;
+use store::Store;
+
+/// A rate limiter whose counters are kept in a directory.
+///
+/// Clones are the same limiter. A check takes no lock, does no I/O and, for a key seen before,
+/// allocates nothing.
+///
+/// ```
+/// use tollgate::{Limiter, Policy, Request};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let data = dir.path().join("data");
+/// let policy = Policy::from_toml(
+///     r#"
+///     [limits.per-minute]
+///     rate = "2/min"
+///     key = "user"
+///     "#,
+/// )?;
+/// let limiter = Limiter::open(&data, policy)?;
+/// let request = Request::new().attribute("user", "alice");
+/// assert!(limiter.check(&request).is_allowed());
+/// assert!(limiter.check(&request).is_allowed());
+/// let refused = limiter.check(&request);
+/// assert!(!refused.is_allowed());
+/// println!("{refused}"); // refused by per-minute: refused, 2 of 2 used, ...
+/// limiter.close()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Limiter {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    law: LawCell,
+    clock: Clock,
+    store: Store,
+    /// Words healed: found further in the future than any clock of ours can have put them.
+    healed: AtomicU64,
+    /// Checks that found no room for a counter.
+    newcomers: AtomicU64,
+    keeper: Mutex<Option<Keeper>>,
+    /// Why the latest time seen could not be written, if it could not.
+    trouble: Mutex<Option<String>>,
+    /// True once closed.
+    closed: Mutex<bool>,
+}
+
+/// How a limiter is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// How the directory was found when it was opened.
+    pub opened: Opened,
+    /// Slots in the table: somewhat more than it takes counters.
+    pub slots: u64,
+    /// Checks so far that found no room in the table for a counter of their own.
+    pub newcomers_without_slot: u64,
+    /// Words so far that lay further in the future than any clock of ours can have put them, and
+    /// were taken for absent.
+    pub words_healed: u64,
+    /// True while the clock waits for a wall clock that was set back.
+    pub clock_waits: bool,
+    /// What could not be written last time, and why.
+    pub trouble: Option<String>,
+}
+
+impl Limiter {
+    /// Opens the directory at `path`, made if there is none, with room for a million counters.
+    ///
+    /// # Errors
+    /// If another limiter has it open, it is not private to this user, it is damaged or of another
+    /// format, or the system refuses.
+    pub fn open(path: impl AsRef<Path>, policy: Policy) -> Result<Self, Error> {
+        Self::builder(policy).open(path)
+    }
+
+    /// A limiter to be opened with more to say than a directory.
+    pub fn builder(policy: Policy) -> Builder {
+        Builder::new(policy)
+    }
+
+    /// Judges a request by all limits that it meets: allowed and charged to all, or refused and
+    /// charged to none. Never more is admitted than a limit allows, under any number of threads;
+    /// two racing requests may both be refused where one had room, for an instant.
+    #[inline]
+    pub fn check(&self, request: &Request<'_>) -> Decision {
+        self.inner
+            .law
+            .read(|law| self.inner.judge(law, request, Want::Take))
+    }
+
+    /// What [`check`](Self::check) would say, charging nothing.
+    pub fn usage(&self, request: &Request<'_>) -> Decision {
+        self.inner
+            .law
+            .read(|law| self.inner.judge(law, request, Want::Look))
+    }
+
+    /// Gives back all that a decision took. What was taken in a window that has closed since is
+    /// gone with it; nothing is credited beyond what a limit holds.
+    pub fn refund(&self, mut decision: Decision) {
+        let law = decision.law.clone();
+        for entry in &mut decision.entries {
+            self.inner.give_back(&law, entry);
+        }
+    }
+
+    /// Settles an allowed decision for what it really cost: the difference is charged, into debt if
+    /// need be, or given back. It concerns the limits that took their cost from the request, not
+    /// those whose policy fixes it. Debt is bounded: a token bucket's to one whole burst, a
+    /// window's to what it can count.
+    pub fn settle(&self, decision: Decision, actual: u64) {
+        let law = decision.law.clone();
+        for entry in &decision.entries {
+            self.inner.settle(&law, entry, actual);
+        }
+    }
+
+    /// One limit, to be asked directly, without a request to match.
+    ///
+    /// # Errors
+    /// If the policy in force has no limit of this name.
+    pub fn limit(&self, name: &str) -> Result<Limit, Error> {
+        Limit::new(&self.inner, name)
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Policy {
+        self.inner.law.current().policy.clone()
+    }
+
+    /// Puts another policy in force. Counts stay wherever a limit keeps its name and what it
+    /// means: algorithm, window, time zone. Checks under way end under the old one.
+    ///
+    /// # Errors
+    /// If the policy cannot be put in force here. The old one then stays.
+    pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
+        self.inner
+            .law
+            .replace(|law| Law::new(policy, law.overrides.clone(), law.secret()))
+    }
+
+    /// How the limiter is doing.
+    pub fn health(&self) -> Health {
+        let inner = &*self.inner;
+        // Ordering: relaxed; numbers to look at.
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Health {
+            opened: inner.store.opened.clone(),
+            slots: inner.store.table.slots(),
+            newcomers_without_slot: number(&inner.newcomers),
+            words_healed: number(&inner.healed),
+            clock_waits: inner.clock.is_slow(),
+            trouble: inner
+                .trouble
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+
+    /// Writes everything to the disk and marks the directory clean. Dropping the last clone does
+    /// the same, but cannot say if it failed. Checks after it are still judged, from memory, but
+    /// nothing promises to keep them. A second close does nothing.
+    ///
+    /// # Errors
+    /// If the system refuses to write. Nothing is marked clean then, and the counters still outlive
+    /// the process.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), Error> {
+        // Out of the lock before it is joined: its last tick may want to lock something, too.
+        let keeper = self
+            .keeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(mut keeper) = keeper {
+            keeper.stop();
+        }
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*closed {
+            self.store.close(self.clock.now())?;
+            *closed = true;
+        }
+        Ok(())
+    }
+
+    /// Called by the keeper ten times a second.
+    fn tick(&self, number: u64) {
+        self.clock.adjust();
+        if number.is_multiple_of(10) {
+            let trouble = self
+                .store
+                .mark_time(self.clock.now())
+                .err()
+                .map(|error| error.to_string());
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Nobody is left to be told; a directory that is not marked clean says it itself.
+        let _ = self.close();
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Limiter({})",
+            self.inner.store.directory.path().display()
+        )
+    }
+}

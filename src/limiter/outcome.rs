@@ -1,0 +1,232 @@
+//! What one limit says to one check.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::algorithm::{Pair, Period, Retry, Rule, Status, Step};
+use crate::counter::Seen;
+use crate::time::Timestamp;
+
+/// What a limit says to a cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// There is room.
+    Allowed,
+    /// There is none, but the limit is in shadow: it only says that it would have refused.
+    Shadowed,
+    /// Not now; [`Outcome::retry_after`] says when.
+    Refused,
+    /// Not ever: the cost is more than the limit holds, or than one request may ask for.
+    Impossible,
+    /// Not now: the table has no room for another counter, and the limit refuses newcomers then.
+    TableFull,
+    /// The request lacks what the limit's key is made of, and the limit refuses such requests.
+    KeyMissing,
+    /// The attribute that carries the request's cost is not a whole number.
+    CostUnreadable,
+    /// The limit is no longer in the policy.
+    Unknown,
+}
+
+impl Verdict {
+    /// True if the limit lets the request pass.
+    pub fn is_allowed(self) -> bool {
+        matches!(self, Self::Allowed | Self::Shadowed)
+    }
+}
+
+/// One limit's numbers after a check.
+///
+/// If the check was allowed the numbers are those after its cost was taken; if not, nothing was
+/// taken and they are those it was refused on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    pub(super) rule: Rule,
+    pub(super) words: Pair,
+    pub(super) period: Period,
+    pub(super) now: Timestamp,
+    pub(super) cost: u64,
+    pub(super) verdict: Verdict,
+    /// True while the clock waits for the wall: a span of its time takes a little longer.
+    pub(super) slow: bool,
+}
+
+impl Outcome {
+    /// What a look or a take came to; the words are those before it.
+    pub(super) fn new(rule: &Rule, seen: Seen, cost: u64) -> Self {
+        let verdict = match seen.step {
+            Step::Admit(_) => Verdict::Allowed,
+            Step::Refuse | Step::Future => Verdict::Refused,
+            Step::Never => Verdict::Impossible,
+        };
+        let (words, period, now) = (seen.words, seen.period, seen.now);
+        Self {
+            rule: *rule,
+            words,
+            period,
+            now,
+            cost,
+            verdict,
+            slow: false,
+        }
+    }
+
+    /// A verdict that no counter had a part in.
+    pub(super) fn without_counter(
+        rule: &Rule,
+        now: Timestamp,
+        cost: u64,
+        verdict: Verdict,
+    ) -> Self {
+        let period = Period::default();
+        Self {
+            rule: *rule,
+            words: Pair::ABSENT,
+            period,
+            now,
+            cost,
+            verdict,
+            slow: false,
+        }
+    }
+
+    /// The same with the words as the take left them.
+    pub(super) fn taken(mut self, seen: Seen) -> Self {
+        if let Step::Admit(next) = seen.step {
+            self.words = Pair {
+                main: next,
+                ..seen.words
+            };
+        }
+        self
+    }
+
+    /// The same for a limit in shadow, which only says what it would have done.
+    pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
+        if is_shadow && !self.is_allowed() {
+            self.verdict = Verdict::Shadowed;
+        }
+        self
+    }
+
+    fn status(&self) -> Status {
+        self.rule.status(self.period, self.words, self.now)
+    }
+
+    /// What the limit says.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// True if the limit lets the request pass.
+    pub fn is_allowed(&self) -> bool {
+        self.verdict.is_allowed()
+    }
+
+    /// What was asked for, in the limit's units.
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// The most there can be at once: a bucket's burst, a window's amount. `u64::MAX` for a limit
+    /// that is unlimited.
+    pub fn limit(&self) -> u64 {
+        self.status().limit
+    }
+
+    /// What is taken and not yet back; more than [`limit`](Self::limit) where there is debt.
+    pub fn used(&self) -> u64 {
+        self.status().used
+    }
+
+    /// What one more cost could take.
+    pub fn remaining(&self) -> u64 {
+        self.status().remaining
+    }
+
+    /// When all of it is back.
+    pub fn reset_at(&self) -> Timestamp {
+        self.status().reset
+    }
+
+    /// How long until all of it is back.
+    pub fn reset_after(&self) -> Duration {
+        self.real(self.reset_at().since(self.now))
+    }
+
+    /// When the same cost will be admitted, if nobody else takes anything until then: now if it
+    /// would be at once, `None` if it never will. A full table gives no time; try again then.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        let hopeless = [
+            Verdict::Impossible,
+            Verdict::CostUnreadable,
+            Verdict::KeyMissing,
+        ];
+        if hopeless.contains(&self.verdict) || self.verdict == Verdict::Unknown {
+            return None;
+        }
+        match self
+            .rule
+            .retry(self.period, self.words, self.now, self.cost)
+        {
+            Retry::Now => Some(self.now),
+            Retry::At(at) => Some(at),
+            Retry::Never => None,
+        }
+    }
+
+    /// How long until the same cost will be admitted, if nobody else takes anything until then:
+    /// zero if it would be at once, `None` if it never will.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_at().map(|at| self.real(at.since(self.now)))
+    }
+
+    /// The instant the limit was asked at.
+    pub fn at(&self) -> Timestamp {
+        self.now
+    }
+
+    fn real(&self, span: Duration) -> Duration {
+        if self.slow {
+            crate::clock::slow_wait(span)
+        } else {
+            span
+        }
+    }
+}
+
+/// In one line: the verdict and the numbers behind it.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Status {
+            limit,
+            used,
+            remaining,
+            ..
+        } = self.status();
+        match (self.verdict, self.rule) {
+            (Verdict::Allowed, Rule::Unlimited) => write!(f, "allowed, unlimited"),
+            (Verdict::Allowed, _) => write!(f, "allowed, {remaining} of {limit} left"),
+            (Verdict::Shadowed, _) => write!(f, "would be refused, {used} of {limit} used"),
+            (Verdict::Refused, _) => {
+                let wait = self.retry_after().unwrap_or_default();
+                let wait_secs = wait.as_secs_f64();
+                write!(f, "refused, {used} of {limit} used, ")?;
+                write!(f, "{} can be taken in {wait_secs:.3} s", self.cost)
+            }
+            (Verdict::Impossible, Rule::Deny) => write!(f, "refused, it admits nothing"),
+            (Verdict::Impossible, _) => {
+                write!(
+                    f,
+                    "impossible, {} is more than one request may take",
+                    self.cost
+                )
+            }
+            (Verdict::TableFull, _) => write!(f, "refused, no room for another counter"),
+            (Verdict::KeyMissing, _) => write!(f, "refused, the request lacks the limit's key"),
+            (Verdict::CostUnreadable, _) => write!(f, "refused, its cost is not a whole number"),
+            (Verdict::Unknown, _) => write!(f, "refused, the limit is no longer in the policy"),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Overrides: rates of their own for single keys, set while running and kept in the directory.
+//!
+//! ```text
+//! tollgate overrides 1 <checksum of the rest, 16 hexadecimal digits>
+//! {"limit": ..., "key": {"attribute": "value"}, "rate": ...}          one a line
+//! ```
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::Limiter;
+use super::law::Law;
+use crate::algorithm::Rule;
+use crate::codec::checksum;
+use crate::directory::{DirectoryError, read_bounded, replace};
+use crate::error::Error;
+use crate::policy::{KeyParts, LimitIndex, Plan};
+
+const MAGIC: &str = "tollgate overrides ";
+const VERSION: u32 = 1;
+/// The most overrides there can be.
+// Bound: each change works all of them through; one more is refused.
+const OVERRIDES_MAX: usize = 10_000;
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// One key's own rate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Override {
+    /// The limit's name.
+    pub limit: String,
+    /// The key: names of attributes, and their values.
+    pub key: Vec<(String, String)>,
+    /// The rate, as a policy would say it.
+    pub rate: String,
+}
+
+/// A key as an override names it.
+#[derive(Clone, Copy, Debug)]
+pub enum OverrideKey<'k> {
+    /// Its values in the order of the limit's key, if that has no alternatives.
+    InOrder(&'k [&'k str]),
+    /// Its values by attribute.
+    Named(&'k [(&'k str, &'k str)]),
+}
+
+impl<'k, const N: usize> From<&'k [&'k str; N]> for OverrideKey<'k> {
+    fn from(values: &'k [&'k str; N]) -> Self {
+        Self::InOrder(values)
+    }
+}
+
+impl<'k, const N: usize> From<&'k [(&'k str, &'k str); N]> for OverrideKey<'k> {
+    fn from(values: &'k [(&'k str, &'k str); N]) -> Self {
+        Self::Named(values)
+    }
+}
+
+impl<'k> From<&'k [&'k str]> for OverrideKey<'k> {
+    fn from(values: &'k [&'k str]) -> Self {
+        Self::InOrder(values)
+    }
+}
+
+impl<'k> From<&'k [(&'k str, &'k str)]> for OverrideKey<'k> {
+    fn from(values: &'k [(&'k str, &'k str)]) -> Self {
+        Self::Named(values)
+    }
+}
+
+impl OverrideKey<'_> {
+    /// The key by attribute, if the limit's key can have these values.
+    fn named(self, plan: &Plan, limit: LimitIndex) -> Result<Vec<(String, String)>, Error> {
+        let spec = &plan.limits[limit.0];
+        let named: Vec<(String, String)> = match self {
+            Self::Named(values) => values
+                .iter()
+                .map(|&(name, value)| (name.into(), value.into()))
+                .collect(),
+            Self::InOrder(values) => {
+                let parts = plan.parts_in_order(spec.key, values);
+                let parts = parts.ok_or_else(|| {
+                    let why = "does not have these values in this order; name them";
+                    Error::invalid(format!("the key of limit {:?}", spec.name), why)
+                })?;
+                let names = parts
+                    .iter()
+                    .map(|part| &plan.attributes[part.attribute.0].name);
+                names
+                    .zip(values)
+                    .map(|(name, &value)| (name.to_string(), value.into()))
+                    .collect()
+            }
+        };
+        Ok(named)
+    }
+}
+
+impl Override {
+    /// The limit, key and rule it means under a plan.
+    pub(super) fn ready<'a>(
+        &'a self,
+        plan: &Plan,
+    ) -> Result<(LimitIndex, KeyParts<'a>, Rule), Error> {
+        let limit = plan.limit_named(&self.limit);
+        let limit = limit.ok_or_else(|| Error::unknown_limit(&self.limit))?;
+        let what = || format!("override of limit {:?}", self.limit);
+        let values: Vec<_> = self
+            .key
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        let parts = plan.parts_by_name(plan.limits[limit.0].key, &values);
+        let no_such_key = "no request has such a key under this policy";
+        let parts = parts.filter(|parts| !parts.is_empty());
+        let parts = parts.ok_or_else(|| Error::invalid(what(), no_such_key))?;
+        let rate = plan.override_rate(limit, &self.rate);
+        let rate = rate.map_err(|why| Error::invalid(what(), why))?;
+        Ok((limit, parts, rate.rule))
+    }
+}
+
+/// What was overridden while running.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overrides(Vec<Override>);
+
+impl Overrides {
+    /// Reads the file; none means no overrides.
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = match read_bounded(path, FILE_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(DirectoryError::io("read", path)(error).into()),
+        };
+        let damaged = |why: String| DirectoryError::Damaged {
+            path: path.into(),
+            why,
+        };
+        let text = String::from_utf8(bytes).map_err(|_| damaged("is not UTF-8".into()))?;
+        let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let head = head
+            .strip_prefix(MAGIC)
+            .and_then(|head| head.split_once(' '));
+        let Some((version, sum)) = head else {
+            return Err(damaged("does not begin as a file of overrides does".into()).into());
+        };
+        match version.parse() {
+            Ok(VERSION) => {}
+            Ok(found) => {
+                let path = path.into();
+                return Err(DirectoryError::Version {
+                    path,
+                    found,
+                    supported: VERSION,
+                }
+                .into());
+            }
+            Err(_) => return Err(damaged(format!("has the version {version:?}")).into()),
+        }
+        if sum != format!("{:016x}", checksum(rest.as_bytes())) {
+            return Err(damaged("does not match its checksum".into()).into());
+        }
+        let lines = rest.lines().zip(2..);
+        let overrides = lines.map(|(line, number)| {
+            decode(line).ok_or_else(|| damaged(format!("line {number} is no override")).into())
+        });
+        overrides.collect::<Result<_, Error>>().map(Self)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let lines = self.0.iter().map(|one| {
+            let key = one
+                .key
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().into()));
+            let key: Map<String, Value> = key.collect();
+            format!(
+                "{}\n",
+                json!({ "limit": one.limit, "key": key, "rate": one.rate })
+            )
+        });
+        let rest: String = lines.collect();
+        format!(
+            "{MAGIC}{VERSION} {:016x}\n{rest}",
+            checksum(rest.as_bytes())
+        )
+        .into_bytes()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Override> {
+        self.0.iter()
+    }
+
+    fn set(&mut self, next: Override) -> Result<(), Error> {
+        let same = |one: &Override| one.limit == next.limit && one.key == next.key;
+        if let Some(place) = self.0.iter().position(same) {
+            self.0[place] = next;
+        } else if self.0.len() == OVERRIDES_MAX {
+            let why = format!("there are {OVERRIDES_MAX} already; remove some first");
+            return Err(Error::invalid("override", why));
+        } else {
+            self.0.push(next);
+        }
+        Ok(())
+    }
+}
+
+fn decode(line: &str) -> Option<Override> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let key = value.get("key")?.as_object()?.iter();
+    Some(Override {
+        limit: text(value.get("limit")?)?,
+        key: key
+            .map(|(name, value)| Some((name.clone(), text(value)?)))
+            .collect::<Option<_>>()?,
+        rate: text(value.get("rate")?)?,
+    })
+}
+
+impl Limiter {
+    /// Gives one key a rate of its own, at once and until it is removed; what it has used stays
+    /// used. It goes before tiers and before what the policy overrides, is kept in the directory,
+    /// and stays through changes of the policy.
+    ///
+    /// # Errors
+    /// If the policy has no such limit, the key has another shape, the rate cannot be read or is of
+    /// another kind than the limit's, or the directory cannot be written. Nothing is changed then.
+    pub fn set_override<'k>(
+        &self,
+        limit: &str,
+        key: impl Into<OverrideKey<'k>>,
+        rate: &str,
+    ) -> Result<(), Error> {
+        let key = key.into();
+        self.change_overrides(|law, overrides| {
+            let place = law.plan().limit_named(limit);
+            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
+            let key = key.named(law.plan(), place)?;
+            let next = Override {
+                limit: limit.into(),
+                key,
+                rate: rate.into(),
+            };
+            next.ready(law.plan())?;
+            overrides.set(next)
+        })
+    }
+
+    /// Takes back what [`set_override`](Self::set_override) gave; false if there was nothing.
+    ///
+    /// # Errors
+    /// If the policy has no such limit, or the directory cannot be written. Nothing is changed then.
+    pub fn remove_override<'k>(
+        &self,
+        limit: &str,
+        key: impl Into<OverrideKey<'k>>,
+    ) -> Result<bool, Error> {
+        let key = key.into();
+        let mut found = false;
+        self.change_overrides(|law, overrides| {
+            let place = law.plan().limit_named(limit);
+            let key = key.named(
+                law.plan(),
+                place.ok_or_else(|| Error::unknown_limit(limit))?,
+            )?;
+            let before = overrides.0.len();
+            overrides
+                .0
+                .retain(|one| one.limit != limit || one.key != key);
+            found = overrides.0.len() < before;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// What was overridden while running, in the order it was set.
+    pub fn overrides(&self) -> Vec<Override> {
+        self.inner.law.current().overrides.0.clone()
+    }
+
+    fn change_overrides(
+        &self,
+        change: impl FnOnce(&Law, &mut Overrides) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let path = self.inner.store.directory.overrides_path();
+        self.inner.law.replace(|law| {
+            let mut overrides = law.overrides.clone();
+            change(law, &mut overrides)?;
+            let next = Law::new(law.policy.clone(), overrides, law.secret())?;
+            // On the disk before it is in force: what was seen to hold must hold after a restart.
+            replace(&path, &next.overrides.encode())?;
+            Ok(next)
+        })
+    }
+}

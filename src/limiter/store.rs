@@ -1,0 +1,243 @@
+//! The limiter's directory in use: whose table it is, and whether it can be believed.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::directory::{Directory, DirectoryError, Header, Marks, Place, State};
+use crate::error::Error;
+use crate::sync::{Mutex, lock};
+use crate::table::file::{self, ShardError, ShardHeader};
+use crate::table::{Region, Table};
+use crate::time::Timestamp;
+
+/// Lines of the shard that holds what newcomers share: a slot and more for every limit.
+const SHARED_LINES: u64 = 1024;
+
+/// How a directory was found when it was opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Opened {
+    /// There was none: every counter starts at nothing.
+    New,
+    /// Closed clean, every counter as it was.
+    Clean,
+    /// Not closed, but under the same kernel on the same files: every counter as it was.
+    Kept,
+    /// Not closed, and the kernel or the files are not those it was written under: its counters
+    /// may be torn or stale, so they were set aside and every counter starts at nothing.
+    SetAside {
+        /// Where the old counters are.
+        to: PathBuf,
+        /// What did not match.
+        why: &'static str,
+    },
+}
+
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => write!(f, "new directory"),
+            Self::Clean => write!(f, "closed clean, all counters kept"),
+            Self::Kept => write!(f, "not closed, all counters kept"),
+            Self::SetAside { to, why } => {
+                write!(
+                    f,
+                    "counters could not be trusted ({why}); set aside in {}",
+                    to.display()
+                )
+            }
+        }
+    }
+}
+
+/// A locked directory and its tables.
+#[derive(Debug)]
+pub(super) struct Store {
+    marks: Mutex<Marks>,
+    place: Place,
+    pub(super) table: Table,
+    /// Counters that newcomers share when the table is full.
+    pub(super) shared: Table,
+    pub(super) opened: Opened,
+    /// The latest time that was seen in it before.
+    pub(super) latest: Option<Timestamp>,
+    pub(super) directory: Directory,
+}
+
+impl Store {
+    /// Opens the directory, or makes one with room for `counters`.
+    pub(super) fn open(path: &Path, counters: u64) -> Result<Self, Error> {
+        let (directory, _) = Directory::open(path, || Header::draw(counters))?;
+        Self::in_directory(directory)
+    }
+
+    /// Makes a directory whose tags mean the same as those of `original`.
+    pub(super) fn create_like(path: &Path, original: &Header) -> Result<Self, Error> {
+        let (directory, is_new) = Directory::open(path, || original.for_copy())?;
+        if !is_new {
+            let why = "is a limiter's directory already".into();
+            return Err(DirectoryError::Damaged {
+                path: path.into(),
+                why,
+            }
+            .into());
+        }
+        Self::in_directory(directory)
+    }
+
+    fn in_directory(directory: Directory) -> Result<Self, Error> {
+        let mut marks = Marks::open(directory.marks_path())?;
+        let (files, opened) = find_table(&directory, &marks)?;
+        let latest = marks.last().map(|mark| mark.latest);
+        // Before the first admission: from here on the table is only as good as the page cache.
+        let instance = directory.header().instance;
+        marks.write(
+            State::Open,
+            instance,
+            files.place,
+            latest.unwrap_or_default(),
+            true,
+        )?;
+        Ok(Self {
+            marks: Mutex::new(marks),
+            place: files.place,
+            table: Table::new(files.regions),
+            shared: Table::new(vec![files.shared]),
+            opened,
+            latest,
+            directory,
+        })
+    }
+
+    /// Remembers the latest time seen. Outlives the process, not the kernel.
+    pub(super) fn mark_time(&self, latest: Timestamp) -> Result<(), Error> {
+        let instance = self.directory.header().instance;
+        Ok(lock(&self.marks).write(State::Open, instance, self.place, latest, false)?)
+    }
+
+    /// Puts everything on the disk and marks the directory clean. Nothing may be taken after it.
+    pub(super) fn close(&self, latest: Timestamp) -> Result<(), Error> {
+        let at = self.directory.table_path();
+        let synced = self.table.sync().and_then(|()| self.shared.sync());
+        synced.map_err(DirectoryError::io("sync", &at))?;
+        let instance = self.directory.header().instance;
+        Ok(lock(&self.marks).write(State::Clean, instance, self.place, latest, true)?)
+    }
+}
+
+/// The shards, mapped, and the place they were found in.
+struct Files {
+    regions: Vec<Region>,
+    shared: Region,
+    place: Place,
+}
+
+/// Opens the table if it can be believed, else puts a fresh one in its place.
+fn find_table(directory: &Directory, marks: &Marks) -> Result<(Files, Opened), Error> {
+    let Some(mark) = marks.last() else {
+        // No mark: nobody was ever admitted. What there is of a table is half a creation.
+        remove_half_made(&directory.table_path())?;
+        return Ok((make_table(directory)?, Opened::New));
+    };
+    if mark.instance != directory.header().instance {
+        let why = "belongs to another directory than the header beside it".into();
+        return Err(DirectoryError::Damaged {
+            path: directory.marks_path(),
+            why,
+        }
+        .into());
+    }
+    let files = open_table(directory)?;
+    let why = match mark.state {
+        State::Clean => return Ok((files, Opened::Clean)),
+        State::Open if mark.place == files.place => return Ok((files, Opened::Kept)),
+        State::Open if mark.place.boot != files.place.boot => "another boot",
+        State::Open if mark.place.mount != files.place.mount => "another mount",
+        State::Open => "other files",
+    };
+    drop(files);
+    let to = directory.set_table_aside()?;
+    Ok((make_table(directory)?, Opened::SetAside { to, why }))
+}
+
+fn remove_half_made(table: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(table) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DirectoryError::io("remove", table)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn make_table(directory: &Directory) -> Result<Files, Error> {
+    directory.make_table()?;
+    let files = each_shard(directory, file::create)?;
+    crate::directory::sync_dir(&directory.table_path())?;
+    Ok(files)
+}
+
+fn open_table(directory: &Directory) -> Result<Files, Error> {
+    each_shard(directory, file::open)
+}
+
+fn each_shard(
+    directory: &Directory,
+    open: impl Fn(&Path, &ShardHeader) -> Result<(fs::File, Region), ShardError>,
+) -> Result<Files, Error> {
+    let header = directory.header();
+    let mut regions = Vec::new();
+    let mut identities = Vec::new();
+    for number in 0..=header.shards {
+        // The last one holds what newcomers share.
+        let lines = if number == header.shards {
+            SHARED_LINES
+        } else {
+            header.lines
+        };
+        let path = directory.shard_path(number);
+        let (instance, shards) = (header.instance, header.shards);
+        let shard = ShardHeader {
+            instance,
+            number,
+            shards,
+            lines,
+        };
+        let (file, region) = open(&path, &shard).map_err(|error| shard_error(&path, error))?;
+        identities.push(file::identity(&file).map_err(DirectoryError::io("look at", &path))?);
+        regions.push(region);
+    }
+    let place = Place::here(&directory.table_path(), &identities)?;
+    let Some(shared) = regions.pop() else {
+        let why = "has no shards".into();
+        return Err(DirectoryError::Damaged {
+            path: directory.table_path(),
+            why,
+        }
+        .into());
+    };
+    Ok(Files {
+        regions,
+        shared,
+        place,
+    })
+}
+
+fn shard_error(path: &Path, error: ShardError) -> Error {
+    let path = path.to_owned();
+    let error = match error {
+        ShardError::Io(doing, source) => DirectoryError::Io {
+            doing,
+            path,
+            source,
+        },
+        ShardError::Unfit(why) => DirectoryError::Damaged { path, why },
+        ShardError::Version(found) => DirectoryError::Version {
+            path,
+            found,
+            supported: file::VERSION,
+        },
+    };
+    error.into()
+}

@@ -1,0 +1,175 @@
+//! From what was read to the plan: every name looked up, every reference checked.
+
+use std::collections::HashMap;
+
+use super::fault::{Faults, Place, fix, nearest, quoted};
+use super::key::{Attributes, KeySpec};
+use super::limit::LimitText;
+use super::overrides::{self, Pending};
+use super::plan::{KeyIndex, LimitIndex, LimitSpec, Plan};
+use super::rates::Sources;
+use super::route::{BucketText, Name, OverrideText, RouteEntry, TargetText};
+use super::scope;
+use super::shape::Calendars;
+use super::tier::TierText;
+
+/// A whole policy as read.
+pub(super) struct PolicyText {
+    pub(super) attributes: Attributes,
+    pub(super) limits: Vec<LimitText>,
+    pub(super) tiers: Vec<TierText>,
+    pub(super) buckets: Vec<BucketText>,
+    pub(super) routes: Vec<RouteEntry>,
+    pub(super) default: Option<TargetText>,
+    pub(super) overrides: Vec<OverrideText>,
+}
+
+/// Names of one kind and their places in a list.
+pub(super) struct Names<'t> {
+    what: &'static str,
+    indices: HashMap<&'t str, usize>,
+}
+
+impl<'t> Names<'t> {
+    pub(super) fn new(what: &'static str, names: impl Iterator<Item = &'t str>) -> Self {
+        Self {
+            what,
+            indices: names
+                .enumerate()
+                .map(|(index, name)| (name, index))
+                .collect(),
+        }
+    }
+
+    /// The name's index, or a fault.
+    pub(super) fn find(&self, name: &Name, faults: &mut Faults) -> Option<usize> {
+        self.find_at(&name.text, &name.place, faults)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<usize> {
+        self.indices.get(name).copied()
+    }
+
+    pub(super) fn find_at(&self, name: &str, place: &Place, faults: &mut Faults) -> Option<usize> {
+        let found = self.get(name);
+        if found.is_none() {
+            let mut known: Vec<_> = self.indices.keys().copied().collect();
+            known.sort_unstable();
+            let advice = match nearest(name, known) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("add [{}s.{name}]", self.what),
+            };
+            let problem = format!("there is no {} {}", self.what, quoted(name));
+            faults.push(place, fix(problem, super::fault::clip(&advice)));
+        }
+        found
+    }
+}
+
+/// The plan. Where there are faults it may lack something; it is then thrown away.
+pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
+    let limit_names = Names::new("limit", text.limits.iter().map(|limit| limit.name.as_str()));
+    check_tiers(&text, &limit_names, faults);
+    let pending = overrides::look_up(&text.overrides, &limit_names, faults);
+    let mut keys = Vec::new();
+    let mut calendars = Calendars::default();
+    let limits = compile_limits(&text, &pending, &mut keys, &mut calendars, faults);
+    check_captures(&text, faults);
+    let scopes = scope::compile(&text, &limit_names, &limits, faults);
+    let overrides = overrides::compile(&text, pending, &limits, &keys, faults);
+    Plan {
+        // A limit that is missing here is a fault, and the plan is not used.
+        limits: limits.into_iter().flatten().collect(),
+        keys,
+        attributes: text.attributes.specs,
+        tiers: text.tiers.into_iter().map(|tier| tier.spec).collect(),
+        calendars: calendars.list,
+        overrides,
+        routes: scopes.routes,
+        router: scopes.router,
+        scopes: scopes.scopes,
+        default: scopes.default,
+    }
+}
+
+fn check_tiers(text: &PolicyText, names: &Names<'_>, faults: &mut Faults) {
+    for tier in &text.tiers {
+        for (limit, rate) in &tier.rates {
+            names.find_at(limit, &rate.place, faults);
+        }
+    }
+}
+
+fn compile_limits(
+    text: &PolicyText,
+    pending: &[Pending],
+    keys: &mut Vec<KeySpec>,
+    calendars: &mut Calendars,
+    faults: &mut Faults,
+) -> Vec<Option<LimitSpec>> {
+    let sources = Sources {
+        limits: &text.limits,
+        tiers: &text.tiers,
+    };
+    let mut limits = Vec::new();
+    for (index, limit) in text.limits.iter().enumerate() {
+        let others: Vec<_> = pending
+            .iter()
+            .filter(|pending| pending.limit == LimitIndex(index))
+            .map(|pending| pending.allowance)
+            .collect();
+        let key = intern(keys, &limit.key);
+        limits.push(sources.limit(limit, &others, key, calendars, faults));
+    }
+    limits
+}
+
+fn intern(keys: &mut Vec<KeySpec>, key: &KeySpec) -> KeyIndex {
+    let known = keys.iter().position(|known| known == key);
+    KeyIndex(known.unwrap_or_else(|| {
+        keys.push(key.clone());
+        keys.len() - 1
+    }))
+}
+
+/// Captures that no route captures, and names that were probably meant as captures.
+fn check_captures(text: &PolicyText, faults: &mut Faults) {
+    let captured: HashMap<&str, &str> = text
+        .routes
+        .iter()
+        .flat_map(|entry| {
+            let template = &entry.route.template;
+            let names = template.captures.iter();
+            names.map(|name| (name.as_str(), template.text.as_str()))
+        })
+        .collect();
+    let attributes = text.attributes.specs.iter().zip(&text.attributes.places);
+    for (spec, place) in attributes {
+        let braced = spec
+            .name
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'));
+        match braced {
+            Some(name) if !captured.contains_key(name) => {
+                let advice = match nearest(name, captured.keys().copied()) {
+                    Some(near) if !near.is_empty() => format!("did you mean {{{near}}}?"),
+                    _ => "capture it in a route's template".to_owned(),
+                };
+                let problem = format!("no route captures {}", spec.name);
+                faults.push(place, fix(problem, advice));
+            }
+            None if !spec.is_declared => {
+                if let Some(template) = captured.get(&*spec.name) {
+                    let name = &spec.name;
+                    let problem = format!("{name} is captured by {}", quoted(template));
+                    let advice = format!(
+                        "write {{{name}}} for the capture, or declare the attribute: \
+                         [attributes] {name} = \"text\""
+                    );
+                    faults.push(place, fix(problem, advice));
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Keys given by their values alone, for those who ask one limit directly.
+
+use super::address;
+use super::key::KeySpec;
+use super::plan::{AttributeIndex, KeyIndex, KeyParts, LimitIndex, Plan};
+use super::request::AttributeValue;
+
+impl Plan {
+    /// The limit of this name.
+    pub(crate) fn limit_named(&self, name: &str) -> Option<LimitIndex> {
+        self.limits
+            .iter()
+            .position(|limit| &*limit.name == name)
+            .map(LimitIndex)
+    }
+
+    /// The attributes that a key's values stand for when no names come with them: where it has
+    /// alternatives, those of the first.
+    pub(crate) fn direct_order(&self, key: KeyIndex) -> Vec<AttributeIndex> {
+        let mut order = Vec::new();
+        if let Some(key) = self.keys.get(key.0) {
+            key.first_alternatives(&mut order);
+        }
+        order
+    }
+
+    /// The parts of a key from values in `order`, its own from [`Plan::direct_order`]; nothing if
+    /// they are too few or too many for it.
+    pub(crate) fn direct_parts<'a>(
+        &self,
+        key: KeyIndex,
+        order: &[AttributeIndex],
+        values: &[AttributeValue<'a>],
+    ) -> Option<KeyParts<'a>> {
+        let mut parts = KeyParts::default();
+        let value_of = |attribute: AttributeIndex| {
+            let place = order.iter().position(|known| *known == attribute)?;
+            let spec = self.attributes.get(attribute.0)?;
+            match *values.get(place)? {
+                AttributeValue::Text(text) => spec.value_of_text(text),
+                AttributeValue::Address(address) => Some(address::value(address, spec.ipv6_prefix)),
+            }
+        };
+        let found = self.keys.get(key.0)?.collect(&value_of, &mut parts);
+        (found && parts.len() == values.len()).then_some(parts)
+    }
+}
+
+impl KeySpec {
+    fn first_alternatives(&self, order: &mut Vec<AttributeIndex>) {
+        match self {
+            Self::Part(attribute) => order.push(*attribute),
+            Self::Optional(key) => key.first_alternatives(order),
+            Self::Join(keys) => keys.iter().for_each(|key| key.first_alternatives(order)),
+            Self::First(keys) => keys
+                .first()
+                .into_iter()
+                .for_each(|key| key.first_alternatives(order)),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What a policy makes of a request, in words.
+
+use std::fmt;
+
+use super::plan::{KeyParts, KeyValue, LimitSpec, Plan};
+use super::request::{Request, RequestError};
+use super::resolve::{Pick, Refusal};
+use super::{Policy, key::KeySpec};
+
+/// What a policy makes of a request. `Display` tells it in lines.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The template of the route that matched; none if the default applies.
+    pub route: Option<String>,
+    /// Nothing limits this request.
+    pub exempt: bool,
+    /// The caller's tier.
+    pub tier: Option<String>,
+    /// The limits it meets, strictest first.
+    pub limits: Vec<LimitExplanation>,
+}
+
+/// A limit that a request meets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LimitExplanation {
+    /// The limit's name.
+    pub limit: String,
+    /// Its rate for the caller's tier, such as `100 per minute, burst 150`.
+    pub rate: String,
+    /// Its algorithm and window.
+    pub algorithm: String,
+    /// The values that select the counter, such as `api_key=pk_42`; empty for one shared by all.
+    pub key: String,
+    /// What the request costs.
+    pub cost: u64,
+    /// Why it can never be admitted, if it cannot.
+    pub refusal: Option<String>,
+    /// Counted, never refused.
+    pub shadow: bool,
+}
+
+impl Policy {
+    /// The limits by name, each in words, such as `100 per minute, burst 150 (token bucket), for
+    /// each api_key | ip`.
+    pub fn limits(&self) -> impl Iterator<Item = (&str, String)> {
+        self.plan.limits.iter().map(|limit| {
+            let rate = limit.rates.first().map_or("", |rate| &rate.words);
+            let mut words = format!("{rate} ({})", limit.shape);
+            if let Some(key) = self.plan.keys.get(limit.key.0)
+                && !key.is_global()
+            {
+                words.push_str(", for each ");
+                words.push_str(&key_words(key, &self.plan));
+            }
+            if limit.shadow {
+                words.push_str(", shadow");
+            }
+            (&*limit.name, words)
+        })
+    }
+
+    /// Which route, tier and limits a request meets, and under which keys.
+    ///
+    /// # Errors
+    /// If the request was put together wrongly, or its path is too long to be read.
+    pub fn explain(&self, request: &Request<'_>) -> Result<Explanation, RequestError> {
+        let plan = &*self.plan;
+        let found = plan.resolve(request)?;
+        let route = found.route.and_then(|route| plan.routes.get(route.0));
+        let tier = found.tier.and_then(|tier| plan.tiers.get(tier.0));
+        let limits = found.picks.iter().filter_map(|pick| {
+            let limit = plan.limits.get(pick.limit.0)?;
+            let parts = plan.key_parts(limit.key, request, &found);
+            let rate = limit.rate(found.tier)?;
+            Some(explain_pick(plan, pick, limit, &rate.words, parts))
+        });
+        Ok(Explanation {
+            route: route.map(|route| route.template.to_string()),
+            exempt: found.exempt,
+            tier: tier.map(|tier| tier.name.to_string()),
+            limits: limits.collect(),
+        })
+    }
+}
+
+fn key_words(key: &KeySpec, plan: &Plan) -> String {
+    let mut words = String::new();
+    key.write(&plan.attributes, false, &mut words);
+    words
+}
+
+fn explain_pick(
+    plan: &Plan,
+    pick: &Pick,
+    limit: &LimitSpec,
+    rate: &str,
+    parts: Option<KeyParts<'_>>,
+) -> LimitExplanation {
+    let key = match parts {
+        Some(parts) => parts
+            .iter()
+            .map(|part| {
+                let spec = plan.attributes.get(part.attribute.0);
+                format!(
+                    "{}={}",
+                    spec.map_or("?", |spec| &spec.name),
+                    Shown(part.value)
+                )
+            })
+            .collect::<Vec<_>>()
+            .join(" "),
+        None => "the counter of all who lack the key".to_owned(),
+    };
+    let refusal = pick.refusal.map(|refusal| match refusal {
+        Refusal::CostTooHigh { most } => format!("one request may cost {most} at most"),
+        Refusal::CostUnreadable => "its cost is not a whole number".to_owned(),
+        Refusal::KeyMissing => "it lacks what the key needs".to_owned(),
+    });
+    LimitExplanation {
+        limit: limit.name.to_string(),
+        rate: rate.to_owned(),
+        algorithm: limit.shape.to_string(),
+        key,
+        cost: pick.cost,
+        refusal,
+        shadow: limit.shadow,
+    }
+}
+
+/// A value as people read it.
+struct Shown<'a>(KeyValue<'a>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            KeyValue::Text(text) => write!(f, "{}", text.escape_ascii()),
+            KeyValue::V4(octets) => write!(f, "{}", std::net::Ipv4Addr::from(octets)),
+            KeyValue::V6(octets) => write!(f, "{}", std::net::Ipv6Addr::from(octets)),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.route {
+            Some(route) => write!(f, "route {route}")?,
+            None => write!(f, "no route, so the default")?,
+        }
+        if self.exempt {
+            return write!(f, ": exempt");
+        }
+        match &self.tier {
+            Some(tier) => write!(f, ", tier {tier}")?,
+            None => write!(f, ", no tier")?,
+        }
+        if self.limits.is_empty() {
+            write!(f, "; no limit applies")?;
+        }
+        for limit in &self.limits {
+            write!(
+                f,
+                "\n  {}: {} ({})",
+                limit.limit, limit.rate, limit.algorithm
+            )?;
+            if !limit.key.is_empty() {
+                write!(f, ", key {}", limit.key)?;
+            }
+            write!(f, ", cost {}", limit.cost)?;
+            if limit.shadow {
+                write!(f, ", shadow")?;
+            }
+            if let Some(refusal) = &limit.refusal {
+                write!(f, "; never admitted: {refusal}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! Reads `[attributes]` and `[limits]`.
+
+use super::bounds::{ATTRIBUTES_MAX, LIMITS_MAX, NAME_BYTES_MAX, PHRASE_BYTES_MAX};
+use super::fault::{Faults, Fix, Place, fix, quoted};
+use super::key::{Attributes, KeySpec, Source, parse_one};
+use super::plan::{Cost, Durability, WhenFull, WhenKeyMissing};
+use super::rate::Rate;
+use super::shape::{Algorithm, unknown_zone};
+use super::tree::{Fields, Spot, Value, check_name};
+
+/// A rate as read, and its place; no rate if it was a fault.
+pub(super) struct RateText {
+    pub(super) rate: Option<Rate>,
+    pub(super) place: Place,
+}
+
+/// A limit as read.
+pub(super) struct LimitText {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) rate: Option<RateText>,
+    pub(super) key: KeySpec,
+    pub(super) algorithm: Algorithm,
+    pub(super) zone: String,
+    pub(super) week_from_sunday: bool,
+    pub(super) cost: Cost,
+    pub(super) max_cost: Option<u64>,
+    pub(super) durability: Option<Durability>,
+    pub(super) when_full: WhenFull,
+    pub(super) when_key_missing: WhenKeyMissing,
+    pub(super) shadow: bool,
+}
+
+const LIMIT_FIELDS: &[&str] = &[
+    "rate",
+    "key",
+    "algorithm",
+    "time_zone",
+    "week_starts",
+    "cost",
+    "cost_unsaid",
+    "max_cost",
+    "durability",
+    "when_full",
+    "when_key_missing",
+    "shadow",
+];
+
+/// Reads `[attributes]`: which texts are addresses, and by which prefix they count.
+pub(super) fn read_attributes(spot: &Spot<'_>, attributes: &mut Attributes, faults: &mut Faults) {
+    for (name, spot) in spot.entries(ATTRIBUTES_MAX, faults) {
+        let place = &spot.place;
+        attributes.here = place.clone();
+        let Some(index) = faults.take(place, parse_one(name, attributes)) else {
+            continue;
+        };
+        let Some(text) = spot.text(NAME_BYTES_MAX, faults) else {
+            continue;
+        };
+        let Some(kind) = faults.take(place, attribute_kind(text)) else {
+            continue;
+        };
+        let Some(spec) = attributes.specs.get_mut(index.0) else {
+            continue;
+        };
+        if spec.source != Source::Request {
+            let problem = format!("{name} is not something that a request brings");
+            faults.push(place, fix(problem, "leave it out: its kind is known"));
+        }
+        spec.is_declared = true;
+        spec.is_address = kind.is_some();
+        if let Some(Some(prefix)) = kind {
+            spec.ipv6_prefix = prefix;
+        }
+    }
+}
+
+/// Nothing for a text; for an address, its prefix if it says one.
+fn attribute_kind(text: &str) -> Result<Option<Option<u8>>, Fix> {
+    if text == "text" {
+        return Ok(None);
+    }
+    let prefix = match text.strip_prefix("address") {
+        Some("") => Some(None),
+        Some(rest) => rest
+            .strip_prefix('/')
+            .and_then(|bits| bits.parse().ok())
+            .filter(|bits| (1..=128).contains(bits))
+            .map(Some),
+        None => None,
+    };
+    prefix.map(Some).ok_or_else(|| {
+        let problem = format!("{} is no kind of attribute", quoted(text));
+        fix(problem, "write \"text\", \"address\" or \"address/56\"")
+    })
+}
+
+/// A zone's name, if the database knows it.
+pub(super) fn read_zone(spot: &Spot<'_>, faults: &mut Faults) -> Option<String> {
+    let name = spot.text(NAME_BYTES_MAX, faults)?;
+    let known = jiff::tz::TimeZone::get(name).map_err(|_| unknown_zone(name));
+    faults.take(&spot.place, known).map(|_| name.to_owned())
+}
+
+/// Reads a rate's text.
+pub(super) fn read_rate(spot: &Spot<'_>, faults: &mut Faults) -> RateText {
+    let rate = match spot.value {
+        Value::List(_) => {
+            let advice = "write a limit of its own for each rate";
+            faults.push(&spot.place, fix("one limit has one rate", advice));
+            None
+        }
+        _ => spot
+            .text(PHRASE_BYTES_MAX, faults)
+            .and_then(|text| faults.take(&spot.place, Rate::parse(text))),
+    };
+    RateText {
+        rate,
+        place: spot.place.clone(),
+    }
+}
+
+/// Reads `[limits]`.
+pub(super) fn read_limits(
+    spot: &Spot<'_>,
+    zone: &str,
+    attributes: &mut Attributes,
+    faults: &mut Faults,
+) -> Vec<LimitText> {
+    let mut limits = Vec::new();
+    for (name, spot) in spot.entries(LIMITS_MAX, faults) {
+        check_name(name, &spot.place, faults);
+        limits.push(read_limit(name, &spot, zone, attributes, faults));
+    }
+    limits
+}
+
+fn read_limit(
+    name: &str,
+    spot: &Spot<'_>,
+    zone: &str,
+    attributes: &mut Attributes,
+    faults: &mut Faults,
+) -> LimitText {
+    let fields = spot.fields(LIMIT_FIELDS, faults);
+    let rate = fields
+        .require("rate", "rate = \"100/min\"", faults)
+        .map(|rate| read_rate(rate, faults));
+    let key = fields.get("key").and_then(|key| {
+        let text = key.text(PHRASE_BYTES_MAX, faults)?;
+        attributes.here = key.place.clone();
+        faults.take(&key.place, KeySpec::parse(text, attributes))
+    });
+    let algorithm = choice(
+        &fields,
+        "algorithm",
+        &[
+            ("token bucket", Algorithm::TokenBucket),
+            ("fixed window", Algorithm::FixedWindow),
+            ("fixed window from first hit", Algorithm::FirstHit),
+            ("sliding window", Algorithm::SlidingWindow),
+            ("calendar", Algorithm::Calendar),
+        ],
+        faults,
+    )
+    .unwrap_or(Algorithm::TokenBucket);
+    let (own_zone, week_from_sunday) = read_calendar(&fields, algorithm, faults);
+    let (cost, max_cost) = read_cost(&fields, attributes, faults);
+    let shadow = fields.get("shadow").and_then(|shadow| shadow.flag(faults));
+    LimitText {
+        name: name.to_owned(),
+        place: spot.place.clone(),
+        rate,
+        key: key.unwrap_or(KeySpec::global()),
+        algorithm,
+        zone: own_zone.unwrap_or_else(|| zone.to_owned()),
+        week_from_sunday,
+        cost,
+        max_cost,
+        durability: read_durability(&fields, faults),
+        when_full: read_when_full(&fields, faults),
+        when_key_missing: read_when_key_missing(&fields, faults),
+        shadow: shadow.unwrap_or(false),
+    }
+}
+
+fn choice<T: Copy>(
+    fields: &Fields<'_>,
+    name: &str,
+    options: &[(&'static str, T)],
+    faults: &mut Faults,
+) -> Option<T> {
+    fields.get(name)?.choice(options, faults)
+}
+
+fn read_durability(fields: &Fields<'_>, faults: &mut Faults) -> Option<Durability> {
+    let options = [
+        ("memory", Durability::Memory),
+        ("logged", Durability::Logged),
+        ("strict", Durability::Strict),
+    ];
+    choice(fields, "durability", &options, faults)
+}
+
+fn read_when_full(fields: &Fields<'_>, faults: &mut Faults) -> WhenFull {
+    let options = [
+        ("share", WhenFull::Share),
+        ("refuse", WhenFull::Refuse),
+        ("admit", WhenFull::Admit),
+    ];
+    choice(fields, "when_full", &options, faults).unwrap_or(WhenFull::Share)
+}
+
+fn read_when_key_missing(fields: &Fields<'_>, faults: &mut Faults) -> WhenKeyMissing {
+    let options = [
+        ("share", WhenKeyMissing::Share),
+        ("skip", WhenKeyMissing::Skip),
+        ("refuse", WhenKeyMissing::Refuse),
+    ];
+    choice(fields, "when_key_missing", &options, faults).unwrap_or(WhenKeyMissing::Share)
+}
+
+/// The time zone and whether weeks start on Sunday; both only mean something for a calendar.
+fn read_calendar(
+    fields: &Fields<'_>,
+    algorithm: Algorithm,
+    faults: &mut Faults,
+) -> (Option<String>, bool) {
+    for name in ["time_zone", "week_starts"] {
+        if let Some(spot) = fields.get(name)
+            && algorithm != Algorithm::Calendar
+        {
+            let problem = format!("{name} means nothing to this algorithm");
+            let advice = "add algorithm = \"calendar\", or leave it out";
+            faults.push(&spot.place, fix(problem, advice));
+        }
+    }
+    let zone = fields
+        .get("time_zone")
+        .and_then(|zone| read_zone(zone, faults));
+    let days = [("monday", false), ("sunday", true)];
+    let sunday = choice(fields, "week_starts", &days, faults).unwrap_or(false);
+    (zone, sunday)
+}
+
+fn read_cost(
+    fields: &Fields<'_>,
+    attributes: &mut Attributes,
+    faults: &mut Faults,
+) -> (Cost, Option<u64>) {
+    let max_cost = fields
+        .get("max_cost")
+        .and_then(|spot| spot.whole(1..=u64::MAX, faults));
+    let unsaid_spot = fields.get("cost_unsaid");
+    let unsaid = unsaid_spot.and_then(|spot| spot.whole(1..=u64::MAX, faults));
+    let cost_spot = fields.get("cost");
+    let cost = match cost_spot.map(|spot| (spot, spot.value)) {
+        None => Cost::Request,
+        Some((spot, Value::Text(text))) => {
+            attributes.here = spot.place.clone();
+            match faults.take(&spot.place, parse_one(text, attributes)) {
+                Some(attribute) => Cost::Attribute {
+                    attribute,
+                    unsaid: unsaid.unwrap_or(1),
+                },
+                None => Cost::Request,
+            }
+        }
+        Some((spot, _)) => match spot.whole(1..=u64::MAX, faults) {
+            Some(fixed) => Cost::Fixed(fixed),
+            None => Cost::Request,
+        },
+    };
+    let names_attribute = cost_spot.is_some_and(|spot| matches!(spot.value, Value::Text(_)));
+    if let Some(spot) = unsaid_spot
+        && !names_attribute
+    {
+        let advice = "add cost = \"page_size\", the attribute that tells the cost";
+        faults.push(&spot.place, fix("cost_unsaid means nothing here", advice));
+    }
+    let own = match cost {
+        Cost::Fixed(fixed) => Some((cost_spot, fixed)),
+        Cost::Attribute { unsaid, .. } => Some((unsaid_spot.or(cost_spot), unsaid)),
+        Cost::Request => None,
+    };
+    if let (Some((Some(spot), own)), Some(most)) = (own, max_cost)
+        && own > most
+    {
+        let problem = format!("a cost of {own} is above the max_cost of {most}");
+        faults.push(&spot.place, fix(problem, "no request would ever pass"));
+    }
+    (cost, max_cost)
+}

@@ -1,0 +1,186 @@
+//! Policies: from a text that people read to a plan that requests are asked against.
+//!
+//! ```text
+//! text -> tree -> what was read -> plan            once; every fault told in one go
+//! request -> route, tier, limits, keys             each check; no allocation, no lock
+//! ```
+//!
+//! Pure: no clock, no file, no counter. What a key's parts hash to is not known here.
+
+mod address;
+mod bounds;
+mod buckets;
+mod compile;
+mod direct;
+mod explain;
+mod fault;
+mod key;
+mod limit;
+mod overrides;
+mod path;
+mod plan;
+mod rate;
+mod rates;
+mod request;
+mod resolve;
+mod route;
+mod router;
+mod scan;
+mod scope;
+mod shape;
+mod template;
+mod text;
+mod tier;
+mod tree;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub(crate) use bounds::{KEY_PARTS_MAX, PICKS_MAX};
+pub use explain::{Explanation, LimitExplanation};
+pub use fault::{PolicyFault, PolicyFaults};
+pub(crate) use plan::{
+    AttributeIndex, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan, RouteIndex,
+    TierIndex, WhenFull,
+};
+pub(crate) use request::AttributeValue;
+pub use request::{Request, RequestError};
+pub(crate) use resolve::{Refusal, Resolution};
+
+use compile::PolicyText;
+use fault::{Faults, Place, fix};
+use key::Attributes;
+use tree::{Node, Spot};
+
+/// The limits of a service, read from a text.
+///
+/// Immutable and cheap to clone. `docs` of the crate tell the language; a taste of it:
+///
+/// ```
+/// let policy = tollgate::Policy::from_toml(r#"
+///     [limits.per-minute]
+///     rate = "100/min burst 150"
+///     key = "api_key | ip"
+/// "#)?;
+/// assert_eq!(policy.limits().count(), 1);
+/// # Ok::<(), tollgate::PolicyFaults>(())
+/// ```
+#[derive(Clone)]
+pub struct Policy {
+    plan: Arc<Plan>,
+}
+
+impl Policy {
+    /// Reads a policy from TOML.
+    ///
+    /// # Errors
+    /// Every fault of the text, each with its place and what to write instead.
+    pub fn from_toml(text: &str) -> Result<Self, PolicyFaults> {
+        Self::read(text, text::from_toml)
+    }
+
+    /// Reads a policy from JSON: the same structure, so every table is an object. Faults tell
+    /// the path of a value, but its line only where the syntax is broken.
+    ///
+    /// # Errors
+    /// Every fault of the text, each with its path and what to write instead.
+    pub fn from_json(text: &str) -> Result<Self, PolicyFaults> {
+        Self::read(text, text::from_json)
+    }
+
+    fn read(
+        text: &str,
+        parse: fn(&str, &mut Faults) -> Option<Node>,
+    ) -> Result<Self, PolicyFaults> {
+        let mut faults = Faults::default();
+        let plan = parse(text, &mut faults).map(|tree| {
+            let read = read_policy(&tree, &mut faults);
+            compile::compile(read, &mut faults)
+        });
+        match plan {
+            Some(plan) if faults.is_empty() => Ok(Self {
+                plan: Arc::new(plan),
+            }),
+            _ => Err(faults.report(text)),
+        }
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.limits()).finish()
+    }
+}
+
+fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
+    let root = Spot {
+        place: Place {
+            offset: tree.offset,
+            path: String::new(),
+        },
+        value: &tree.value,
+    };
+    let known = &[
+        "time_zone",
+        "ipv6_prefix",
+        "attributes",
+        "limits",
+        "tiers",
+        "buckets",
+        "routes",
+        "default",
+        "overrides",
+    ];
+    let fields = root.fields(known, faults);
+    let zone = fields
+        .get("time_zone")
+        .and_then(|zone| limit::read_zone(zone, faults))
+        .unwrap_or_else(|| "UTC".to_owned());
+    let ipv6_prefix = fields
+        .get("ipv6_prefix")
+        .and_then(|bits| bits.whole(1..=128, faults))
+        .and_then(|bits| u8::try_from(bits).ok())
+        .unwrap_or(64);
+    let mut attributes = Attributes::new(ipv6_prefix);
+    if let Some(spot) = fields.get("attributes") {
+        limit::read_attributes(spot, &mut attributes, faults);
+    }
+    let limits = fields
+        .get("limits")
+        .map(|spot| limit::read_limits(spot, &zone, &mut attributes, faults))
+        .unwrap_or_default();
+    if limits.is_empty() {
+        let advice = "add [limits.NAME] with rate = \"100/min\"";
+        faults.push(&fields.place, fix("the policy has no limits", advice));
+    }
+    let tiers = fields
+        .get("tiers")
+        .map(|spot| tier::read(spot, &mut attributes, faults));
+    let mut routes = Vec::new();
+    let buckets = fields
+        .get("buckets")
+        .map(|spot| route::read_buckets(spot, &mut routes, faults));
+    if let Some(spot) = fields.get("routes") {
+        route::read_routes(spot, &mut routes, faults);
+    }
+    route::bound_routes(&mut routes, faults);
+    let default = fields
+        .get("default")
+        .map(|spot| route::read_default(spot, faults));
+    let overrides = fields
+        .get("overrides")
+        .map(|spot| route::read_overrides(spot, faults));
+    PolicyText {
+        attributes,
+        limits,
+        tiers: tiers.unwrap_or_default(),
+        buckets: buckets.unwrap_or_default(),
+        routes,
+        default: default.flatten(),
+        overrides: overrides.unwrap_or_default(),
+    }
+}

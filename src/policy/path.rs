@@ -1,0 +1,163 @@
+//! One spelling for each path, so that nobody escapes a limit by spelling a path differently.
+//!
+//! The query and the fragment are cut off. Empty segments, and so trailing slashes, do not count.
+//! Percent-escapes are decoded once, all but that of the slash; dot segments are resolved
+//! (RFC 3986, sections 5.2.4 and 6.2.2). Case counts: paths are case-sensitive.
+
+use arrayvec::ArrayVec;
+
+use super::bounds::ODD_PATH_BYTES_MAX;
+
+/// Where a path is written out that is not already in its one spelling.
+pub(super) type Buffer = ArrayVec<u8, ODD_PATH_BYTES_MAX>;
+
+/// The path does not fit the buffer, which only paths need that are oddly written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TooLong;
+
+/// The part of `raw` before a query or a fragment.
+fn without_query(raw: &[u8]) -> &[u8] {
+    let end = raw.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    end.and_then(|end| raw.get(..end)).unwrap_or(raw)
+}
+
+/// `raw` without its query, if that is in its one spelling already; else nothing, and the one
+/// spelling is in `buffer`.
+pub(super) fn normalise<'p>(
+    raw: &'p str,
+    buffer: &mut Buffer,
+) -> Result<Option<&'p [u8]>, TooLong> {
+    let path = without_query(raw.as_bytes());
+    if is_normal(path) {
+        return Ok(Some(path));
+    }
+    buffer.clear();
+    for segment in path.split(|byte| *byte == b'/') {
+        let start = buffer.len();
+        push(buffer, b'/')?;
+        decode(segment, buffer)?;
+        match buffer.get(start..).unwrap_or_default() {
+            b"/" | b"/." => buffer.truncate(start),
+            b"/.." => {
+                buffer.truncate(start);
+                let parent = buffer.iter().rposition(|byte| *byte == b'/');
+                buffer.truncate(parent.unwrap_or(0));
+            }
+            _ => {}
+        }
+    }
+    if buffer.is_empty() {
+        push(buffer, b'/')?;
+    }
+    Ok(None)
+}
+
+fn push(buffer: &mut Buffer, byte: u8) -> Result<(), TooLong> {
+    // Bound: a longer odd path is refused, not cut: a cut path could match another route.
+    buffer.try_push(byte).map_err(|_| TooLong)
+}
+
+/// True for `/` and for a path of one slash before each segment, without escapes or dot segments.
+fn is_normal(path: &[u8]) -> bool {
+    if path == b"/" {
+        return true;
+    }
+    let mut previous = 0;
+    for &byte in path {
+        if byte == b'%' || (previous == b'/' && matches!(byte, b'/' | b'.')) {
+            return false;
+        }
+        previous = byte;
+    }
+    path.first() == Some(&b'/') && previous != b'/'
+}
+
+fn decode(segment: &[u8], buffer: &mut Buffer) -> Result<(), TooLong> {
+    let mut rest = segment;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let escaped = match (byte, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped.map(|(high, low)| high << 4 | low) {
+            // An escaped slash is data: it stays escaped, in one spelling of its own.
+            Some(b'/') => {
+                for byte in *b"%2F" {
+                    push(buffer, byte)?;
+                }
+            }
+            Some(decoded) => push(buffer, decoded)?,
+            None => {
+                push(buffer, byte)?;
+                continue;
+            }
+        }
+        rest = after.get(2..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spell(raw: &str) -> String {
+        let mut buffer = Buffer::new();
+        let path = normalise(raw, &mut buffer).unwrap();
+        String::from_utf8(path.unwrap_or(&buffer).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn all_spellings_of_a_path_are_one() {
+        for raw in [
+            "/a/b",
+            "/a/b/",
+            "//a///b",
+            "/a/b?c=/d",
+            "/a/b#c",
+            "/%61/b",
+            "/a/./b",
+            "/a/x/../b",
+            "/a/x/%2E%2e/b",
+            "/../a/b/.",
+            "a/b",
+        ] {
+            assert_eq!(spell(raw), "/a/b", "{raw}");
+        }
+        for raw in ["/", "", "//", "/.", "/..", "/?x"] {
+            assert_eq!(spell(raw), "/", "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_means_something_else_stays_apart() {
+        assert_eq!(spell("/a%2fb"), "/a%2Fb");
+        assert_eq!(spell("/A/b"), "/A/b");
+        assert_eq!(spell("/a%252Fb"), "/a%2Fb");
+        assert_eq!(spell("/a%zz%"), "/a%zz%");
+        assert_eq!(spell("/.well-known/x"), "/.well-known/x");
+        assert_eq!(spell("/a/..."), "/a/...");
+        assert_eq!(spell("/a%3Fb"), "/a?b");
+    }
+
+    #[test]
+    fn only_an_odd_path_can_be_too_long() {
+        let mut buffer = Buffer::new();
+        let long = "/x".repeat(ODD_PATH_BYTES_MAX);
+        assert_eq!(
+            normalise(&long, &mut buffer).unwrap(),
+            Some(long.as_bytes())
+        );
+        let odd = format!("{long}/%61");
+        assert_eq!(normalise(&odd, &mut buffer), Err(TooLong));
+        let padded = format!("{}a", "/".repeat(10 * ODD_PATH_BYTES_MAX));
+        assert_eq!(spell(&padded), "/a");
+    }
+}

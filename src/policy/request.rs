@@ -1,0 +1,159 @@
+//! What is known of a request: borrowed, of fixed size, without allocating.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use arrayvec::ArrayVec;
+
+use super::bounds::{ODD_PATH_BYTES_MAX, REQUEST_ATTRIBUTES_MAX};
+
+/// A value that a request brings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AttributeValue<'r> {
+    Text(&'r [u8]),
+    Address(IpAddr),
+}
+
+/// One request, or whatever else is to be limited: attributes, and for HTTP a method and a path.
+///
+/// Attributes are what the service knows for sure: who the caller is, where from, on which plan.
+/// An empty value counts as none. A name given twice keeps the later value.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+/// use tollgate::Request;
+///
+/// let request = Request::http("GET", "/sessions/42")
+///     .attribute("api_key", "pk_live_42")
+///     .address("ip", Ipv4Addr::LOCALHOST)
+///     .cost(3);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Request<'r> {
+    pub(super) method: &'r str,
+    pub(super) path: Option<&'r str>,
+    pub(super) cost: u64,
+    attributes: ArrayVec<(&'r str, AttributeValue<'r>), REQUEST_ATTRIBUTES_MAX>,
+    misuse: Option<RequestError>,
+}
+
+impl Default for Request<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'r> Request<'r> {
+    /// Something to limit that is no HTTP request; it meets no route, and so the policy's default.
+    #[inline]
+    pub fn new() -> Self {
+        Self {
+            method: "",
+            path: None,
+            cost: 1,
+            attributes: ArrayVec::new(),
+            misuse: None,
+        }
+    }
+
+    /// An HTTP request. The path is taken as it came over the wire: its query is passed over, and
+    /// all spellings of a path are one (see the policy's documentation).
+    #[inline]
+    pub fn http(method: &'r str, path: &'r str) -> Self {
+        let mut request = Self::new();
+        request.method = method;
+        request.path = Some(path);
+        request
+    }
+
+    /// The request with an attribute: a text, or bytes.
+    ///
+    /// More than 32 attributes, or one called `method`, `path` or `route`, make every check of
+    /// this request an error.
+    #[inline]
+    pub fn attribute<V: AsRef<[u8]> + ?Sized>(self, name: &'r str, value: &'r V) -> Self {
+        self.with(name, AttributeValue::Text(value.as_ref()))
+    }
+
+    /// The request with an attribute that is an address. IPv4-mapped addresses count as IPv4,
+    /// IPv6 addresses by their prefix.
+    #[inline]
+    pub fn address(self, name: &'r str, address: impl Into<IpAddr>) -> Self {
+        self.with(name, AttributeValue::Address(address.into()))
+    }
+
+    /// The request with what it costs, for limits that do not say so themselves; 1 if unsaid.
+    /// Zero looks without taking.
+    #[inline]
+    pub fn cost(mut self, cost: u64) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    #[inline]
+    fn with(mut self, name: &'r str, value: AttributeValue<'r>) -> Self {
+        if matches!(name, "method" | "path" | "route") {
+            self.misuse = Some(RequestError::ReservedName);
+            return self;
+        }
+        if let Some((_, known)) = self.attributes.iter_mut().find(|(known, _)| *known == name) {
+            *known = value;
+        } else if self.attributes.try_push((name, value)).is_err() {
+            // Bound: an attribute that finds no room makes the check an error.
+            self.misuse = Some(RequestError::TooManyAttributes);
+        }
+        self
+    }
+
+    /// The attribute's value, unless it is absent or empty.
+    pub(super) fn get(&self, name: &str) -> Option<AttributeValue<'r>> {
+        let (_, value) = self.attributes.iter().find(|(known, _)| *known == name)?;
+        match value {
+            AttributeValue::Text([]) => None,
+            value => Some(*value),
+        }
+    }
+
+    /// # Errors
+    /// If the request was put together wrongly.
+    pub(super) fn check(&self) -> Result<(), RequestError> {
+        self.misuse.map_or(Ok(()), Err)
+    }
+}
+
+/// Why a request cannot be judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// It has more than 32 attributes.
+    TooManyAttributes,
+    /// An attribute is called `method`, `path` or `route`.
+    ReservedName,
+    /// The path is longer than 1024 bytes and has percent-escapes, empty or dot segments.
+    PathTooLong,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyAttributes => {
+                write!(
+                    f,
+                    "a request has at most {REQUEST_ATTRIBUTES_MAX} attributes"
+                )
+            }
+            Self::ReservedName => {
+                write!(
+                    f,
+                    "method, path and route are no attributes: use Request::http"
+                )
+            }
+            Self::PathTooLong => write!(
+                f,
+                "a path with escapes, empty or dot segments has at most {ODD_PATH_BYTES_MAX} bytes"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}

@@ -1,0 +1,299 @@
+//! From a request to the limits it meets. Neither allocates nor locks.
+
+use arrayvec::ArrayVec;
+
+use super::address;
+use super::bounds::{KEY_PARTS_MAX, PICKS_MAX};
+use super::key::{AttributeSpec, KeySpec, Sequence, Source};
+use super::path::{self, Buffer};
+use super::plan::{
+    AttributeIndex, Cost, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, OverrideSpec, Plan,
+    RateSpec, RouteIndex, Target, TierIndex, WhenKeyMissing,
+};
+use super::rate::Rate;
+use super::rates::plain;
+use super::request::{AttributeValue, Request, RequestError};
+use super::router::Captures;
+use crate::algorithm::Rule;
+
+/// What a request comes to: its route, its tier, and the limits it meets.
+pub(crate) struct Resolution<'r> {
+    pub(crate) route: Option<RouteIndex>,
+    /// The route, or the default, is exempt: there are no picks.
+    pub(crate) exempt: bool,
+    pub(crate) tier: Option<TierIndex>,
+    /// Strictest first.
+    pub(crate) picks: ArrayVec<Pick, PICKS_MAX>,
+    path: Path<'r>,
+    captures: Captures,
+}
+
+/// A path in its one spelling.
+enum Path<'r> {
+    None,
+    Borrowed(&'r [u8]),
+    Written(Buffer),
+}
+
+impl Path<'_> {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::None => None,
+            Self::Borrowed(path) => Some(path),
+            Self::Written(buffer) => Some(buffer),
+        }
+    }
+}
+
+/// A limit that a request meets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pick {
+    pub(crate) limit: LimitIndex,
+    pub(crate) rule: Rule,
+    pub(crate) cost: u64,
+    /// Why no wait can help, whatever the counter says.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Why a request can never be admitted by a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// It asks more than one request may.
+    CostTooHigh { most: u64 },
+    /// The attribute that carries its cost is not a whole number.
+    CostUnreadable,
+    /// It lacks what the key needs.
+    KeyMissing,
+}
+
+impl Plan {
+    /// The route, tier and limits of `request`.
+    ///
+    /// # Errors
+    /// If the request was put together wrongly, or its path is too long to be read.
+    pub(crate) fn resolve<'r>(
+        &self,
+        request: &Request<'r>,
+    ) -> Result<Resolution<'r>, RequestError> {
+        request.check()?;
+        let mut found = Resolution {
+            route: None,
+            exempt: false,
+            tier: None,
+            picks: ArrayVec::new(),
+            path: one_spelling(request)?,
+            captures: Captures::new(),
+        };
+        if let Some(path) = found.path.bytes() {
+            found.route = self.router.find(request.method, path, &mut found.captures);
+        }
+        let route = found.route.and_then(|route| self.routes.get(route.0));
+        let Target::Scope(scope) = route.map_or(self.default, |route| route.target) else {
+            found.exempt = true;
+            return Ok(found);
+        };
+        found.tier = self.tier(request, &found);
+        for &index in self.scopes.get(scope.0).into_iter().flatten() {
+            let pick = self
+                .limits
+                .get(index.0)
+                .and_then(|limit| self.pick(index, limit, request, &found));
+            if let Some(pick) = pick {
+                // Bound: a scope with more limits than this is a fault of the policy.
+                let _ = found.picks.try_push(pick);
+            }
+        }
+        Ok(found)
+    }
+
+    fn tier(&self, request: &Request<'_>, found: &Resolution<'_>) -> Option<TierIndex> {
+        let holds = |tier: &super::tier::TierSpec| {
+            tier.when
+                .iter()
+                .all(|criterion| criterion.holds(self.value(criterion.attribute, request, found)))
+        };
+        self.tiers.iter().position(holds).map(TierIndex)
+    }
+
+    fn pick(
+        &self,
+        index: LimitIndex,
+        limit: &LimitSpec,
+        request: &Request<'_>,
+        found: &Resolution<'_>,
+    ) -> Option<Pick> {
+        let (cost, mut refusal) = self.cost(limit, request, found);
+        if limit.when_key_missing != WhenKeyMissing::Share
+            && self.key_parts(limit.key, request, found).is_none()
+        {
+            if limit.when_key_missing == WhenKeyMissing::Skip {
+                return None;
+            }
+            refusal = Some(Refusal::KeyMissing);
+        }
+        Some(Pick {
+            limit: index,
+            rule: limit.rate(found.tier)?.rule,
+            cost,
+            refusal,
+        })
+    }
+
+    fn cost(
+        &self,
+        limit: &LimitSpec,
+        request: &Request<'_>,
+        found: &Resolution<'_>,
+    ) -> (u64, Option<Refusal>) {
+        let cost = match limit.cost {
+            Cost::Request => request.cost,
+            Cost::Fixed(cost) => cost,
+            Cost::Attribute { attribute, unsaid } => {
+                match self.value(attribute, request, found) {
+                    None => unsaid,
+                    Some(value) => match whole_number(value) {
+                        // A request is not free because its client says so.
+                        Some(cost) => cost.max(1),
+                        None => return (u64::MAX, Some(Refusal::CostUnreadable)),
+                    },
+                }
+            }
+        };
+        let too_high = limit.max_cost.filter(|most| cost > *most);
+        (cost, too_high.map(|most| Refusal::CostTooHigh { most }))
+    }
+
+    /// The parts of a key; nothing if the request lacks what the key needs. A limit that then
+    /// shares one counter has it under a key without parts.
+    pub(crate) fn key_parts<'a>(
+        &'a self,
+        key: KeyIndex,
+        request: &'a Request<'_>,
+        found: &'a Resolution<'_>,
+    ) -> Option<KeyParts<'a>> {
+        let key = self.keys.get(key.0)?;
+        let mut parts = KeyParts::default();
+        let value_of = |attribute| self.value(attribute, request, found);
+        let is_found = key.collect(&value_of, &mut parts);
+        (is_found && (key.is_global() || !parts.is_empty())).then_some(parts)
+    }
+
+    fn value<'a>(
+        &'a self,
+        attribute: AttributeIndex,
+        request: &'a Request<'_>,
+        found: &'a Resolution<'_>,
+    ) -> Option<KeyValue<'a>> {
+        let spec = self.attributes.get(attribute.0)?;
+        let route = || found.route.and_then(|route| self.routes.get(route.0));
+        let text = match spec.source {
+            Source::Method => request.method.as_bytes(),
+            Source::Path => found.path.bytes()?,
+            Source::Route => route()?.template.as_bytes(),
+            Source::Capture => {
+                let captures = &route()?.captures;
+                let place = captures
+                    .iter()
+                    .position(|known| *known == Some(attribute))?;
+                let (start, end) = *found.captures.get(place)?;
+                found.path.bytes()?.get(start..end)?
+            }
+            Source::Request => match request.get(&spec.name)? {
+                AttributeValue::Text(text) => text,
+                AttributeValue::Address(address) => {
+                    return Some(address::value(address, spec.ipv6_prefix));
+                }
+            },
+        };
+        spec.value_of_text(text)
+    }
+
+    /// The parts of a key from its values in the order of the key; nothing if they do not fit
+    /// it, or if the key has alternatives and so no one order.
+    pub(crate) fn parts_in_order<'a>(
+        &self,
+        key: KeyIndex,
+        values: &[&'a str],
+    ) -> Option<KeyParts<'a>> {
+        let key = self.keys.get(key.0)?;
+        let mut sequence = Sequence::new();
+        if !key.sequence(&mut sequence) || values.len() > sequence.len() {
+            return None;
+        }
+        let values: ArrayVec<_, KEY_PARTS_MAX> =
+            sequence.into_iter().zip(values.iter().copied()).collect();
+        key.parts_of(&self.attributes, &values)
+    }
+
+    /// The parts of a key from values by attribute; nothing if they do not fit the key.
+    pub(crate) fn parts_by_name<'a>(
+        &self,
+        key: KeyIndex,
+        values: &[(&str, &'a str)],
+    ) -> Option<KeyParts<'a>> {
+        let key = self.keys.get(key.0)?;
+        let mut found = ArrayVec::<_, KEY_PARTS_MAX>::new();
+        for (name, value) in values {
+            let index = self
+                .attributes
+                .iter()
+                .position(|spec| *spec.name == **name)?;
+            found.try_push((AttributeIndex(index), *value)).ok()?;
+        }
+        key.parts_of(&self.attributes, &found)
+    }
+
+    /// The key's parts of an override.
+    pub(crate) fn override_parts<'a>(&'a self, of: &'a OverrideSpec) -> Option<KeyParts<'a>> {
+        of.parts_of(self.keys.get(of.key.0)?, &self.attributes)
+    }
+
+    /// A rate for one key of `limit`, said while running.
+    ///
+    /// # Errors
+    /// What is wrong with `text`, and what to write instead.
+    pub(crate) fn override_rate(&self, limit: LimitIndex, text: &str) -> Result<RateSpec, String> {
+        let limit = self.limits.get(limit.0).ok_or("there is no such limit")?;
+        Rate::parse(text)
+            .and_then(|rate| plain(&rate)?.rate(&limit.shape))
+            .map_err(|fix| format!("{}; {}", fix.problem, fix.advice))
+    }
+}
+
+impl OverrideSpec {
+    pub(super) fn parts_of<'a>(
+        &'a self,
+        key: &KeySpec,
+        attributes: &[AttributeSpec],
+    ) -> Option<KeyParts<'a>> {
+        let values: ArrayVec<_, KEY_PARTS_MAX> = self
+            .values
+            .iter()
+            .take(KEY_PARTS_MAX)
+            .map(|(index, text)| (*index, &**text))
+            .collect();
+        key.parts_of(attributes, &values)
+    }
+}
+
+fn one_spelling<'r>(request: &Request<'r>) -> Result<Path<'r>, RequestError> {
+    let Some(raw) = request.path else {
+        return Ok(Path::None);
+    };
+    let mut buffer = Buffer::new();
+    match path::normalise(raw, &mut buffer) {
+        Ok(Some(path)) => Ok(Path::Borrowed(path)),
+        Ok(None) => Ok(Path::Written(buffer)),
+        Err(path::TooLong) => Err(RequestError::PathTooLong),
+    }
+}
+
+/// The whole number that a value writes in decimal digits.
+fn whole_number(value: KeyValue<'_>) -> Option<u64> {
+    match value {
+        KeyValue::Text(text) if text.first().is_some_and(u8::is_ascii_digit) => {
+            std::str::from_utf8(text).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}

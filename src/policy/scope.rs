@@ -1,0 +1,185 @@
+//! Which limits a request meets together: what its route leads to, and what applies everywhere.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::bounds::PICKS_MAX;
+use super::buckets::Buckets;
+use super::compile::{Names, PolicyText};
+use super::fault::{Faults, Place, fix, quoted};
+use super::key::Attributes;
+use super::plan::{
+    AttributeIndex, LimitIndex, LimitSpec, RouteIndex, RouteSpec, ScopeIndex, Target,
+};
+use super::route::{RouteEntry, TargetText};
+use super::router::Router;
+
+/// Routes and the limits that they lead to.
+pub(super) struct Scopes {
+    pub(super) routes: Vec<RouteSpec>,
+    pub(super) router: Router,
+    pub(super) scopes: Vec<Vec<LimitIndex>>,
+    pub(super) default: Target,
+}
+
+/// Looks up what every route leads to.
+pub(super) fn compile(
+    text: &PolicyText,
+    limit_names: &Names<'_>,
+    limits: &[Option<LimitSpec>],
+    faults: &mut Faults,
+) -> Scopes {
+    let mut builder = Builder {
+        everywhere: Vec::new(),
+        limit_names,
+        limits,
+        buckets: Buckets::new(&text.buckets, limit_names, faults),
+        known: HashMap::new(),
+        scopes: Vec::new(),
+    };
+    builder.everywhere = builder.named_nowhere(text);
+    let mut routes = Vec::new();
+    let mut router = Router::new();
+    for entry in &text.routes {
+        let target = builder.target(&entry.target, &entry.place, faults);
+        let index = RouteIndex(routes.len());
+        let existing = |index: RouteIndex| text.routes.get(index.0);
+        add_route(&mut router, entry, index, existing, faults);
+        routes.push(RouteSpec {
+            template: entry.route.template.text.as_str().into(),
+            captures: captures(entry, &text.attributes),
+            target,
+        });
+    }
+    let place = Place::default().inside("default", None);
+    let everywhere = TargetText::Limits(Vec::new());
+    let default = text.default.as_ref().unwrap_or(&everywhere);
+    let default = builder.target(default, &place, faults);
+    builder.buckets.check_use(faults);
+    Scopes {
+        routes,
+        router,
+        scopes: builder.scopes,
+        default,
+    }
+}
+
+fn add_route<'t>(
+    router: &mut Router,
+    entry: &RouteEntry,
+    index: RouteIndex,
+    existing: impl Fn(RouteIndex) -> Option<&'t RouteEntry>,
+    faults: &mut Faults,
+) {
+    let template = &entry.route.template;
+    let methods = entry
+        .route
+        .methods
+        .iter()
+        .map(|method| Some(method.as_str()));
+    let any = entry.route.methods.is_empty().then_some(None);
+    for method in methods.chain(any) {
+        let Err(other) = router.add(method, template, index) else {
+            continue;
+        };
+        let other = existing(other).map_or("", |other| &other.route.template.text);
+        let problem = format!(
+            "{} {} is routed already, as {}",
+            method.unwrap_or("any method of"),
+            quoted(&template.text),
+            quoted(other)
+        );
+        faults.push(&entry.place, fix(problem, "keep one of the two routes"));
+    }
+}
+
+/// Which attribute each capture is, where anything refers to it.
+fn captures(entry: &RouteEntry, attributes: &Attributes) -> Vec<Option<AttributeIndex>> {
+    let names = entry.route.template.captures.iter();
+    names
+        .map(|name| {
+            let braced = format!("{{{name}}}");
+            let index = attributes
+                .specs
+                .iter()
+                .position(|spec| *spec.name == *braced);
+            index.map(AttributeIndex)
+        })
+        .collect()
+}
+
+struct Builder<'t> {
+    /// The limits that no bucket and no route names: they apply to every request.
+    everywhere: Vec<usize>,
+    limit_names: &'t Names<'t>,
+    limits: &'t [Option<LimitSpec>],
+    buckets: Buckets<'t>,
+    known: HashMap<Vec<usize>, ScopeIndex>,
+    scopes: Vec<Vec<LimitIndex>>,
+}
+
+impl Builder<'_> {
+    fn named_nowhere(&self, text: &PolicyText) -> Vec<usize> {
+        let targets = text.routes.iter().map(|entry| &entry.target);
+        let in_targets = targets
+            .chain(&text.default)
+            .filter_map(|target| match target {
+                TargetText::Limits(names) => Some(names),
+                TargetText::Bucket(_) | TargetText::Exempt => None,
+            });
+        let in_buckets = text.buckets.iter().map(|bucket| &bucket.limits);
+        let mut is_named = vec![false; self.limits.len()];
+        for name in in_targets.chain(in_buckets).flatten() {
+            let index = self.limit_names.get(&name.text);
+            if let Some(flag) = index.and_then(|index| is_named.get_mut(index)) {
+                *flag = true;
+            }
+        }
+        let unnamed = is_named
+            .iter()
+            .enumerate()
+            .filter(|(_, is_named)| !**is_named);
+        unnamed.map(|(index, _)| index).collect()
+    }
+
+    fn target(&mut self, target: &TargetText, place: &Place, faults: &mut Faults) -> Target {
+        let mut limits = match target {
+            TargetText::Exempt => return Target::Exempt,
+            TargetText::Bucket(name) => self.buckets.limits(name, faults).unwrap_or_default(),
+            TargetText::Limits(names) => {
+                let names = names.iter();
+                names
+                    .filter_map(|name| self.limit_names.find(name, faults))
+                    .collect()
+            }
+        };
+        limits.extend(&self.everywhere);
+        limits.sort_unstable();
+        limits.dedup();
+        if limits.len() > PICKS_MAX {
+            let problem = format!("a request here meets {} limits", limits.len());
+            let advice = format!("at most {PICKS_MAX}");
+            faults.push(place, fix(problem, advice));
+        }
+        self.scope(limits)
+    }
+
+    /// The scope of these limits, each set of limits once.
+    fn scope(&mut self, mut limits: Vec<usize>) -> Target {
+        if let Some(known) = self.known.get(&limits) {
+            return Target::Scope(*known);
+        }
+        let index = ScopeIndex(self.scopes.len());
+        self.known.insert(limits.clone(), index);
+        limits.sort_by_key(|limit| {
+            let spec = self.limits.get(*limit).and_then(Option::as_ref);
+            spec.map(|spec| {
+                let capacity = spec.rates.first().map(|rate| rate.rule.capacity());
+                (capacity, Reverse(spec.span_nanos))
+            })
+        });
+        self.scopes
+            .push(limits.into_iter().map(LimitIndex).collect());
+        Target::Scope(index)
+    }
+}

@@ -1,0 +1,257 @@
+//! A limit's shape: its algorithm and window, the part of it that no tier and no override changes.
+
+use std::fmt;
+
+use super::fault::{Fix, fix};
+use super::plan::{Durability, RateSpec};
+use super::rate::{Quota, Span, Unit};
+use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+/// Limits that look back further than this are logged unless they say otherwise.
+const MEMORY_NANOS_MAX: u128 = 10 * 1_000_000_000;
+
+/// An algorithm as a policy names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Algorithm {
+    TokenBucket,
+    FixedWindow,
+    FirstHit,
+    SlidingWindow,
+    Calendar,
+}
+
+/// An algorithm with its window.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    Bucket,
+    Window {
+        span_secs: u64,
+        from_first_hit: bool,
+    },
+    Sliding {
+        window_secs: u64,
+    },
+    Calendar {
+        /// The calendar's place in the plan.
+        number: u16,
+        unit: CalendarUnit,
+        zone: Box<str>,
+    },
+}
+
+/// The part of a counter's name that its meaning hangs on.
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket => f.write_str("token bucket"),
+            Self::Window {
+                span_secs,
+                from_first_hit: false,
+            } => write!(f, "fixed window of {span_secs} s"),
+            Self::Window { span_secs, .. } => {
+                write!(f, "fixed window from first hit of {span_secs} s")
+            }
+            Self::Sliding { window_secs } => write!(f, "sliding window of {window_secs} s"),
+            Self::Calendar { unit, zone, .. } => write!(f, "calendar {unit} in {zone}"),
+        }
+    }
+}
+
+/// The calendars of a policy, each unit and zone once.
+#[derive(Default)]
+pub(super) struct Calendars {
+    pub(super) list: Vec<Calendar>,
+}
+
+impl Calendars {
+    fn number(&mut self, unit: CalendarUnit, zone: &str) -> Result<u16, Fix> {
+        let known = |calendar: &Calendar| calendar.unit() == unit && calendar.zone_name() == zone;
+        let index = match self.list.iter().position(known) {
+            Some(index) => index,
+            None => {
+                let calendar = Calendar::new(unit, zone).map_err(|_| unknown_zone(zone))?;
+                self.list.push(calendar);
+                self.list.len() - 1
+            }
+        };
+        u16::try_from(index).map_err(|_| fix("too many calendars", "share them between limits"))
+    }
+}
+
+/// The fault of a zone that the time zone database does not know.
+pub(super) fn unknown_zone(zone: &str) -> Fix {
+    let problem = format!("{} is no time zone", super::fault::quoted(zone));
+    fix(
+        problem,
+        "write an IANA name such as \"Europe/Berlin\" or \"UTC\"",
+    )
+}
+
+/// Whole seconds of a span.
+fn whole_secs(span: Span) -> Result<u64, Fix> {
+    match span
+        .unit
+        .nanos()
+        .and_then(|nanos| nanos.checked_mul(span.count))
+    {
+        Some(nanos) if nanos % NANOS_PER_SEC == 0 => Ok(nanos / NANOS_PER_SEC),
+        Some(_) => Err(fix(
+            "a window lasts whole seconds",
+            "use whole seconds, or the token bucket",
+        )),
+        None => Err(month_fix()),
+    }
+}
+
+fn month_fix() -> Fix {
+    fix(
+        "months differ in length",
+        "add algorithm = \"calendar\", or write days, as in 30d",
+    )
+}
+
+fn rule_fix(error: RuleError) -> Fix {
+    fix(error.to_string(), "write smaller numbers")
+}
+
+impl Shape {
+    /// The shape of a limit that runs `algorithm` at rates over `span`.
+    pub(super) fn new(
+        algorithm: Algorithm,
+        span: Span,
+        zone: &str,
+        week_from_sunday: bool,
+        calendars: &mut Calendars,
+    ) -> Result<Self, Fix> {
+        Ok(match algorithm {
+            Algorithm::TokenBucket => Self::Bucket,
+            Algorithm::FixedWindow | Algorithm::FirstHit => Self::Window {
+                span_secs: whole_secs(span)?,
+                from_first_hit: algorithm == Algorithm::FirstHit,
+            },
+            Algorithm::SlidingWindow => Self::Sliding {
+                window_secs: whole_secs(span)?,
+            },
+            Algorithm::Calendar => {
+                let unit = calendar_unit(span, week_from_sunday)?;
+                Self::Calendar {
+                    number: calendars.number(unit, zone)?,
+                    unit,
+                    zone: zone.into(),
+                }
+            }
+        })
+    }
+
+    /// The rule and its words for `quota`.
+    pub(super) fn rate(&self, quota: Quota) -> Result<RateSpec, Fix> {
+        let rule = match self {
+            Self::Bucket => bucket(quota)?,
+            Self::Window {
+                span_secs,
+                from_first_hit,
+            } => {
+                let frame = match from_first_hit {
+                    true => Frame::FirstHit,
+                    false => Frame::Epoch,
+                };
+                self.same_span(whole_secs(quota.span)? == *span_secs)?;
+                Rule::Window(Window::new(amount(quota)?, *span_secs, frame).map_err(rule_fix)?)
+            }
+            Self::Sliding { window_secs } => {
+                self.same_span(whole_secs(quota.span)? == *window_secs)?;
+                Rule::Sliding(Sliding::new(amount(quota)?, *window_secs).map_err(rule_fix)?)
+            }
+            Self::Calendar { number, unit, .. } => {
+                let week_from_sunday = *unit == CalendarUnit::WeekFromSunday;
+                self.same_span(calendar_unit(quota.span, week_from_sunday)? == *unit)?;
+                let frame = Frame::Calendar(*number);
+                let window = Window::new(amount(quota)?, unit.longest_secs(), frame);
+                Rule::Window(window.map_err(rule_fix)?)
+            }
+        };
+        Ok(RateSpec {
+            rule,
+            words: quota.to_string().into(),
+        })
+    }
+
+    fn same_span(&self, is_same: bool) -> Result<(), Fix> {
+        if is_same {
+            return Ok(());
+        }
+        Err(fix(
+            format!("this limit counts over a {self}, and its counts mean that"),
+            "use the same span here, or write another limit",
+        ))
+    }
+
+    /// Where a limit of this shape is kept if it does not say so.
+    pub(super) fn durability(&self, quotas: impl Iterator<Item = Quota>) -> Durability {
+        let is_long = match self {
+            Self::Bucket => quotas.into_iter().any(|quota| {
+                let nanos = u128::from(quota.span.unit.nanos().unwrap_or(u64::MAX));
+                let burst = u128::from(quota.burst.unwrap_or(whole_amount(quota)));
+                let period = nanos * u128::from(quota.span.count) * u128::from(quota.denominator);
+                period.saturating_mul(burst) > MEMORY_NANOS_MAX * u128::from(quota.amount)
+            }),
+            Self::Window {
+                span_secs: secs, ..
+            }
+            | Self::Sliding { window_secs: secs } => {
+                u128::from(*secs) * u128::from(NANOS_PER_SEC) > MEMORY_NANOS_MAX
+            }
+            Self::Calendar { .. } => true,
+        };
+        match is_long {
+            true => Durability::Logged,
+            false => Durability::Memory,
+        }
+    }
+}
+
+fn whole_amount(quota: Quota) -> u64 {
+    (quota.amount / quota.denominator.max(1)).max(1)
+}
+
+fn bucket(quota: Quota) -> Result<Rule, Fix> {
+    let nanos = quota.span.unit.nanos().ok_or_else(month_fix)?;
+    let period = nanos
+        .checked_mul(quota.span.count)
+        .and_then(|nanos| nanos.checked_mul(quota.denominator))
+        .ok_or_else(|| fix("the span is too long", "at most 10 years"))?;
+    let burst = quota.burst.unwrap_or(whole_amount(quota));
+    Bucket::new(quota.amount, period, burst)
+        .map(Rule::Bucket)
+        .map_err(rule_fix)
+}
+
+/// What a window counts to: a whole number, without a burst.
+fn amount(quota: Quota) -> Result<u64, Fix> {
+    if quota.burst.is_some() {
+        let advice = "leave burst out, or use the token bucket";
+        return Err(fix("a window has no burst of its own", advice));
+    }
+    match quota.amount / quota.denominator.max(1) {
+        0 => Err(fix(
+            "less than one request is left of this share",
+            "take a larger share, or a longer span",
+        )),
+        amount => Ok(amount),
+    }
+}
+
+fn calendar_unit(span: Span, week_from_sunday: bool) -> Result<CalendarUnit, Fix> {
+    match (span.count, span.unit) {
+        (1, Unit::Hour) => Ok(CalendarUnit::Hour),
+        (1, Unit::Day) => Ok(CalendarUnit::Day),
+        (1, Unit::Week) if week_from_sunday => Ok(CalendarUnit::WeekFromSunday),
+        (1, Unit::Week) => Ok(CalendarUnit::Week),
+        (1, Unit::Month) => Ok(CalendarUnit::Month),
+        _ => Err(fix(
+            format!("a calendar has no periods of {span}"),
+            "write per hour, day, week or month, or use a fixed window",
+        )),
+    }
+}

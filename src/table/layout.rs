@@ -1,0 +1,49 @@
+//! Lines and slots as they lie in memory, and the header that stands before them in a file.
+
+use crate::sync::AtomicU64;
+
+/// Slots in a line.
+pub(super) const SLOTS: usize = 4;
+
+/// Bytes before the first line of a shard file: one page.
+pub(crate) const HEADER_LEN: u64 = 4096;
+
+/// Bytes in a line.
+pub(crate) const LINE_LEN: u64 = 64;
+
+/// Lines that a search looks at, from the home line on, before it gives up.
+// Bound: no lookup reads more than this, whatever keys an attacker chose.
+pub(super) const PROBE_LINES: usize = 16;
+
+/// One counter word and whose it is.
+#[repr(C)]
+pub(crate) struct Slot {
+    pub(super) tag: AtomicU64,
+    pub(super) word: AtomicU64,
+}
+
+/// A cache line of slots.
+#[repr(C, align(64))]
+pub(crate) struct Line {
+    pub(super) slots: [Slot; SLOTS],
+}
+
+#[cfg(not(tollgate_loom))]
+const _: () = assert!(size_of::<Line>() as u64 == LINE_LEN && HEADER_LEN % LINE_LEN == 0);
+
+impl Line {
+    fn empty() -> Self {
+        let slot = || Slot {
+            tag: AtomicU64::new(0),
+            word: AtomicU64::new(0),
+        };
+        Self {
+            slots: [slot(), slot(), slot(), slot()],
+        }
+    }
+
+    /// So many empty lines on the heap.
+    pub(super) fn heap(lines: usize) -> Box<[Self]> {
+        (0..lines).map(|_| Self::empty()).collect()
+    }
+}

@@ -1,0 +1,169 @@
+//! The table of counters: tags to words, lock-free to hit, bounded in memory.
+//!
+//! **Invariant:** a live counter is never thrown out; only words whose time is up make room.
+//! **Invariant:** a hit takes no lock, allocates nothing and does no I/O.
+
+pub(crate) mod file;
+pub(crate) mod layout;
+#[cfg(all(test, tollgate_loom))]
+mod loom;
+mod region;
+mod shard;
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests;
+
+pub(crate) use region::Region;
+
+use crate::algorithm::Word;
+use crate::key::Tag;
+use crate::time::Timestamp;
+use layout::PROBE_LINES;
+use shard::{Insert, Search, Shard};
+
+/// Shards of a table, a power of two: so many threads can insert at once.
+pub(crate) const SHARDS: u32 = 16;
+
+/// Slots used of a hundred when the table holds what it was made for.
+const LOAD_PERCENT: u64 = 67;
+
+/// Counters, found by tag.
+pub(crate) struct Table {
+    /// The one indirection: everything finds its shard here.
+    shards: Box<[Shard]>,
+    shard_bits: u32,
+}
+
+/// What an update came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Update {
+    /// The step was made on this word, and left this one.
+    Done { before: Word, after: Word },
+    /// The tag has no slot, and none in reach is free.
+    Full,
+}
+
+/// Lines that each of `shards` shards needs for `counters` counters in all.
+pub(crate) fn lines_per_shard(counters: u64, shards: u32) -> u64 {
+    let slots = counters.saturating_mul(100).div_ceil(LOAD_PERCENT);
+    let lines = slots
+        .div_ceil(u64::from(shards))
+        .div_ceil(layout::SLOTS as u64);
+    lines.max(PROBE_LINES as u64)
+}
+
+impl Table {
+    /// A table over these regions, one a shard; their number is a power of two.
+    pub(crate) fn new(regions: Vec<Region>) -> Self {
+        debug_assert!(regions.len().is_power_of_two(), "shards are chosen by bits");
+        let shard_bits = regions.len().trailing_zeros();
+        Self {
+            shards: regions.into_iter().map(Shard::new).collect(),
+            shard_bits,
+        }
+    }
+
+    #[inline]
+    fn shard(&self, tag: Tag) -> &Shard {
+        let number = u64::from(tag.home()) << self.shard_bits >> 32;
+        &self.shards[usize::try_from(number).unwrap_or(0)]
+    }
+
+    /// The tag's word; absent if it has none. Loads only.
+    #[inline]
+    pub(crate) fn read(&self, tag: Tag) -> Word {
+        match self.shard(tag).search(tag, self.shard_bits) {
+            Search::Found(_, word) => word,
+            Search::Missing => Word::ABSENT,
+        }
+    }
+
+    /// Replaces the tag's word by what `step` makes of it; `None` leaves it as it is.
+    ///
+    /// `step` is called again whenever another thread was faster. It sees [`Word::ABSENT`] for a
+    /// tag without a slot; what it makes of that is inserted.
+    #[inline]
+    pub(crate) fn update(
+        &self,
+        tag: Tag,
+        now: Timestamp,
+        mut step: impl FnMut(Word) -> Option<Word>,
+    ) -> Update {
+        let shard = self.shard(tag);
+        loop {
+            match shard.search(tag, self.shard_bits) {
+                Search::Found(slot, before) => match step(before) {
+                    None => {
+                        return Update::Done {
+                            before,
+                            after: before,
+                        };
+                    }
+                    Some(after) if slot.swap(before, after) => {
+                        return Update::Done { before, after };
+                    }
+                    Some(_) => {}
+                },
+                Search::Missing => {
+                    let before = Word::ABSENT;
+                    let Some(after) = step(before) else {
+                        return Update::Done {
+                            before,
+                            after: before,
+                        };
+                    };
+                    match shard.insert(tag, self.shard_bits, now, after) {
+                        Insert::Done => return Update::Done { before, after },
+                        Insert::Full => return Update::Full,
+                        Insert::Exists => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Replaces the word of a tag that has a slot by what `step` makes of it. A tag without one
+    /// stays without: there is nothing to give back to.
+    pub(crate) fn amend(&self, tag: Tag, mut step: impl FnMut(Word) -> Word) {
+        let shard = self.shard(tag);
+        while let Search::Found(slot, before) = shard.search(tag, self.shard_bits) {
+            let after = step(before);
+            if after == before || slot.swap(before, after) {
+                return;
+            }
+        }
+    }
+
+    /// Every tag and word that stand in the table, whatever their age. Takes its time.
+    pub(crate) fn for_each(&self, mut see: impl FnMut(Tag, Word)) {
+        for shard in &self.shards {
+            shard.for_each(&mut see);
+        }
+    }
+
+    /// Slots in the table.
+    pub(crate) fn slots(&self) -> u64 {
+        self.shards
+            .iter()
+            .map(|shard| shard::slots(shard.region().lines().len()))
+            .sum()
+    }
+
+    /// Waits until everything that stands in the table is in its files, on the disk.
+    #[cfg(not(tollgate_loom))]
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        self.shards
+            .iter()
+            .try_for_each(|shard| shard.region().sync())
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Table({} slots in {} shards)",
+            self.slots(),
+            self.shards.len()
+        )
+    }
+}

@@ -1,0 +1,163 @@
+//! The table on the heap: finding, reusing, filling up.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn heap(shards: usize, lines: usize) -> Table {
+    Table::new((0..shards).map(|_| Region::heap(lines)).collect())
+}
+
+/// A tag that is spread over the table as a hash would be.
+fn tag(number: u64) -> Tag {
+    Tag::from_bits(number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+fn put(table: &Table, tag: Tag, now: Timestamp, word: Word) -> Update {
+    table.update(tag, now, |_| Some(word))
+}
+
+#[test]
+fn a_tag_keeps_its_word() {
+    let table = heap(4, 64);
+    for number in 0..500 {
+        let word = Word::window(1000, u32::try_from(number).unwrap());
+        assert_eq!(
+            put(&table, tag(number), at(1), word),
+            Update::Done {
+                before: Word::ABSENT,
+                after: word
+            }
+        );
+    }
+    for number in 0..500 {
+        assert_eq!(
+            table.read(tag(number)).count(),
+            u32::try_from(number).unwrap()
+        );
+    }
+    assert_eq!(table.read(tag(500)), Word::ABSENT);
+}
+
+#[test]
+fn a_step_that_keeps_inserts_nothing() {
+    let table = heap(1, 16);
+    let update = table.update(tag(1), at(1), |word| {
+        assert!(word.is_absent());
+        None
+    });
+    assert_eq!(
+        update,
+        Update::Done {
+            before: Word::ABSENT,
+            after: Word::ABSENT
+        }
+    );
+    table.amend(tag(1), |_| Word::window(9, 9));
+    let mut seen = 0;
+    table.for_each(|_, _| seen += 1);
+    assert_eq!(seen, 0, "neither looking nor giving back makes a counter");
+}
+
+#[test]
+fn live_counters_are_never_thrown_out_and_dead_ones_make_room() {
+    let table = heap(1, 16);
+    let word = |dies| Word::window(dies, 1);
+    let mut placed = Vec::new();
+    let mut number = 0;
+    while placed.len() < 64 {
+        number += 1;
+        if put(&table, tag(number), at(1), word(100)) != Update::Full {
+            placed.push(number);
+        }
+        assert!(number < 10_000, "16 lines are all in reach of each other");
+    }
+    assert_eq!(put(&table, tag(20_000), at(99), word(300)), Update::Full);
+    for number in &placed {
+        assert_eq!(table.read(tag(*number)), word(100));
+    }
+    // At 100 they are all dead: a newcomer finds room, and takes nobody's place but a dead one's.
+    assert_ne!(put(&table, tag(20_000), at(100), word(300)), Update::Full);
+    let left = placed
+        .iter()
+        .filter(|number| table.read(tag(**number)) == word(100))
+        .count();
+    assert_eq!((left, table.read(tag(20_000))), (63, word(300)));
+}
+
+#[test]
+fn a_killed_claim_is_finished_by_the_next() {
+    for half in [false, true] {
+        let table = heap(1, 16);
+        put(&table, tag(1), at(1), Word::window(50, 7));
+        // What a process leaves that is killed between the steps of a claim.
+        let line = &table.shards[0].region().lines();
+        let slot = line
+            .iter()
+            .flat_map(|line| &line.slots)
+            .find(|slot| slot.tag.load(crate::sync::Ordering::Acquire) == tag(1).bits());
+        let slot = slot.unwrap();
+        slot.word
+            .store(Word::CLAIMED.bits(), crate::sync::Ordering::Release);
+        if half {
+            slot.tag
+                .store(tag(2).bits(), crate::sync::Ordering::Release);
+        }
+        for number in [1, 2] {
+            assert_eq!(table.read(tag(number)), Word::ABSENT);
+            assert_ne!(
+                put(&table, tag(number), at(1), Word::window(60, 1)),
+                Update::Full
+            );
+            assert_eq!(table.read(tag(number)).count(), 1);
+        }
+    }
+}
+
+#[test]
+fn ten_keys_or_many_fill_to_the_load_without_a_full() {
+    let counters = 100_000;
+    let lines = usize::try_from(lines_per_shard(counters, SHARDS)).unwrap();
+    let table = heap(usize::try_from(SHARDS).unwrap(), lines);
+    assert!(
+        table.slots() * 16 <= counters * 26,
+        "26 bytes a counter at most"
+    );
+    for number in 0..counters {
+        assert_ne!(
+            put(&table, tag(number), at(1), Word::window(100, 1)),
+            Update::Full
+        );
+    }
+}
+
+proptest! {
+    /// Against a map: random puts, reads and deaths.
+    #[test]
+    fn behaves_as_a_map_that_forgets_the_dead(
+        steps in prop::collection::vec((0_u64..40, 0_u64..30, 1_u32..20), 1..300)
+    ) {
+        let table = heap(2, 32);
+        let mut map: HashMap<u64, Word> = HashMap::new();
+        let mut now = 1;
+        for (number, pause, life) in steps {
+            now += pause / 25;
+            let seen = table.read(tag(number));
+            let known = map.get(&number).copied().unwrap_or(Word::ABSENT);
+            if known.is_live(at(now)) {
+                prop_assert_eq!(seen, known);
+            } else {
+                prop_assert!(!seen.is_live(at(now)));
+            }
+            let word = Word::window(u32::try_from(now).unwrap() + life, life);
+            prop_assert_ne!(put(&table, tag(number), at(now), word), Update::Full);
+            map.insert(number, word);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Many real threads at once: never more admitted than allowed, and the sums agree.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tollgate::{Limiter, ManualClock, Policy, Request, Timestamp};
+
+const THREADS: u64 = 8;
+
+fn open(dir: &tempfile::TempDir, policy: &str, counters: u64) -> (Limiter, ManualClock) {
+    let clock = ManualClock::new(Timestamp::from_secs(1_760_000_000));
+    let policy = Policy::from_toml(policy).unwrap();
+    let builder = Limiter::builder(policy)
+        .counters(counters)
+        .clock(clock.clone());
+    (builder.open(dir.path().join("data")).unwrap(), clock)
+}
+
+/// Runs `work` on every thread at once and adds up what it returns.
+fn on_all_threads(work: impl Fn(u64) -> u64 + Sync) -> u64 {
+    let start = std::sync::Barrier::new(usize::try_from(THREADS).unwrap());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (start, work) = (&start, &work);
+                scope.spawn(move || {
+                    start.wait();
+                    work(thread)
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    })
+}
+
+#[test]
+fn edge_26_a_thousand_of_eight_thousand() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"
+        [limits.bucket]
+        rate = "1000/day"
+        key = "run"
+
+        [limits.window]
+        rate = "1000/day"
+        algorithm = "fixed window"
+        key = "run"
+
+        [limits.sliding]
+        rate = "1000/day"
+        algorithm = "sliding window"
+        key = "run"
+    "#;
+    let (limiter, _) = open(&dir, policy, 10_000);
+    for name in ["bucket", "window", "sliding"] {
+        let limit = limiter.limit(name).unwrap();
+        for run in 0..50 {
+            let key = run.to_string();
+            let admitted = on_all_threads(|_| {
+                (0..1000).filter(|_| limit.check(&key).is_allowed()).count() as u64
+            });
+            assert_eq!(admitted, 1000, "{name}, run {run}");
+            assert_eq!(limit.usage(&key).used(), 1000);
+        }
+    }
+}
+
+#[test]
+fn edge_27_all_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"
+        [limits.hour]
+        rate = "1000/h"
+        [limits.second]
+        rate = "1/s"
+    "#;
+    let (limiter, _) = open(&dir, policy, 1000);
+    let admitted = (0..100)
+        .filter(|_| limiter.check(&Request::new()).is_allowed())
+        .count();
+    assert_eq!(admitted, 1);
+    assert_eq!(limiter.limit("hour").unwrap().usage(()).used(), 1);
+}
+
+#[test]
+fn edge_27_the_sums_agree_under_many_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"
+        [limits.each]
+        rate = "300/day"
+        key = "user"
+        [limits.all]
+        rate = "1000/day"
+        [limits.window]
+        rate = "700/day"
+        algorithm = "fixed window"
+    "#;
+    let (limiter, _) = open(&dir, policy, 1000);
+    let users = ["a", "b", "c", "d"];
+    let by_user: Vec<_> = users.iter().map(|_| AtomicU64::new(0)).collect();
+    let admitted = on_all_threads(|thread| {
+        let mut admitted = 0;
+        for turn in 0..400 {
+            let who = usize::try_from((thread + turn) % 4).unwrap();
+            if limiter
+                .check(&Request::new().attribute("user", users[who]))
+                .is_allowed()
+            {
+                by_user[who].fetch_add(1, Ordering::Relaxed);
+                admitted += 1;
+            }
+        }
+        admitted
+    });
+    assert_eq!(admitted, 700, "the tightest of the shared limits");
+    assert_eq!(limiter.limit("all").unwrap().usage(()).used(), admitted);
+    assert_eq!(limiter.limit("window").unwrap().usage(()).used(), admitted);
+    let each = limiter.limit("each").unwrap();
+    for (user, count) in users.iter().zip(&by_user) {
+        let count = count.load(Ordering::Relaxed);
+        assert_eq!(each.usage(*user).used(), count, "{user}");
+        assert!(count <= 300);
+    }
+}
+
+#[test]
+fn windows_roll_under_load_and_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"
+        [limits.fixed]
+        rate = "50/s"
+        algorithm = "fixed window"
+        [limits.sliding]
+        rate = "50/s"
+        algorithm = "sliding window"
+    "#;
+    for name in ["fixed", "sliding"] {
+        let dir = tempfile::tempdir_in(dir.path()).unwrap();
+        let (limiter, clock) = open(&dir, policy, 1000);
+        let limit = limiter.limit(name).unwrap();
+        let windows: Vec<_> = (0..40).map(|_| AtomicU64::new(0)).collect();
+        let first = clock.now();
+        on_all_threads(|thread| {
+            for turn in 0..20_000_u64 {
+                if thread == 0 && turn % 500 == 0 {
+                    clock.advance(Duration::from_secs(1));
+                }
+                let outcome = limit.check(());
+                if outcome.is_allowed() {
+                    // The instant that the take itself was judged at.
+                    let window = outcome.at().since(first).as_secs();
+                    windows[usize::try_from(window).unwrap_or(0).min(39)]
+                        .fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            0
+        });
+        let counts: Vec<_> = windows
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .collect();
+        assert!(
+            counts.iter().all(|count| *count <= 50),
+            "{name}: {counts:?}"
+        );
+        assert!(
+            counts.iter().sum::<u64>() >= 50 * 15,
+            "{name} admits in every window: {counts:?}"
+        );
+    }
+}
+
+#[test]
+fn new_keys_from_all_threads_get_one_counter_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let (limiter, _) = open(
+        &dir,
+        "[limits.each]\nrate = \"5/day\"\nkey = \"user\"",
+        20_000,
+    );
+    let each = limiter.limit("each").unwrap();
+    let admitted = on_all_threads(|_| {
+        let keys = (0..5000).map(|user| user.to_string());
+        keys.filter(|user| each.check(user).is_allowed()).count() as u64
+    });
+    assert_eq!(admitted, 5 * 5000);
+    assert_eq!(limiter.health().newcomers_without_slot, 0);
+}
+
+#[test]
+fn refunds_and_takes_balance() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = "[limits.bucket]\nrate = \"100/day\"\n[limits.window]\nrate = \"100/day\"\n\
+                  algorithm = \"fixed window\"";
+    let (limiter, _) = open(&dir, policy, 1000);
+    let kept = on_all_threads(|thread| {
+        let mut kept = 0;
+        for turn in 0..2000 {
+            let decision = limiter.check(&Request::new());
+            if !decision.is_allowed() {
+                continue;
+            }
+            if (thread + turn) % 50 == 0 {
+                kept += 1;
+            } else {
+                limiter.refund(decision);
+            }
+        }
+        kept
+    });
+    assert_eq!(limiter.limit("bucket").unwrap().usage(()).used(), kept);
+    assert_eq!(limiter.limit("window").unwrap().usage(()).used(), kept);
+    assert!(kept <= 100 && kept > 50, "{kept}");
+}
