@@ -13,9 +13,16 @@ use crate::replay::Show;
 
 /// An embedded, persistent rate limiter: try policies on logs, look at counters, decide.
 #[derive(Debug, Parser)]
-#[command(name = "tollgate", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Exit status: 0 done or allowed, 1 refused (check), 2 error, 130 \
-                        interrupted (replay). Errors go to standard error.")]
+#[command(
+    name = "tollgate",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
+#[command(
+    after_help = "Exit status: 0 done or allowed, 1 refused (check), 2 error, 130 \
+                        interrupted (replay). Errors go to standard error."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -70,6 +77,9 @@ pub(crate) struct ReplayArgs {
     /// What the fields of JSON and CSV records mean: time=ts,key=headers.api_key
     #[arg(long, value_name = "NAME=FIELD,...")]
     pub(crate) map: Vec<FieldMap>,
+    /// Take only the fields that --map names
+    #[arg(long)]
+    pub(crate) mapped_only: bool,
     /// Time zone of times without an offset: UTC, Europe/Berlin
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     pub(crate) time_zone: TimeZone,
@@ -89,6 +99,9 @@ pub(crate) struct ReplayArgs {
     /// Work out what each limit would have had to be to refuse 1 %, 0.1 %, nothing (as --report)
     #[arg(long)]
     pub(crate) amounts: bool,
+    /// Room for so many counters: limits times keys alive at a time
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub(crate) counters: u64,
     /// How many of the worst keys to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) worst: usize,
@@ -157,7 +170,7 @@ pub(crate) struct Place {
 #[derive(Debug, Args)]
 pub(crate) struct Asked {
     /// One limit by its name, whatever the policy's routes say
-    #[arg(long, value_name = "NAME", requires = "key", conflicts_with_all = ["method", "path"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "attribute", "address"])]
     pub(crate) limit: Option<String>,
     /// The limit's key; once for each part of a joined key
     #[arg(long, value_name = "VALUE", requires = "limit")]
@@ -196,9 +209,11 @@ pub(crate) enum PolicyCommand {
         policy: PathBuf,
     },
     /// Explain which limits a request meets, under which keys, and why
-    #[command(after_help = "Example:\n  tollgate policy explain limits.toml --method PUT \
+    #[command(
+        after_help = "Example:\n  tollgate policy explain limits.toml --method PUT \
                             --path /ext/sessions/42/state --attribute api_key=pk_1 --address \
-                            ip=192.0.2.1")]
+                            ip=192.0.2.1"
+    )]
     Explain {
         /// The policy, as TOML or JSON
         #[arg(value_name = "FILE")]
@@ -213,13 +228,17 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 }
 
 fn instant(text: &str) -> Result<Timestamp, String> {
-    let time: jiff::Timestamp = text.parse().map_err(|fault: jiff::Error| fault.to_string())?;
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|fault: jiff::Error| fault.to_string())?;
     let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| "before 1970".to_owned())?;
     Ok(Timestamp::from_nanos(nanos))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let secs: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let secs: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(secs).map_err(|fault| fault.to_string())
 }
 
@@ -232,7 +251,9 @@ fn attribute(text: &str) -> Result<(String, String), String> {
 
 fn address(text: &str) -> Result<(String, IpAddr), String> {
     let (name, value) = attribute(text)?;
-    let value = value.parse().map_err(|_| format!("{value} is no IP address"))?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("{value} is no IP address"))?;
     Ok((name, value))
 }
 

@@ -116,7 +116,10 @@ impl LimiterJudge {
             let Some(limit) = self.limits.iter().position(|name| name == said.name()) else {
                 continue;
             };
-            if ruling.as_ref().is_some_and(|ruling| ruling.name() == said.name()) {
+            if ruling
+                .as_ref()
+                .is_some_and(|ruling| ruling.name() == said.name())
+            {
                 ruled = Some(self.outcomes.len());
             }
             let capacity = Rate::parse(&why.rate).map(|rate| rate.capacity());
@@ -132,7 +135,8 @@ impl LimiterJudge {
                     key => key.to_owned(),
                 },
                 cost: said.cost(),
-                refused: !said.is_allowed(),
+                // A limit in shadow says so, and lets pass.
+                refused: said.verdict() != Verdict::Allowed,
                 // No amount would help these.
                 is_beyond_amounts: why.refusal.is_some() || said.verdict() == Verdict::TableFull,
                 shadow: said.is_shadow(),
@@ -149,6 +153,11 @@ fn unjudged(error: RequestError) -> Ruling<'static> {
         exempt: false,
         outcomes: &[],
         ruling: None,
-        unjudged: Some(error.to_string()),
+        unjudged: Some(match error {
+            RequestError::TooManyAttributes => "too many attributes",
+            RequestError::ReservedName => "an attribute with a reserved name",
+            RequestError::PathTooLong => "a path too long to be read",
+            _ => "a request that cannot be judged",
+        }),
     }
 }

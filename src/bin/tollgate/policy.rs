@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, ensure};
 use tollgate::{Policy, Request};
 
 use crate::args::{PolicyCommand, RequestArgs};
+use crate::out;
 
 /// The longest policy that is read, in bytes.
 // Bound: as the library's own; here it keeps a wrong file from being read whole.
@@ -20,11 +21,22 @@ const POLICY_BYTES_MAX: u64 = 4 << 20;
 /// If the file cannot be read, or with every fault that the policy has.
 pub(crate) fn read(path: &Path) -> anyhow::Result<(Policy, String)> {
     let shown = path.display();
-    let bytes = fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.len();
-    ensure!(bytes <= POLICY_BYTES_MAX, "{shown} is too large for a policy: {bytes} bytes");
+    let bytes = fs::metadata(path)
+        .with_context(|| format!("cannot read {shown}"))?
+        .len();
+    ensure!(
+        bytes <= POLICY_BYTES_MAX,
+        "{shown} is too large for a policy: {bytes} bytes"
+    );
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-    let is_json = path.extension().is_some_and(|extension| extension == "json");
-    let policy = if is_json { Policy::from_json(&text) } else { Policy::from_toml(&text) };
+    let is_json = path
+        .extension()
+        .is_some_and(|extension| extension == "json");
+    let policy = if is_json {
+        Policy::from_json(&text)
+    } else {
+        Policy::from_toml(&text)
+    };
     match policy {
         Ok(policy) => Ok((policy, text)),
         Err(faults) => Err(anyhow!("{shown} is no valid policy\n{faults}")),
@@ -60,12 +72,12 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Lint { policy } => {
             let (policy, _) = read(policy)?;
             for (name, words) in policy.limits() {
-                println!("{name}: {words}");
+                out::print(format_args!("{name}: {words}"))?;
             }
         }
         PolicyCommand::Explain { policy, request } => {
             let (policy, _) = read(policy)?;
-            println!("{}", policy.explain(&request.request())?);
+            out::print(policy.explain(&request.request())?)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -89,9 +89,19 @@ mod tests {
         ] {
             let rate = Rate::parse(words).unwrap();
             assert_eq!(rate.capacity(), capacity, "{words}");
-            assert_eq!(rate.scaled(rate.amount() * 2).to_string(), doubled, "{words}");
+            assert_eq!(
+                rate.scaled(rate.amount() * 2).to_string(),
+                doubled,
+                "{words}"
+            );
         }
-        for words in ["unlimited", "denied", "", "many per minute", "1 per s, burst x"] {
+        for words in [
+            "unlimited",
+            "denied",
+            "",
+            "many per minute",
+            "1 per s, burst x",
+        ] {
             assert_eq!(Rate::parse(words), None, "{words}");
         }
     }

@@ -4,6 +4,7 @@
 //! DIR/replay.lock       held while a replay runs; its presence says whose directory this is
 //! DIR/counters/         the limiter's own directory, ahead of the checkpoint by what came since
 //! DIR/trace/            what each limit was asked; cut back to the checkpoint on resuming
+//! DIR/trial/            while amounts are tried
 //! DIR/checkpoint-7/     progress.json and counters/, of one and the same moment
 //! ```
 //!
@@ -20,6 +21,7 @@ use flate2::Crc;
 const LOCK: &str = "replay.lock";
 const COUNTERS: &str = "counters";
 const TRACE: &str = "trace";
+const TRIAL: &str = "trial";
 const CHECKPOINT: &str = "checkpoint-";
 const UNFINISHED: &str = "checkpoint.tmp";
 const PROGRESS: &str = "progress.json";
@@ -83,6 +85,11 @@ impl Home {
     /// Where the trace is.
     pub(crate) fn trace(&self) -> PathBuf {
         self.path.join(TRACE)
+    }
+
+    /// Where amounts are tried.
+    pub(crate) fn trial(&self) -> PathBuf {
+        self.path.join(TRIAL)
     }
 
     /// The text that the standing checkpoint was made with, if there is one.

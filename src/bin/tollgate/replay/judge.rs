@@ -23,6 +23,10 @@ pub(crate) trait Judge {
     /// # Errors
     /// If it cannot be written.
     fn backup(&mut self, path: &Path) -> anyhow::Result<()>;
+
+    /// How often so far a request found no room for a counter of its own, so that what became of
+    /// it hung on others.
+    fn without_counter(&self) -> u64;
 }
 
 /// The decision on one request.
@@ -37,6 +41,8 @@ pub(crate) struct Ruling<'a> {
     pub(crate) outcomes: &'a [Outcome],
     /// Which of the outcomes refused the request, if one did; the one to wait longest for.
     pub(crate) ruling: Option<usize>,
+    /// Why the request could not be judged at all, and so was not allowed.
+    pub(crate) unjudged: Option<&'static str>,
 }
 
 /// What one limit said to one request.
@@ -44,8 +50,13 @@ pub(crate) struct Ruling<'a> {
 pub(crate) struct Outcome {
     /// Place in [`Judge::limits`].
     pub(crate) limit: usize,
-    /// The rate that held, as the policy writes it: tiers and overrides have their own.
+    /// The rate for the caller's tier, and the algorithm, in the words of the policy.
     pub(crate) rate: String,
+    pub(crate) algorithm: String,
+    /// True if another rate held: this key has one of its own.
+    pub(crate) is_override: bool,
+    /// True if it was refused for what no amount would help against, such as a missing key.
+    pub(crate) is_beyond_amounts: bool,
     /// The key, readable.
     pub(crate) key: String,
     pub(crate) cost: u64,

@@ -12,7 +12,7 @@ mod timeline;
 mod totals;
 mod trace;
 
-pub(crate) use amounts::{Amounts, Trial, find};
+pub(crate) use amounts::{Trial, find};
 pub(crate) use home::Home;
 pub(crate) use judge::{Judge, Outcome, Ruling};
 pub(crate) use progress::{Progress, Show};
@@ -64,6 +64,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) judge: &'a mut dyn Judge,
     pub(crate) home: Home,
     pub(crate) state: State,
+    /// Requests without a counter of their own before a resumption; the judge knows of the rest.
+    pub(crate) counterless: u64,
     /// If it is to be kept what each limit was asked.
     pub(crate) recorder: Option<Recorder>,
     pub(crate) progress: Progress,
@@ -206,6 +208,7 @@ impl Replay<'_> {
         if let Some(recorder) = &mut self.recorder {
             self.state.tracks = recorder.keep()?;
         }
+        self.state.without_counter = self.counterless + self.judge.without_counter();
         let text = self.state.write()?;
         let judge = &mut *self.judge;
         self.home

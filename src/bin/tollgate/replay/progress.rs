@@ -101,7 +101,11 @@ impl Progress {
                     let left = left.map_or(String::new(), |left| {
                         format!(", {} left", HumanDuration(left))
                     });
-                    eprintln!("{share}{} lines, {}{left}", HumanCount(lines), message());
+                    crate::out::note(format_args!(
+                        "{share}{} lines, {}{left}",
+                        HumanCount(lines),
+                        message()
+                    ));
                     *announced = tenth.unwrap_or(0);
                     self.shown = Instant::now();
                 }

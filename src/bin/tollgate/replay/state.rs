@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) timeline: Timeline,
     pub(crate) keys: Keys,
     pub(crate) tracks: Tracks,
+    /// Requests that found no room for a counter of their own.
+    pub(crate) without_counter: u64,
 }
 
 impl State {
@@ -85,6 +87,7 @@ impl State {
             timeline: Timeline::default(),
             keys: Keys::new(KEYS_MAX),
             tracks: Tracks::default(),
+            without_counter: 0,
         }
     }
 

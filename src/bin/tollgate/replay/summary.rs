@@ -1,5 +1,7 @@
 //! A replay's results as data: what the text, the JSON and the report all show.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tollgate::Timestamp;
 
@@ -58,7 +60,7 @@ pub(crate) struct TimeSummary {
 }
 
 /// What became of the requests.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct RequestsSummary {
     pub(crate) judged: u64,
     pub(crate) allowed: u64,
@@ -66,6 +68,11 @@ pub(crate) struct RequestsSummary {
     /// Allowed, though a shadow limit had no room.
     pub(crate) would_refuse: u64,
     pub(crate) exempt: u64,
+    /// Refused because they could not be judged: how many, by why.
+    pub(crate) unjudged: BTreeMap<String, u64>,
+    /// Requests that found no room for a counter of their own, so that what became of them hung
+    /// on others: the directory is too small for the keys.
+    pub(crate) without_counter: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -117,6 +124,8 @@ pub(crate) struct AmountsSummary {
     pub(crate) until: Option<String>,
     /// Uses of rates beyond the most that are told apart, left out too.
     pub(crate) left_out: u64,
+    /// Uses by keys with a rate of their own, left out too.
+    pub(crate) overridden: u64,
     pub(crate) limits: Vec<LimitAmounts>,
 }
 
@@ -226,6 +235,8 @@ impl Summary {
                 refused: totals.refused,
                 would_refuse: totals.would_refuse,
                 exempt: totals.exempt,
+                unjudged: totals.unjudged.clone(),
+                without_counter: state.without_counter,
             },
             limits: totals.limits.clone(),
             routes,
@@ -317,6 +328,7 @@ pub(super) mod tests {
         let amounts = AmountsSummary {
             until: Some("then".to_owned()),
             left_out: 1,
+            overridden: 1,
             limits: vec![LimitAmounts {
                 limit: text.to_owned(),
                 rate: text.to_owned(),

@@ -52,11 +52,10 @@ impl Judge for Hourly {
         *count += u64::from(!refused);
         self.outcomes = vec![Outcome {
             limit: 0,
-            rate: "hourly".to_owned(),
             key: key.to_owned(),
             cost: 1,
             refused,
-            shadow: false,
+            ..Outcome::default()
         }];
         Ok(Ruling {
             allowed: !refused,
@@ -64,6 +63,7 @@ impl Judge for Hourly {
             exempt: false,
             outcomes: &self.outcomes,
             ruling: refused.then_some(0),
+            unjudged: None,
         })
     }
 
@@ -71,6 +71,10 @@ impl Judge for Hourly {
         fs::create_dir(path)?;
         fs::write(path.join("counts"), serde_json::to_string(&self.counts)?)?;
         Ok(())
+    }
+
+    fn without_counter(&self) -> u64 {
+        0
     }
 }
 
@@ -127,6 +131,7 @@ fn replay<'a>(
         recorder: Some(Recorder::open(&home.trace(), state.tracks.clone()).unwrap()),
         judge,
         home,
+        counterless: state.without_counter,
         state,
         progress: Progress::new(Show::None, None, 0).unwrap(),
     }
@@ -184,6 +189,10 @@ impl Judge for Dying<'_> {
 
     fn backup(&mut self, path: &Path) -> anyhow::Result<()> {
         self.judge.backup(path)
+    }
+
+    fn without_counter(&self) -> u64 {
+        self.judge.without_counter()
     }
 }
 

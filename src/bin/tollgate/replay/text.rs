@@ -105,7 +105,7 @@ impl Summary {
     }
 
     fn fmt_requests(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let requests = self.requests;
+        let requests = &self.requests;
         write!(
             f,
             "\n{} allowed, {} refused ({})",
@@ -123,7 +123,18 @@ impl Summary {
         if requests.exempt > 0 {
             write!(f, ", {} exempt", count(requests.exempt))?;
         }
-        writeln!(f)
+        writeln!(f)?;
+        for (why, number) in &requests.unjudged {
+            writeln!(f, "{} refused unjudged: {why}", count(*number))?;
+        }
+        if requests.without_counter > 0 {
+            writeln!(
+                f,
+                "{} requests found no room for a counter of their own: --counters makes more",
+                count(requests.without_counter)
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -200,9 +211,13 @@ impl AmountsSummary {
                 "From {until} on there were too many requests to try; they are left out."
             )?;
         }
-        if self.left_out > 0 {
-            let left_out = count(self.left_out);
-            writeln!(f, "{left_out} uses at further rates are left out.")?;
+        for (left_out, whose) in [
+            (self.left_out, "at further rates"),
+            (self.overridden, "by keys with a rate of their own"),
+        ] {
+            if left_out > 0 {
+                writeln!(f, "{} uses {whose} are left out.", count(left_out))?;
+            }
         }
         Ok(())
     }
@@ -219,14 +234,17 @@ fn table<const N: usize>(
         return Ok(());
     }
     let width = |text: &str| text.chars().count();
-    let is_number = |text: &String| text.starts_with(|c: char| c.is_ascii_digit());
+    let is_number = |text: &String| {
+        text.chars()
+            .all(|c| c.is_ascii_digit() || " ,.%<-".contains(c))
+    };
     let mut widths = head.map(width);
     let mut numeric = [true; N];
     numeric[0] = false;
     for row in &rows {
         for ((cell, widest), numeric) in row.iter().zip(&mut widths).zip(&mut numeric) {
             *widest = (*widest).max(width(cell));
-            *numeric &= is_number(cell) && !cell.contains('/');
+            *numeric &= is_number(cell);
         }
     }
     let mut line = |cells: [&str; N]| {

@@ -35,6 +35,8 @@ pub(crate) struct Totals {
     pub(crate) would_refuse: u64,
     /// Allowed because their route is exempt.
     pub(crate) exempt: u64,
+    /// Refused because they could not be judged: how many, by why.
+    pub(crate) unjudged: BTreeMap<String, u64>,
     /// In the order of the policy.
     pub(crate) limits: Vec<LimitCount>,
     pub(crate) routes: BTreeMap<String, RouteCount>,
@@ -122,6 +124,9 @@ impl Totals {
             self.refused += 1;
         }
         self.exempt += u64::from(ruling.exempt);
+        if let Some(why) = ruling.unjudged {
+            *self.unjudged.entry(why.to_owned()).or_default() += 1;
+        }
         self.count_route(ruling);
         for (number, outcome) in ruling.outcomes.iter().enumerate() {
             let Some(limit) = self.limits.get_mut(outcome.limit) else {
@@ -190,6 +195,7 @@ mod tests {
                 exempt: false,
                 outcomes,
                 ruling,
+                unjudged: None,
             });
         }
         assert_eq!((totals.requests, totals.allowed, totals.refused), (2, 1, 1));

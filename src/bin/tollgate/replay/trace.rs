@@ -40,6 +40,7 @@ pub(crate) struct Track {
     /// Place in the judge's list.
     pub(crate) limit: usize,
     pub(crate) rate: String,
+    pub(crate) algorithm: String,
     /// Uses recorded.
     pub(crate) uses: u64,
 }
@@ -52,6 +53,8 @@ pub(crate) struct Tracks {
     pub(crate) full_since_nanos: Option<u64>,
     /// Uses of limits and rates beyond the most that are told apart.
     pub(crate) left_out: u64,
+    /// Uses by keys that have a rate of their own.
+    pub(crate) overridden: u64,
 }
 
 /// Records uses.
@@ -86,11 +89,18 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Records what one limit was asked.
+    /// Records what one limit was asked, where the answer hung on its amount.
     ///
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn record(&mut self, time: Timestamp, outcome: &Outcome) -> anyhow::Result<()> {
+        if outcome.is_beyond_amounts {
+            return Ok(());
+        }
+        if outcome.is_override {
+            self.kept.overridden += 1;
+            return Ok(());
+        }
         if self.recorded >= USES_MAX {
             self.kept.full_since_nanos.get_or_insert(time.as_nanos());
             return Ok(());
@@ -105,6 +115,7 @@ impl Recorder {
             None => self.add(Track {
                 limit: outcome.limit,
                 rate: outcome.rate.clone(),
+                algorithm: outcome.algorithm.clone(),
                 uses: 0,
             })?,
         };

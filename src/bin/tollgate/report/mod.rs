@@ -77,7 +77,7 @@ fn origin(summary: &Summary) -> Markup {
 }
 
 fn tiles(summary: &Summary) -> Markup {
-    let requests = summary.requests;
+    let requests = &summary.requests;
     let tile = |number: u64, what: &str, more: String| {
         html! {
             div.tile {
@@ -96,6 +96,15 @@ fn tiles(summary: &Summary) -> Markup {
                 (tile(requests.would_refuse, "no room in a shadow limit", "but allowed".into()))
             }
             @if requests.exempt > 0 { (tile(requests.exempt, "exempt", String::new())) }
+        }
+        @for (why, number) in &requests.unjudged {
+            p { (count(*number)) " refused unjudged: " (why) }
+        }
+        @if requests.without_counter > 0 {
+            p {
+                (count(requests.without_counter)) " requests found no room for a counter of their "
+                "own, so what became of them hung on others. --counters makes more."
+            }
         }
     }
 }
@@ -215,6 +224,10 @@ fn would_have_been(amounts: &AmountsSummary) -> Markup {
                 }
                 @if amounts.left_out > 0 {
                     " " (count(amounts.left_out)) " uses at further rates are left out."
+                }
+                @if amounts.overridden > 0 {
+                    " " (count(amounts.overridden)) " uses by keys with a rate of their own are "
+                    "left out."
                 }
             }
         }
