@@ -8,9 +8,9 @@ use super::decision::{Decision, Entry};
 use super::law::Law;
 use super::outcome::{Outcome, Verdict};
 use crate::counter::{Counter, Ground, Seen, Take};
-use crate::key::KeyHash;
+use crate::key::{KeyHash, Tag};
 use crate::policy::{
-    KeyIndex, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
+    KeyIndex, KeyParts, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
 };
 use crate::sync::Ordering;
 use crate::time::Timestamp;
@@ -30,6 +30,28 @@ pub(super) struct Applied {
     pub(super) limit: LimitIndex,
     pub(super) tier: Option<TierIndex>,
     pub(super) key: KeyHash,
+}
+
+/// What became of a take: from which counter, and whether there is something to give back.
+pub(super) struct Taken {
+    pub(super) outcome: Outcome,
+    tag: Tag,
+    is_shared: bool,
+    is_taken: bool,
+}
+
+impl Taken {
+    fn new(law: &Law, limit: LimitIndex, counter: &Counter<'_>, seen: Seen, cost: u64) -> Self {
+        let outcome = Outcome::new(counter.rule, seen, cost);
+        let is_taken = outcome.is_allowed() && cost > 0;
+        let outcome = outcome.taken(seen).in_shadow(law.limit(limit).shadow);
+        Self {
+            outcome,
+            tag: counter.tag,
+            is_shared: counter.is_shared,
+            is_taken,
+        }
+    }
 }
 
 impl Inner {
@@ -64,18 +86,16 @@ impl Inner {
             is_exempt: false,
             error: None,
         };
-        let resolution = match law.plan().resolve(request) {
-            Ok(resolution) => resolution,
-            Err(error) => {
-                decision.error = Some(error);
-                return decision;
-            }
-        };
+        let mut resolution = Resolution::default();
+        if let Err(error) = law.plan().resolve(request, &mut resolution) {
+            decision.error = Some(error);
+            return decision;
+        }
         decision.route = resolution.route;
         decision.tier = resolution.tier;
         decision.is_exempt = resolution.exempt;
         let now = self.clock.now();
-        decision.entries = self.look_at_all(law, request, &resolution, now);
+        self.look_at_all(law, request, &resolution, now, &mut decision.entries);
         if want == Want::Take && decision.is_allowed() {
             self.take_all(law, &mut decision);
         }
@@ -88,16 +108,16 @@ impl Inner {
         decision
     }
 
-    /// Every limit's word on the request; nothing is taken.
+    /// Puts every limit's word on the request into `entries`; nothing is taken.
     fn look_at_all(
         &self,
         law: &Law,
         request: &Request<'_>,
         resolution: &Resolution<'_>,
         now: Timestamp,
-    ) -> ArrayVec<Entry, PICKS_MAX> {
+        entries: &mut ArrayVec<Entry, PICKS_MAX>,
+    ) {
         let mut hashes: ArrayVec<(KeyIndex, KeyHash), PICKS_MAX> = ArrayVec::new();
-        let mut entries = ArrayVec::new();
         for pick in &resolution.picks {
             let spec = law.limit(pick.limit);
             let known = hashes.iter().find(|(key, _)| *key == spec.key);
@@ -105,8 +125,10 @@ impl Inner {
                 Some((_, hash)) => *hash,
                 None => {
                     // Requests that lack the key's values share the key without parts.
-                    let parts = law.plan().key_parts(spec.key, request, resolution);
-                    let hash = law.hash(&parts.unwrap_or_default());
+                    let mut parts = KeyParts::default();
+                    law.plan()
+                        .key_parts(spec.key, request, resolution, &mut parts);
+                    let hash = law.hash(&parts);
                     hashes.push((spec.key, hash));
                     hash
                 }
@@ -134,21 +156,22 @@ impl Inner {
                 is_taken,
             });
         }
-        entries
     }
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
     /// taken. Limits in shadow that have no room are passed over.
     fn take_all(&self, law: &Law, decision: &mut Decision) {
         for place in 0..decision.entries.len() {
-            let before = decision.entries[place];
-            if before.outcome.verdict != Verdict::Allowed {
+            let entry = &mut decision.entries[place];
+            if entry.outcome.verdict != Verdict::Allowed {
                 continue;
             }
-            let counter = self.counter_of(law, &before);
-            let after = self.take_one(law, &counter, &before);
-            decision.entries[place] = after;
-            if after.outcome.is_allowed() {
+            let (now, cost) = (entry.outcome.now, entry.outcome.cost);
+            let taken = self.take_one(law, entry.limit, &self.counter_of(law, entry), now, cost);
+            entry.outcome = taken.outcome;
+            (entry.tag, entry.is_shared, entry.is_taken) =
+                (taken.tag, taken.is_shared, taken.is_taken);
+            if entry.outcome.is_allowed() {
                 continue;
             }
             for taken in &mut decision.entries[..place] {
@@ -168,50 +191,59 @@ impl Inner {
         }
     }
 
-    pub(super) fn take_one(&self, law: &Law, counter: &Counter<'_>, before: &Entry) -> Entry {
-        let (now, cost) = (before.outcome.now, before.outcome.cost);
-        let shadow = law.limit(before.limit).shadow;
-        let taken = |seen: Seen, is_shared: bool, tag| {
-            let outcome = Outcome::new(counter.rule, seen, cost);
-            let is_taken = outcome.is_allowed() && cost > 0;
-            let outcome = outcome.taken(seen).in_shadow(shadow);
-            Entry {
-                outcome,
-                tag,
-                is_shared,
-                is_taken,
-                ..*before
-            }
-        };
+    /// Takes `cost` from a counter, or from the one that newcomers share if that is how the limit
+    /// wants it and there is no room for a counter.
+    #[inline]
+    pub(super) fn take_one(
+        &self,
+        law: &Law,
+        limit: LimitIndex,
+        counter: &Counter<'_>,
+        now: Timestamp,
+        cost: u64,
+    ) -> Taken {
         match counter.take(now, cost) {
-            Take::Judged(seen) => taken(seen, false, counter.tag),
-            Take::Full => {
-                // Ordering: relaxed; a number to look at.
-                self.newcomers.fetch_add(1, Ordering::Relaxed);
-                let verdict = match law.limit(before.limit).when_full {
-                    WhenFull::Share => {
-                        let tag = law.shared_tag(before.limit);
-                        let shared = Counter {
-                            tag,
-                            is_shared: true,
-                            ..*counter
-                        };
-                        match shared.take(now, cost) {
-                            Take::Judged(seen) => return taken(seen, true, tag),
-                            // The shared table is large enough for every limit of a policy; words
-                            // of limits long gone may still fill it for a while.
-                            Take::Full => Verdict::TableFull,
-                        }
-                    }
-                    WhenFull::Refuse => Verdict::TableFull,
-                    WhenFull::Admit => Verdict::Allowed,
+            Take::Judged(seen) => Taken::new(law, limit, counter, seen, cost),
+            Take::Full => self.take_without_slot(law, limit, counter, now, cost),
+        }
+    }
+
+    #[cold]
+    fn take_without_slot(
+        &self,
+        law: &Law,
+        limit: LimitIndex,
+        counter: &Counter<'_>,
+        now: Timestamp,
+        cost: u64,
+    ) -> Taken {
+        // Ordering: relaxed; a number to look at.
+        self.newcomers.fetch_add(1, Ordering::Relaxed);
+        let verdict = match law.limit(limit).when_full {
+            WhenFull::Share => {
+                let tag = law.shared_tag(limit);
+                let shared = Counter {
+                    tag,
+                    is_shared: true,
+                    ..*counter
                 };
-                let outcome = Outcome::without_counter(counter.rule, now, cost, verdict);
-                Entry {
-                    outcome: outcome.in_shadow(shadow),
-                    ..*before
+                match shared.take(now, cost) {
+                    Take::Judged(seen) => return Taken::new(law, limit, &shared, seen, cost),
+                    // The shared table is large enough for every limit of a policy; words of
+                    // limits long gone may still fill it for a while.
+                    Take::Full => Verdict::TableFull,
                 }
             }
+            WhenFull::Refuse => Verdict::TableFull,
+            WhenFull::Admit => Verdict::Allowed,
+        };
+        let outcome = Outcome::without_counter(counter.rule, now, cost, verdict);
+        let outcome = outcome.in_shadow(law.limit(limit).shadow);
+        Taken {
+            outcome,
+            tag: counter.tag,
+            is_shared: false,
+            is_taken: false,
         }
     }
 

@@ -151,14 +151,17 @@ impl Law {
         hasher.finish()
     }
 
-    /// The parts of a limit's key from its values alone.
-    pub(super) fn direct_parts<'a>(
+    /// The hash of a key from its values alone, in the order of the key; none if they do not fit.
+    pub(super) fn direct_hash(
         &self,
         key: KeyIndex,
-        values: &[AttributeValue<'a>],
-    ) -> Option<KeyParts<'a>> {
+        values: &[AttributeValue<'_>],
+    ) -> Option<KeyHash> {
+        let mut parts = KeyParts::default();
+        let order = self.orders.get(key.0)?;
         self.plan()
-            .direct_parts(key, self.orders.get(key.0)?, values)
+            .direct_parts(key, order, values, &mut parts)
+            .then(|| self.hash(&parts))
     }
 
     /// The limit's tag for a key.
