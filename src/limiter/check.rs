@@ -30,7 +30,6 @@ pub(super) struct Applied {
     pub(super) limit: LimitIndex,
     pub(super) tier: Option<TierIndex>,
     pub(super) key: KeyHash,
-    pub(super) cost: u64,
 }
 
 impl Inner {
@@ -111,15 +110,7 @@ impl Inner {
                 }
             };
             let (limit, tier, cost) = (pick.limit, resolution.tier, pick.cost);
-            let counter = self.counter(
-                law,
-                &Applied {
-                    limit,
-                    tier,
-                    key,
-                    cost,
-                },
-            );
+            let counter = self.counter(law, &Applied { limit, tier, key });
             let outcome = match pick.refusal {
                 None => Outcome::new(counter.rule, counter.look(now, cost), cost),
                 Some(refusal) => {

@@ -169,10 +169,14 @@ impl Law {
     /// The rule for a key: its own, or its tier's.
     pub(super) fn rule(&self, limit: LimitIndex, tier: Option<TierIndex>, key: KeyHash) -> &Rule {
         let overrides = &self.meters[limit.0].overrides;
-        if !overrides.is_empty() {
-            if let Some(rule) = overrides.get(&key) {
-                return rule;
-            }
+        // Most limits have no overrides, and then there is nothing to look up.
+        let own = if overrides.is_empty() {
+            None
+        } else {
+            overrides.get(&key)
+        };
+        if let Some(rule) = own {
+            return rule;
         }
         // A limit has a rate for every tier of its plan; the first is the one without a tier.
         let spec = self.limit(limit);

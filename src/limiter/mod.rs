@@ -1,5 +1,4 @@
 //! The limiter: a policy in force over a directory of counters.
-#![cfg(not(tollgate_loom))]
 
 mod backup;
 mod cell;

@@ -3,6 +3,7 @@
 //! **Invariant:** a live counter is never thrown out; only words whose time is up make room.
 //! **Invariant:** a hit takes no lock, allocates nothing and does no I/O.
 
+#[cfg(not(tollgate_loom))]
 pub(crate) mod file;
 pub(crate) mod layout;
 #[cfg(all(test, tollgate_loom))]
