@@ -13,6 +13,7 @@
 mod error;
 mod header;
 mod marks;
+mod slots;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -24,6 +25,7 @@ use rustix::fs::OFlags;
 pub(crate) use error::DirectoryError;
 pub(crate) use header::Header;
 pub(crate) use marks::{Marks, Place, State};
+pub(crate) use slots::Slots;
 
 /// How long to wait for a lock whose holder is just going away.
 const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
@@ -137,7 +139,7 @@ fn refuse_orphans(path: &Path) -> Result<(), DirectoryError> {
 }
 
 /// Makes a directory that only its owner can enter, if there is none, and checks the one there is.
-fn make_private(path: &Path) -> Result<(), DirectoryError> {
+pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {
             if let Some(parent) = path.parent() {
