@@ -1,6 +1,6 @@
 //! The law in force: a policy made ready for one directory, with its overrides.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::overrides::Overrides;
@@ -71,6 +71,10 @@ impl Law {
             .collect();
         let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
         for limit in &plan.limits {
+            if limit.durability == Durability::Strict {
+                let why = "durability \"strict\" is not built yet; write \"logged\"";
+                return Err(Error::invalid(format!("limit {:?}", limit.name), why));
+            }
             let bits = LimitBits::new(secret, &limit.identity);
             if let Some(other) = meters.iter().position(|meter| meter.bits == bits) {
                 let other = &plan.limits[other].name;
@@ -167,6 +171,12 @@ impl Law {
     /// The limit's tag for a key.
     pub(super) fn tag(&self, limit: LimitIndex, key: KeyHash) -> Tag {
         Tag::new(key, self.meters[limit.0].bits)
+    }
+
+    /// The tags of all words that newcomers share.
+    pub(super) fn shared_tags(&self) -> HashSet<Tag> {
+        let tags = self.meters.iter().map(|meter| meter.shared);
+        tags.flat_map(|tag| [tag, tag.sibling(1)]).collect()
     }
 
     /// The tag of the counter that newcomers to the limit share.
