@@ -58,8 +58,12 @@ impl Error {
 
     /// True if a file that belongs there is missing.
     pub(crate) fn is_missing(&self) -> bool {
-        let missing = std::io::ErrorKind::NotFound;
-        matches!(&*self.0, Kind::Directory(DirectoryError::Io { source, .. }) if source.kind() == missing)
+        match &*self.0 {
+            Kind::Directory(DirectoryError::Io { source, .. }) => {
+                source.kind() == std::io::ErrorKind::NotFound
+            }
+            _ => false,
+        }
     }
 
     /// True if the policy has no limit of the name asked for.

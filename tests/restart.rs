@@ -247,7 +247,11 @@ fn files_are_their_owners_alone() {
 
 /// Writes the byte at `at` with a bit turned; call it again to turn it back.
 fn flip(path: &Path, at: u64) {
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
@@ -256,7 +260,11 @@ fn flip(path: &Path, at: u64) {
 /// A directory closed clean in which alice has used 7.
 fn closed_clean(dir: &tempfile::TempDir) {
     let limiter = open_at(&data(dir), noon()).unwrap();
-    assert!(limiter.check(&Request::new().attribute("user", "alice").cost(7)).is_allowed());
+    assert!(
+        limiter
+            .check(&Request::new().attribute("user", "alice").cost(7))
+            .is_allowed()
+    );
     limiter.close().unwrap();
 }
 
@@ -283,7 +291,10 @@ fn every_flipped_byte_of_the_header_is_an_error() {
         assert_eq!(error.path(), Some(path.as_path()), "{error}");
         flip(&path, at);
     }
-    assert_eq!(open_at(&data(&dir), noon()).unwrap().health().opened, Opened::Clean);
+    assert_eq!(
+        open_at(&data(&dir), noon()).unwrap().health().opened,
+        Opened::Clean
+    );
 }
 
 #[test]
@@ -311,7 +322,12 @@ fn shards_cut_stretched_swapped_or_gone_are_rebuilt() {
     let path = data(&dir).join("table/05");
     let len = fs::metadata(&path).unwrap().len();
     for to in [0, 1, 55, 4095, 4096, len - 64, len - 1, len + 64] {
-        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(to).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(to)
+            .unwrap();
         rebuilt(&dir, &format!("{to} bytes long"));
     }
     fs::copy(data(&dir).join("table/06"), &path).unwrap();
