@@ -17,6 +17,8 @@ mod counter;
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
+#[cfg(not(tollgate_loom))]
+mod journal;
 mod key;
 #[cfg(not(tollgate_loom))]
 mod limiter;
