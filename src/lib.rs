@@ -17,7 +17,6 @@ mod counter;
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
-mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
 mod key;

@@ -8,7 +8,7 @@ mod measure;
 mod power;
 mod records;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -37,8 +37,8 @@ fn open(path: &Path) -> (Generations, Report) {
 }
 
 /// What a journal holds.
-fn held(journal: &mut Generations) -> BTreeMap<Tag, Word> {
-    let mut held = BTreeMap::new();
+fn held(journal: &mut Generations) -> HashMap<Tag, Word> {
+    let mut held = HashMap::new();
     let recovered = journal.scan(&mut |tag, word| {
         held.insert(tag, word);
     });
@@ -46,7 +46,7 @@ fn held(journal: &mut Generations) -> BTreeMap<Tag, Word> {
     held
 }
 
-fn same(held: &BTreeMap<Tag, Word>, expected: &[(Tag, Word)]) {
+fn same(held: &HashMap<Tag, Word>, expected: &[(Tag, Word)]) {
     assert_eq!(held, &expected.iter().copied().collect());
 }
 

@@ -12,7 +12,7 @@ fn golden_bytes() {
     assert_eq!(key(tag), [1, 2, 3, 4, 5, 6, 7, 8]);
     let word = Word::from_bits(WORD);
     let golden = [
-        0x01, 0x14, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, 0, 0, 0, 0,
+        0x01, 0x14, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, 0x6c, 0x3d, 0x4e, 0x3b,
     ];
     assert_eq!(encode_word(tag, word), golden);
     assert_eq!(encode_word(tag, word.dirty()), golden);
@@ -21,7 +21,7 @@ fn golden_bytes() {
     let head = Head::new(*b"0123456789abcdef", 0x2122_2324_2526_2728);
     let golden = [
         0x01, b'0', b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'8', b'9', b'a', b'b', b'c', b'd',
-        b'e', b'f', 0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 0, 0, 0, 0,
+        b'e', b'f', 0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 0x15, 0xae, 0xc8, 0x4f,
     ];
     assert_eq!(head.encode(), golden);
     assert_eq!(Head::decode(&golden), Ok(head));
@@ -62,5 +62,15 @@ fn every_change_of_a_record_is_an_error() {
     }
     broken(&[], &whole);
     broken(&[0; 1000], &whole);
-    broken(&key(tag), &head);
+    assert_eq!(decode_word(HEAD_KEY, &head), Err(Flaw::Damaged));
+}
+
+#[test]
+fn a_whole_record_of_another_version_says_so() {
+    let mut bytes = Head::new(INSTANCE, 7).encode();
+    bytes[0] = 2;
+    let (body, sum) = bytes.split_last_chunk_mut::<4>().unwrap();
+    let full = crate::codec::checksum(&[HEAD_KEY, &*body].concat());
+    sum.copy_from_slice(&full.to_le_bytes()[..4]);
+    assert_eq!(Head::decode(&bytes), Err(Flaw::Version(2)));
 }
