@@ -4,6 +4,8 @@
 //! means something else; a listed case that passes all the same is a failure, so the list stays
 //! true. Each case is run twice: in one go, and with the limiter closed and opened again halfway.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod policy;
 mod run;
 

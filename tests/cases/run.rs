@@ -41,7 +41,7 @@ pub(crate) fn run(case: &Value, restarts: bool) -> Result<(), String> {
     }
     let is_unix_time = case["id"].as_str().unwrap().starts_with("envoy/");
     let start = Timestamp::from_secs(if is_unix_time { 0 } else { START_SECS });
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::scratch();
     let mut runner = Runner {
         clock: ManualClock::new(start),
         start,
