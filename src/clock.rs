@@ -140,9 +140,7 @@ impl Timeline {
             base_mono_nanos: mono_nanos,
             slow,
         };
-        if wall >= ours {
-            on(wall, false)
-        } else if behind > HOLD_MAX {
+        if wall >= ours || behind > HOLD_MAX {
             on(wall, false)
         } else if behind > JITTER {
             on(ours, true)
@@ -185,7 +183,7 @@ impl SystemClock {
             let now = timeline.at(mono_nanos());
             // Ordering: the fence keeps the loads above before the look below.
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
                 return now;
             }
             std::hint::spin_loop();

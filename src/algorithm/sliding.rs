@@ -41,7 +41,8 @@ impl Sliding {
         self.amount as u64
     }
 
-    pub(crate) const fn window_secs(&self) -> u32 {
+    #[cfg(test)]
+    pub(super) const fn window_secs(&self) -> u32 {
         self.window_secs
     }
 

@@ -111,15 +111,6 @@ impl Word {
         (self.0 >> COUNT_SHIFT & COUNT_MASK) as u32
     }
 
-    /// The instant from which this word means what no word means.
-    pub(crate) const fn dies_at(self) -> Timestamp {
-        if self.is_window() {
-            Timestamp::from_nanos(self.dies_at_secs() as u64 * NANOS_PER_SEC)
-        } else {
-            self.arrival()
-        }
-    }
-
     /// True if the word still counts at `now`. Markers do not.
     // Bound: a window cut short at the last second a word holds outlives `Timestamp::MAX`, so it
     // stays closed there; compared as a `Timestamp` it would be dead and count for nothing.

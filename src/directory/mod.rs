@@ -9,7 +9,6 @@
 //! ```
 //!
 //! Other names are left alone.
-#![cfg(not(tollgate_loom))]
 
 mod error;
 mod header;

@@ -30,7 +30,6 @@ pub(super) struct Applied {
     pub(super) limit: LimitIndex,
     pub(super) tier: Option<TierIndex>,
     pub(super) key: KeyHash,
-    pub(super) cost: u64,
 }
 
 impl Inner {
@@ -40,6 +39,7 @@ impl Inner {
             shared: &self.store.shared,
             calendars: &law.plan().calendars,
             clock: &self.clock,
+            inbox: &self.inbox,
             healed: &self.healed,
         }
     }
@@ -49,6 +49,7 @@ impl Inner {
             ground: self.ground(law),
             rule: law.rule(applied.limit, applied.tier, applied.key),
             tag: law.tag(applied.limit, applied.key),
+            is_logged: law.is_logged(applied.limit),
             is_shared: false,
         }
     }
@@ -111,15 +112,7 @@ impl Inner {
                 }
             };
             let (limit, tier, cost) = (pick.limit, resolution.tier, pick.cost);
-            let counter = self.counter(
-                law,
-                &Applied {
-                    limit,
-                    tier,
-                    key,
-                    cost,
-                },
-            );
+            let counter = self.counter(law, &Applied { limit, tier, key });
             let outcome = match pick.refusal {
                 None => Outcome::new(counter.rule, counter.look(now, cost), cost),
                 Some(refusal) => {
@@ -170,6 +163,7 @@ impl Inner {
             ground: self.ground(law),
             rule: &entry.outcome.rule,
             tag: entry.tag,
+            is_logged: law.is_logged(entry.limit),
             is_shared: entry.is_shared,
         }
     }

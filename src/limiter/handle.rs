@@ -226,7 +226,6 @@ impl Limit {
                 limit,
                 tier: None,
                 key,
-                cost,
             };
             let counter = inner.counter(law, &applied);
             if spec.max_cost.is_some_and(|most| cost > most) {

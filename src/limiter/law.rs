@@ -8,8 +8,8 @@ use crate::algorithm::Rule;
 use crate::error::Error;
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::policy::{
-    AttributeIndex, AttributeValue, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan,
-    Policy, TierIndex,
+    AttributeIndex, AttributeValue, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
+    LimitSpec, Plan, Policy, TierIndex,
 };
 
 /// What every check is judged by. Replaced whole, never changed.
@@ -133,6 +133,11 @@ impl Law {
         &self.plan().limits[limit.0]
     }
 
+    /// True if the limit's counters are written to the journal.
+    pub(super) fn is_logged(&self, limit: LimitIndex) -> bool {
+        self.limit(limit).durability != Durability::Memory
+    }
+
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {
         let mut hasher = KeyHasher::new(self.secret);
         for part in parts.iter() {
@@ -169,10 +174,14 @@ impl Law {
     /// The rule for a key: its own, or its tier's.
     pub(super) fn rule(&self, limit: LimitIndex, tier: Option<TierIndex>, key: KeyHash) -> &Rule {
         let overrides = &self.meters[limit.0].overrides;
-        if !overrides.is_empty() {
-            if let Some(rule) = overrides.get(&key) {
-                return rule;
-            }
+        // Most limits have no overrides, and then there is nothing to look up.
+        let own = if overrides.is_empty() {
+            None
+        } else {
+            overrides.get(&key)
+        };
+        if let Some(rule) = own {
+            return rule;
         }
         // A limit has a rate for every tier of its plan; the first is the one without a tier.
         let spec = self.limit(limit);

@@ -1,5 +1,4 @@
 //! The limiter: a policy in force over a directory of counters.
-#![cfg(not(tollgate_loom))]
 
 mod backup;
 mod cell;
@@ -26,6 +25,7 @@ pub use store::Opened;
 
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::inbox::Inbox;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering};
 use cell::LawCell;
@@ -72,6 +72,7 @@ pub(crate) struct Inner {
     law: LawCell,
     clock: Clock,
     store: Store,
+    inbox: Arc<Inbox>,
     /// Words healed: found further in the future than any clock of ours can have put them.
     healed: AtomicU64,
     /// Checks that found no room for a counter.

@@ -12,11 +12,14 @@ use super::{Inner, Limiter};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
+use crate::inbox::Inbox;
 use crate::policy::Policy;
 use crate::sync::AtomicU64;
 
 /// Counters that a directory has room for unless it is said otherwise.
 const COUNTERS: u64 = 1_000_000;
+/// Changed words that can wait to be written before the writer must look for them.
+const INBOX: usize = 1 << 16;
 /// The most a directory can be made for: 24 GiB of them.
 const COUNTERS_MAX: u64 = 1 << 30;
 
@@ -76,6 +79,7 @@ impl Builder {
             law: LawCell::new(law),
             clock,
             store,
+            inbox: Arc::new(Inbox::new(INBOX)),
             healed: AtomicU64::new(0),
             newcomers: AtomicU64::new(0),
             keeper: Mutex::new(None),

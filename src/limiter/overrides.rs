@@ -253,7 +253,8 @@ impl Limiter {
     /// Takes back what [`set_override`](Self::set_override) gave; false if there was nothing.
     ///
     /// # Errors
-    /// If the policy has no such limit, or the directory cannot be written. Nothing is changed then.
+    /// If the policy has no such limit, or the directory cannot be written. Nothing is changed
+    /// then.
     pub fn remove_override<'k>(
         &self,
         limit: &str,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::{Directory, DirectoryError, Header, Marks, Place, State};
 use crate::error::Error;
-use crate::sync::{Mutex, lock};
+use crate::sync::{Arc, Mutex, lock};
 use crate::table::file::{self, ShardError, ShardHeader};
 use crate::table::{Region, Table};
 use crate::time::Timestamp;
@@ -57,9 +57,9 @@ impl fmt::Display for Opened {
 pub(super) struct Store {
     marks: Mutex<Marks>,
     place: Place,
-    pub(super) table: Table,
+    pub(super) table: Arc<Table>,
     /// Counters that newcomers share when the table is full.
-    pub(super) shared: Table,
+    pub(super) shared: Arc<Table>,
     pub(super) opened: Opened,
     /// The latest time that was seen in it before.
     pub(super) latest: Option<Timestamp>,
@@ -103,8 +103,8 @@ impl Store {
         Ok(Self {
             marks: Mutex::new(marks),
             place: files.place,
-            table: Table::new(files.regions),
-            shared: Table::new(vec![files.shared]),
+            table: Arc::new(Table::new(files.regions)),
+            shared: Arc::new(Table::new(vec![files.shared])),
             opened,
             latest,
             directory,

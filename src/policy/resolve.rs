@@ -28,20 +28,16 @@ pub(crate) struct Resolution<'r> {
     captures: Captures,
 }
 
-/// A path in its one spelling.
-enum Path<'r> {
-    None,
-    Borrowed(&'r [u8]),
-    Written(Buffer),
+/// A path in its one spelling: the request's own bytes, or else what was written in the buffer.
+struct Path<'r> {
+    borrowed: Option<&'r [u8]>,
+    written: Buffer,
 }
 
 impl Path<'_> {
     fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::None => None,
-            Self::Borrowed(path) => Some(path),
-            Self::Written(buffer) => Some(buffer),
-        }
+        self.borrowed
+            .or((!self.written.is_empty()).then_some(&self.written))
     }
 }
 
@@ -277,15 +273,15 @@ impl OverrideSpec {
 }
 
 fn one_spelling<'r>(request: &Request<'r>) -> Result<Path<'r>, RequestError> {
-    let Some(raw) = request.path else {
-        return Ok(Path::None);
+    let mut path = Path {
+        borrowed: None,
+        written: Buffer::new(),
     };
-    let mut buffer = Buffer::new();
-    match path::normalise(raw, &mut buffer) {
-        Ok(Some(path)) => Ok(Path::Borrowed(path)),
-        Ok(None) => Ok(Path::Written(buffer)),
-        Err(path::TooLong) => Err(RequestError::PathTooLong),
+    if let Some(raw) = request.path {
+        path.borrowed = path::normalise(raw, &mut path.written)
+            .map_err(|path::TooLong| RequestError::PathTooLong)?;
     }
+    Ok(path)
 }
 
 /// The whole number that a value writes in decimal digits.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fault::{Fix, fix};
+use super::fault::{Fix, fix, quoted};
 use super::plan::{Durability, RateSpec};
 use super::rate::{Quota, Span, Unit};
 use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
@@ -70,8 +70,7 @@ impl Calendars {
         let index = match self.list.iter().position(known) {
             Some(index) => index,
             None => {
-                let calendar = Calendar::new(unit, zone).map_err(|_| unknown_zone(zone))?;
-                self.list.push(calendar);
+                self.list.push(calendar(unit, zone)?);
                 self.list.len() - 1
             }
         };
@@ -79,13 +78,19 @@ impl Calendars {
     }
 }
 
-/// The fault of a zone that the time zone database does not know.
-pub(super) fn unknown_zone(zone: &str) -> Fix {
-    let problem = format!("{} is no time zone", super::fault::quoted(zone));
-    fix(
-        problem,
-        "write an IANA name such as \"Europe/Berlin\" or \"UTC\"",
-    )
+/// A fault unless the time zone database knows `zone`.
+pub(super) fn check_zone(zone: &str) -> Result<(), Fix> {
+    calendar(CalendarUnit::Day, zone).map(|_| ())
+}
+
+fn calendar(unit: CalendarUnit, zone: &str) -> Result<Calendar, Fix> {
+    Calendar::new(unit, zone).map_err(|_| {
+        let problem = format!("{} is no time zone", quoted(zone));
+        fix(
+            problem,
+            "write an IANA name such as \"Europe/Berlin\" or \"UTC\"",
+        )
+    })
 }
 
 /// Whole seconds of a span.
@@ -146,7 +151,7 @@ impl Shape {
 
     /// The rule and its words for `quota`.
     pub(super) fn rate(&self, quota: Quota) -> Result<RateSpec, Fix> {
-        let rule = match self {
+        let (rule, quota) = match self {
             Self::Bucket => bucket(quota)?,
             Self::Window {
                 span_secs,
@@ -157,18 +162,23 @@ impl Shape {
                     false => Frame::Epoch,
                 };
                 self.same_span(whole_secs(quota.span)? == *span_secs)?;
-                Rule::Window(Window::new(amount(quota)?, *span_secs, frame).map_err(rule_fix)?)
+                let quota = whole(quota)?;
+                let window = Window::new(quota.amount, *span_secs, frame);
+                (Rule::Window(window.map_err(rule_fix)?), quota)
             }
             Self::Sliding { window_secs } => {
                 self.same_span(whole_secs(quota.span)? == *window_secs)?;
-                Rule::Sliding(Sliding::new(amount(quota)?, *window_secs).map_err(rule_fix)?)
+                let quota = whole(quota)?;
+                let sliding = Sliding::new(quota.amount, *window_secs);
+                (Rule::Sliding(sliding.map_err(rule_fix)?), quota)
             }
             Self::Calendar { number, unit, .. } => {
                 let week_from_sunday = *unit == CalendarUnit::WeekFromSunday;
                 self.same_span(calendar_unit(quota.span, week_from_sunday)? == *unit)?;
                 let frame = Frame::Calendar(*number);
-                let window = Window::new(amount(quota)?, unit.longest_secs(), frame);
-                Rule::Window(window.map_err(rule_fix)?)
+                let quota = whole(quota)?;
+                let window = Window::new(quota.amount, unit.longest_secs(), frame);
+                (Rule::Window(window.map_err(rule_fix)?), quota)
             }
         };
         Ok(RateSpec {
@@ -192,7 +202,7 @@ impl Shape {
         let is_long = match self {
             Self::Bucket => quotas.into_iter().any(|quota| {
                 let nanos = u128::from(quota.span.unit.nanos().unwrap_or(u64::MAX));
-                let burst = u128::from(quota.burst.unwrap_or(whole_amount(quota)));
+                let burst = u128::from(quota.burst.unwrap_or(default_burst(quota)));
                 let period = nanos * u128::from(quota.span.count) * u128::from(quota.denominator);
                 period.saturating_mul(burst) > MEMORY_NANOS_MAX * u128::from(quota.amount)
             }),
@@ -211,24 +221,42 @@ impl Shape {
     }
 }
 
-fn whole_amount(quota: Quota) -> u64 {
+/// What a quota holds at once if it does not say so: its amount, at least one.
+fn default_burst(quota: Quota) -> u64 {
     (quota.amount / quota.denominator.max(1)).max(1)
 }
 
-fn bucket(quota: Quota) -> Result<Rule, Fix> {
-    let nanos = quota.span.unit.nanos().ok_or_else(month_fix)?;
-    let period = nanos
-        .checked_mul(quota.span.count)
-        .and_then(|nanos| nanos.checked_mul(quota.denominator))
-        .ok_or_else(|| fix("the span is too long", "at most 10 years"))?;
-    let burst = quota.burst.unwrap_or(whole_amount(quota));
-    Bucket::new(quota.amount, period, burst)
-        .map(Rule::Bucket)
-        .map_err(rule_fix)
+/// The bucket, and the quota as it is said with whole numbers: a share that does not come out
+/// even keeps its exact rate over a longer span.
+fn bucket(quota: Quota) -> Result<(Rule, Quota), Fix> {
+    let too_long = || fix("the span is too long", "at most 10 years");
+    let burst = quota.burst.unwrap_or(default_burst(quota));
+    let said = if quota.amount.is_multiple_of(quota.denominator) {
+        Quota {
+            amount: quota.amount / quota.denominator,
+            denominator: 1,
+            ..quota
+        }
+    } else {
+        let count = quota.span.count.checked_mul(quota.denominator);
+        Quota {
+            denominator: 1,
+            span: Span {
+                count: count.ok_or_else(too_long)?,
+                ..quota.span
+            },
+            burst: Some(burst),
+            ..quota
+        }
+    };
+    let nanos = said.span.unit.nanos().ok_or_else(month_fix)?;
+    let period = nanos.checked_mul(said.span.count).ok_or_else(too_long)?;
+    let bucket = Bucket::new(said.amount, period, burst).map_err(rule_fix)?;
+    Ok((Rule::Bucket(bucket), said))
 }
 
-/// What a window counts to: a whole number, without a burst.
-fn amount(quota: Quota) -> Result<u64, Fix> {
+/// A window's quota: a whole number, without a burst.
+fn whole(quota: Quota) -> Result<Quota, Fix> {
     if quota.burst.is_some() {
         let advice = "leave burst out, or use the token bucket";
         return Err(fix("a window has no burst of its own", advice));
@@ -238,7 +266,11 @@ fn amount(quota: Quota) -> Result<u64, Fix> {
             "less than one request is left of this share",
             "take a larger share, or a longer span",
         )),
-        amount => Ok(amount),
+        amount => Ok(Quota {
+            amount,
+            denominator: 1,
+            ..quota
+        }),
     }
 }
 
