@@ -6,7 +6,7 @@ use super::Inner;
 use super::cell::OwnLaw;
 use super::decision::{Decision, Entry};
 use super::law::Law;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, Source, Verdict};
 use crate::counter::{Counter, Ground, Seen, Take};
 use crate::key::KeyHash;
 use crate::policy::{
@@ -125,13 +125,10 @@ impl Inner {
                 }
             };
             let outcome = outcome.in_shadow(spec.shadow);
-            let (tag, is_shared, is_taken) = (counter.tag, false, false);
             entries.push(Entry {
                 limit,
+                tag: counter.tag,
                 outcome,
-                tag,
-                is_shared,
-                is_taken,
             });
         }
         entries
@@ -158,46 +155,56 @@ impl Inner {
         }
     }
 
+    /// An entry's own counter.
     pub(super) fn counter_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Counter<'a> {
         Counter {
             ground: self.ground(law),
             rule: &entry.outcome.rule,
             tag: entry.tag,
             is_logged: law.is_logged(entry.limit),
-            is_shared: entry.is_shared,
+            is_shared: false,
         }
+    }
+
+    /// The counter that an entry's cost was taken from, if it was taken.
+    pub(super) fn source_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Option<Counter<'a>> {
+        let Source { tag, is_shared } = entry.outcome.taken?;
+        let own = self.counter_of(law, entry);
+        Some(Counter {
+            tag,
+            is_shared,
+            ..own
+        })
     }
 
     pub(super) fn take_one(&self, law: &Law, counter: &Counter<'_>, before: &Entry) -> Entry {
         let (now, cost) = (before.outcome.now, before.outcome.cost);
         let shadow = law.limit(before.limit).shadow;
-        let taken = |seen: Seen, is_shared: bool, tag| {
-            let outcome = Outcome::new(counter.rule, seen, cost);
-            let is_taken = outcome.is_allowed() && cost > 0;
-            let outcome = outcome.taken(seen).in_shadow(shadow);
-            Entry {
-                outcome,
-                tag,
-                is_shared,
-                is_taken,
-                ..*before
-            }
+        let taken = |seen: Seen, source: Source| Entry {
+            outcome: Outcome::new(counter.rule, seen, cost)
+                .taken(seen, source)
+                .in_shadow(shadow),
+            ..*before
         };
         match counter.take(now, cost) {
-            Take::Judged(seen) => taken(seen, false, counter.tag),
+            Take::Judged(seen) => {
+                let (tag, is_shared) = (counter.tag, false);
+                taken(seen, Source { tag, is_shared })
+            }
             Take::Full => {
                 // Ordering: relaxed; a number to look at.
                 self.newcomers.fetch_add(1, Ordering::Relaxed);
                 let verdict = match law.limit(before.limit).when_full {
                     WhenFull::Share => {
                         let tag = law.shared_tag(before.limit);
+                        let is_shared = true;
                         let shared = Counter {
                             tag,
-                            is_shared: true,
+                            is_shared,
                             ..*counter
                         };
                         match shared.take(now, cost) {
-                            Take::Judged(seen) => return taken(seen, true, tag),
+                            Take::Judged(seen) => return taken(seen, Source { tag, is_shared }),
                             // The shared table is large enough for every limit of a policy; words
                             // of limits long gone may still fill it for a while.
                             Take::Full => Verdict::TableFull,
@@ -217,14 +224,20 @@ impl Inner {
 
     /// Gives back what an entry took.
     pub(super) fn give_back(&self, law: &Law, entry: &mut Entry) {
-        if !std::mem::take(&mut entry.is_taken) {
+        let Outcome {
+            rule,
+            words,
+            period,
+            now,
+            cost,
+            ..
+        } = entry.outcome;
+        let Some(counter) = self.source_of(law, entry) else {
             return;
-        }
-        let (period, taken) = (entry.outcome.period, entry.outcome.words.main);
-        self.counter_of(law, entry)
-            .refund(period, taken, entry.outcome.cost);
+        };
+        counter.refund(period, words.main, cost);
         // The numbers shown are those without the take.
-        let rule = entry.outcome.rule;
-        entry.outcome.words.main = rule.refund(taken, taken, entry.outcome.cost);
+        entry.outcome.words.main = rule.refund(words.main, words.main, now, cost);
+        entry.outcome.taken = None;
     }
 }

@@ -16,7 +16,6 @@ use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
 use crate::policy::{AttributeValue, KEY_PARTS_MAX, LimitIndex};
-use crate::time::Timestamp;
 
 /// A limit of a limiter, to be asked directly.
 ///
@@ -162,31 +161,34 @@ impl Limit {
         self.with(&key.into(), 1, |inner, law, entry| {
             let counter = inner.counter_of(law, &entry);
             let now = entry.outcome.now;
-            let mut outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
+            let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
+            let mut outcome = outcome.in_shadow(law.limit(entry.limit).shadow);
             outcome.slow = inner.clock.is_slow();
             outcome
         })
     }
 
-    /// Gives back what `outcome` took for the same key; once.
+    /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
+    /// it from another counter, gives nothing back.
     pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
-        self.with(&key.into(), outcome.cost, |inner, law, entry| {
-            if outcome.is_allowed() {
-                let counter = inner.counter_of(law, &entry);
-                counter.refund(outcome.period, outcome.words.main, outcome.cost);
+        self.with(&key.into(), outcome.cost, |inner, law, mut entry| {
+            if took(law, &entry, &outcome) {
+                entry.outcome = outcome;
+                inner.give_back(law, &mut entry);
             }
             outcome
         });
     }
 
     /// Settles what `outcome` took for the same key for what it really cost: the difference is
-    /// charged, into debt if need be, or given back. Gives the numbers afterwards.
+    /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
     pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
         let key = key.into();
-        self.with(&key, outcome.cost, |inner, law, entry| {
-            if outcome.is_allowed() {
-                let counter = inner.counter_of(law, &entry);
-                settle(&counter, &outcome, entry.outcome.now, actual);
+        self.with(&key, outcome.cost, |inner, law, mut entry| {
+            if took(law, &entry, &outcome) {
+                let rule = entry.outcome.rule;
+                entry.outcome = outcome;
+                inner.settle_by(law, &entry, &rule, actual);
             }
             outcome
         });
@@ -219,7 +221,7 @@ impl Limit {
             let spec = law.limit(limit);
             let parts = match law.direct_parts(spec.key, &key.0) {
                 Some(parts) if key.0.len() == key.1 => parts,
-                _ => return without(&Rule::Deny, Verdict::KeyMissing),
+                _ => return without(&Rule::Deny, Verdict::KeyMissing).in_shadow(spec.shadow),
             };
             let key = law.hash(&parts);
             let applied = Applied {
@@ -229,15 +231,13 @@ impl Limit {
             };
             let counter = inner.counter(law, &applied);
             if spec.max_cost.is_some_and(|most| cost > most) {
-                return without(counter.rule, Verdict::Impossible);
+                return without(counter.rule, Verdict::Impossible).in_shadow(spec.shadow);
             }
             let outcome = without(counter.rule, Verdict::Allowed);
             let entry = Entry {
                 limit,
                 outcome,
                 tag: counter.tag,
-                is_shared: false,
-                is_taken: false,
             };
             ask(inner, law, entry)
         })
@@ -264,27 +264,36 @@ impl Limit {
     }
 }
 
-/// Charges or gives back what `actual` differs from what was taken.
-fn settle(counter: &Counter<'_>, taken: &Outcome, now: Timestamp, actual: u64) {
-    if actual > taken.cost {
-        // A counter whose slot is gone was dead, and the table is full: as at a first check, the
-        // charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
-        let _: Take = counter.charge(now, actual - taken.cost);
-    } else {
-        counter.refund(taken.period, taken.words.main, taken.cost - actual);
-    }
+/// True if `outcome` took its cost from the counter that `entry` stands for, or from the one that
+/// newcomers share.
+fn took(law: &Law, entry: &Entry, outcome: &Outcome) -> bool {
+    let own = [entry.tag, law.shared_tag(entry.limit)];
+    outcome
+        .taken
+        .is_some_and(|source| own[usize::from(source.is_shared)] == source.tag)
 }
 
 impl Inner {
     /// Settles one entry of a decision; see [`Limiter::settle`].
     pub(super) fn settle(&self, law: &Law, entry: &Entry, actual: u64) {
-        if entry.is_taken && law.limit(entry.limit).cost.is_from_request() {
-            settle(
-                &self.counter_of(law, entry),
-                &entry.outcome,
-                self.clock.now(),
-                actual,
-            );
+        if law.limit(entry.limit).cost.is_from_request() {
+            self.settle_by(law, entry, &entry.outcome.rule, actual);
+        }
+    }
+
+    /// Charges by `rule`, or gives back, what `actual` differs from what the entry took.
+    fn settle_by(&self, law: &Law, entry: &Entry, rule: &Rule, actual: u64) {
+        let Some(counter) = self.source_of(law, entry) else {
+            return;
+        };
+        let taken = &entry.outcome;
+        if actual > taken.cost {
+            // A counter whose slot is gone was dead, and the table is full: as at a first check,
+            // the charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
+            let charged = Counter { rule, ..counter };
+            let _: Take = charged.charge(self.clock.now(), actual - taken.cost);
+        } else {
+            counter.refund(taken.period, taken.words.main, taken.cost - actual);
         }
     }
 }
