@@ -135,6 +135,7 @@ fn a_reset_forgets_one_key_and_no_other() {
         a.reset("nobody");
         assert!(world.limiter.check(&user("alice")).is_allowed());
         assert_eq!(a.usage("alice").used(), 1);
+        drop(a);
         let world = world
             .reopened("[limits.a]\nrate = \"10/h\"\nkey = \"user\"\nalgorithm = \"token bucket\"");
         assert!(
