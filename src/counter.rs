@@ -266,7 +266,8 @@ impl<'a> Counter<'a> {
     /// from; `taken` is what it was right after the take.
     pub(crate) fn refund(&self, period: Period, taken: Word, cost: u64) {
         let (main_tag, _) = self.tags(period);
-        self.amend(main_tag, |word| self.rule.refund(word, taken, cost));
+        let now = self.ground.clock.now();
+        self.amend(main_tag, |word| self.rule.refund(word, taken, now, cost));
     }
 
     /// Forgets what was used: a dead word in the place of each that is live.

@@ -17,6 +17,7 @@ mod counter;
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
+mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
 mod key;

@@ -98,13 +98,21 @@ impl Keeping {
         // Before the queue is drained: a change missed after this raises the flag for the next
         // round.
         let missed = source.inbox.take_missed();
-        let swept = if missed { source.tags(Word::is_dirty) } else { Vec::new() };
+        let swept = if missed {
+            source.tags(Word::is_dirty)
+        } else {
+            Vec::new()
+        };
         // What is marked while this round runs waits for the next one, so that every round ends.
         let queued = source.inbox.len();
-        let mut tags = swept.into_iter().chain((0..queued).map_while(|_| source.inbox.next()));
+        let mut tags = swept
+            .into_iter()
+            .chain((0..queued).map_while(|_| source.inbox.next()));
         let mut written = 0;
         loop {
-            let words = tags.by_ref().filter_map(|tag| Some((tag, source.wash(tag)?)));
+            let words = tags
+                .by_ref()
+                .filter_map(|tag| Some((tag, source.wash(tag)?)));
             let batch: Vec<(Tag, Word)> = words.take(BATCH_MAX).collect();
             if batch.is_empty() {
                 self.tend(source)?;
@@ -162,7 +170,9 @@ impl Keeping {
     }
 
     fn carry_some(&mut self, source: &Source) -> Result<(), StoreError> {
-        let Some(mut tags) = self.to_carry.take() else { return Ok(()) };
+        let Some(mut tags) = self.to_carry.take() else {
+            return Ok(());
+        };
         let now = source.clock.now();
         for _ in 0..CARRY_BATCHES {
             let some = tags.split_off(tags.len().saturating_sub(BATCH_MAX));
@@ -270,8 +280,13 @@ impl Writer {
             .spawn(move || {
                 let _leaving = Leaving(at.clone());
                 let look_at = Instant::now();
-            let mut keeping = Keeping { journal, to_carry: None, look_at, must_carry: is_new };
-            while write(&at, &source, &mut keeping, interval) {}
+                let mut keeping = Keeping {
+                    journal,
+                    to_carry: None,
+                    look_at,
+                    must_carry: is_new,
+                };
+                while write(&at, &source, &mut keeping, interval) {}
             })?;
         Ok(Self {
             desk,

@@ -6,9 +6,9 @@ use super::Inner;
 use super::cell::OwnLaw;
 use super::decision::{Decision, Entry};
 use super::law::Law;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, Source, Verdict};
 use crate::counter::{Counter, Ground, Seen, Take};
-use crate::key::{KeyHash, Tag};
+use crate::key::KeyHash;
 use crate::policy::{
     KeyIndex, KeyParts, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
 };
@@ -30,28 +30,6 @@ pub(super) struct Applied {
     pub(super) limit: LimitIndex,
     pub(super) tier: Option<TierIndex>,
     pub(super) key: KeyHash,
-}
-
-/// What became of a take: from which counter, and whether there is something to give back.
-pub(super) struct Taken {
-    pub(super) outcome: Outcome,
-    tag: Tag,
-    is_shared: bool,
-    is_taken: bool,
-}
-
-impl Taken {
-    fn new(law: &Law, limit: LimitIndex, counter: &Counter<'_>, seen: Seen, cost: u64) -> Self {
-        let outcome = Outcome::new(counter.rule, seen, cost);
-        let is_taken = outcome.is_allowed() && cost > 0;
-        let outcome = outcome.taken(seen).in_shadow(law.limit(limit).shadow);
-        Self {
-            outcome,
-            tag: counter.tag,
-            is_shared: counter.is_shared,
-            is_taken,
-        }
-    }
 }
 
 impl Inner {
@@ -147,13 +125,10 @@ impl Inner {
                 }
             };
             let outcome = outcome.in_shadow(spec.shadow);
-            let (tag, is_shared, is_taken) = (counter.tag, false, false);
             entries.push(Entry {
                 limit,
+                tag: counter.tag,
                 outcome,
-                tag,
-                is_shared,
-                is_taken,
             });
         }
     }
@@ -167,10 +142,8 @@ impl Inner {
                 continue;
             }
             let (now, cost) = (entry.outcome.now, entry.outcome.cost);
-            let taken = self.take_one(law, entry.limit, &self.counter_of(law, entry), now, cost);
-            entry.outcome = taken.outcome;
-            (entry.tag, entry.is_shared, entry.is_taken) =
-                (taken.tag, taken.is_shared, taken.is_taken);
+            entry.outcome =
+                self.take_one(law, entry.limit, &self.counter_of(law, entry), now, cost);
             if entry.outcome.is_allowed() {
                 continue;
             }
@@ -181,14 +154,25 @@ impl Inner {
         }
     }
 
-    pub(super) fn counter_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Counter<'a> {
+    /// An entry's own counter.
+    fn counter_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Counter<'a> {
         Counter {
             ground: self.ground(law),
             rule: &entry.outcome.rule,
             tag: entry.tag,
             is_logged: law.is_logged(entry.limit),
-            is_shared: entry.is_shared,
+            is_shared: false,
         }
+    }
+
+    /// The counter that an entry's cost was taken from, if it was taken.
+    pub(super) fn source_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Option<Counter<'a>> {
+        let Source { tag, is_shared } = entry.outcome.taken?;
+        Some(Counter {
+            tag,
+            is_shared,
+            ..self.counter_of(law, entry)
+        })
     }
 
     /// Takes `cost` from a counter, or from the one that newcomers share if that is how the limit
@@ -201,11 +185,12 @@ impl Inner {
         counter: &Counter<'_>,
         now: Timestamp,
         cost: u64,
-    ) -> Taken {
-        match counter.take(now, cost) {
-            Take::Judged(seen) => Taken::new(law, limit, counter, seen, cost),
+    ) -> Outcome {
+        let outcome = match counter.take(now, cost) {
+            Take::Judged(seen) => judged(counter, seen, cost),
             Take::Full => self.take_without_slot(law, limit, counter, now, cost),
-        }
+        };
+        outcome.in_shadow(law.limit(limit).shadow)
     }
 
     #[cold]
@@ -216,19 +201,18 @@ impl Inner {
         counter: &Counter<'_>,
         now: Timestamp,
         cost: u64,
-    ) -> Taken {
+    ) -> Outcome {
         // Ordering: relaxed; a number to look at.
         self.newcomers.fetch_add(1, Ordering::Relaxed);
         let verdict = match law.limit(limit).when_full {
             WhenFull::Share => {
-                let tag = law.shared_tag(limit);
                 let shared = Counter {
-                    tag,
+                    tag: law.shared_tag(limit),
                     is_shared: true,
                     ..*counter
                 };
                 match shared.take(now, cost) {
-                    Take::Judged(seen) => return Taken::new(law, limit, &shared, seen, cost),
+                    Take::Judged(seen) => return judged(&shared, seen, cost),
                     // The shared table is large enough for every limit of a policy; words of
                     // limits long gone may still fill it for a while.
                     Take::Full => Verdict::TableFull,
@@ -237,26 +221,35 @@ impl Inner {
             WhenFull::Refuse => Verdict::TableFull,
             WhenFull::Admit => Verdict::Allowed,
         };
-        let outcome = Outcome::without_counter(counter.rule, now, cost, verdict);
-        let outcome = outcome.in_shadow(law.limit(limit).shadow);
-        Taken {
-            outcome,
-            tag: counter.tag,
-            is_shared: false,
-            is_taken: false,
-        }
+        Outcome::without_counter(counter.rule, now, cost, verdict)
     }
 
     /// Gives back what an entry took.
     pub(super) fn give_back(&self, law: &Law, entry: &mut Entry) {
-        if !std::mem::take(&mut entry.is_taken) {
+        let Outcome {
+            rule,
+            words,
+            period,
+            now,
+            cost,
+            ..
+        } = entry.outcome;
+        let Some(counter) = self.source_of(law, entry) else {
             return;
-        }
-        let (period, taken) = (entry.outcome.period, entry.outcome.words.main);
-        self.counter_of(law, entry)
-            .refund(period, taken, entry.outcome.cost);
+        };
+        counter.refund(period, words.main, cost);
         // The numbers shown are those without the take.
-        let rule = entry.outcome.rule;
-        entry.outcome.words.main = rule.refund(taken, taken, entry.outcome.cost);
+        entry.outcome.words.main = rule.refund(words.main, words.main, now, cost);
+        entry.outcome.taken = None;
     }
+}
+
+/// What a take from `counter` came to.
+#[inline]
+fn judged(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
+    let source = Source {
+        tag: counter.tag,
+        is_shared: counter.is_shared,
+    };
+    Outcome::new(counter.rule, seen, cost).taken(seen, source)
 }

@@ -162,35 +162,36 @@ impl Limit {
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
         self.ask(key.into(), cost, |inner, law, limit, counter, now| {
-            inner.take_one(law, limit, counter, now, cost).outcome
+            inner.take_one(law, limit, counter, now, cost)
         })
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
-        self.ask(key.into(), 1, |_, _, _, counter, now| {
-            Outcome::new(counter.rule, counter.look(now, 1), 1)
+        self.ask(key.into(), 1, |_, law, limit, counter, now| {
+            let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
+            outcome.in_shadow(law.limit(limit).shadow)
         })
     }
 
-    /// Gives back what `outcome` took for the same key; once. What was taken in a window that has
-    /// closed since, or from the counter that newcomers share, is not given back.
+    /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
+    /// it from another counter, gives nothing back.
     pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
-        self.ask(key.into(), outcome.cost, |_, _, _, counter, _| {
-            if outcome.is_allowed() {
-                counter.refund(outcome.period, outcome.words.main, outcome.cost);
+        self.ask(key.into(), outcome.cost, |inner, law, limit, counter, _| {
+            if let Some(mut entry) = took(law, limit, counter, outcome) {
+                inner.give_back(law, &mut entry);
             }
             outcome
         });
     }
 
     /// Settles what `outcome` took for the same key for what it really cost: the difference is
-    /// charged, into debt if need be, or given back. Gives the numbers afterwards.
+    /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
     pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
         let key = key.into();
-        self.ask(key, outcome.cost, |_, _, _, counter, now| {
-            if outcome.is_allowed() {
-                settle(counter, &outcome, now, actual);
+        self.ask(key, outcome.cost, |inner, law, limit, counter, _| {
+            if let Some(entry) = took(law, limit, counter, outcome) {
+                inner.settle_by(law, &entry, counter.rule, actual);
             }
             outcome
         });
@@ -222,10 +223,10 @@ impl Limit {
             };
             let spec = law.limit(limit);
             let Some(key) = key.hash(law, spec.key) else {
-                return without(Verdict::KeyMissing);
+                return without(Verdict::KeyMissing).in_shadow(spec.shadow);
             };
             if spec.max_cost.is_some_and(|most| cost > most) {
-                return without(Verdict::Impossible);
+                return without(Verdict::Impossible).in_shadow(spec.shadow);
             }
             let counter = inner.counter(
                 law,
@@ -262,27 +263,43 @@ impl Limit {
     }
 }
 
-/// Charges or gives back what `actual` differs from what was taken.
-fn settle(counter: &Counter<'_>, taken: &Outcome, now: Timestamp, actual: u64) {
-    if actual > taken.cost {
-        // A counter whose slot is gone was dead, and the table is full: as at a first check, the
-        // charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
-        let _: Take = counter.charge(now, actual - taken.cost);
+/// The entry that `outcome` would be in a decision, if it took its cost from `counter` or from the
+/// one that newcomers share.
+fn took(law: &Law, limit: LimitIndex, counter: &Counter<'_>, outcome: Outcome) -> Option<Entry> {
+    let source = outcome.taken?;
+    let own = if source.is_shared {
+        law.shared_tag(limit)
     } else {
-        counter.refund(taken.period, taken.words.main, taken.cost - actual);
-    }
+        counter.tag
+    };
+    (own == source.tag).then_some(Entry {
+        limit,
+        outcome,
+        tag: counter.tag,
+    })
 }
 
 impl Inner {
     /// Settles one entry of a decision; see [`Limiter::settle`].
     pub(super) fn settle(&self, law: &Law, entry: &Entry, actual: u64) {
-        if entry.is_taken && law.limit(entry.limit).cost.is_from_request() {
-            settle(
-                &self.counter_of(law, entry),
-                &entry.outcome,
-                self.clock.now(),
-                actual,
-            );
+        if law.limit(entry.limit).cost.is_from_request() {
+            self.settle_by(law, entry, &entry.outcome.rule, actual);
+        }
+    }
+
+    /// Charges by `rule`, or gives back, what `actual` differs from what the entry took.
+    fn settle_by(&self, law: &Law, entry: &Entry, rule: &Rule, actual: u64) {
+        let Some(counter) = self.source_of(law, entry) else {
+            return;
+        };
+        let taken = &entry.outcome;
+        if actual > taken.cost {
+            // A counter whose slot is gone was dead, and the table is full: as at a first check,
+            // the charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
+            let charged = Counter { rule, ..counter };
+            let _: Take = charged.charge(self.clock.now(), actual - taken.cost);
+        } else {
+            counter.refund(taken.period, taken.words.main, taken.cost - actual);
         }
     }
 }

@@ -28,7 +28,10 @@ impl Recovery {
     pub(super) fn told(&mut self, report: Report) {
         if let Some(aside) = report.set_aside {
             let at = aside.path.display();
-            self.troubles.push(format!("the journal could not be read ({}); see {at}", aside.why));
+            self.troubles.push(format!(
+                "the journal could not be read ({}); see {at}",
+                aside.why
+            ));
         }
         if let Some(loss) = report.loss {
             let (found, acknowledged) = (loss.found, loss.acknowledged);
@@ -37,10 +40,12 @@ impl Recovery {
             ));
         }
         if report.is_unmarked {
-            self.troubles.push("the journal's mark is gone; a loss in it would not show".into());
+            self.troubles
+                .push("the journal's mark is gone; a loss in it would not show".into());
         }
         if let Some(error) = report.not_removed {
-            self.troubles.push(format!("remains of an older journal are left: {error}"));
+            self.troubles
+                .push(format!("remains of an older journal are left: {error}"));
         }
     }
 
@@ -57,7 +62,11 @@ impl Recovery {
             if !word.is_live(now) {
                 return;
             }
-            let table = if shared.contains(&tag) { &store.shared } else { &store.table };
+            let table = if shared.contains(&tag) {
+                &store.shared
+            } else {
+                &store.table
+            };
             match table.update(tag, now, |_| Some(word.clean())) {
                 Update::Done { .. } => self.counters += 1,
                 Update::Full => self.without_slot += 1,
@@ -66,8 +75,10 @@ impl Recovery {
         self.damaged = recovered.scan.damaged;
         if let Some(aside) = recovered.set_aside {
             let at = aside.path.display();
-            self.troubles
-                .push(format!("the journal could not be read whole ({}); see {at}", aside.why));
+            self.troubles.push(format!(
+                "the journal could not be read whole ({}); see {at}",
+                aside.why
+            ));
         }
         Ok(())
     }

@@ -36,8 +36,8 @@ use keeper::Keeper;
 use law::Law;
 use store::Store;
 
-pub use crate::writer::{Trouble, Writing};
 use crate::writer::Writer;
+pub use crate::writer::{Trouble, Writing};
 
 /// A rate limiter whose counters are kept in a directory.
 ///

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cell::LawCell;
+use super::journaling::Recovery;
 use super::keeper::Keeper;
 use super::law::Law;
 use super::overrides::Overrides;
-use super::journaling::Recovery;
 use super::store::{Opened, Store};
 use super::{Inner, Limiter};
 use crate::clock::{Clock, ManualClock, SystemClock};
@@ -102,7 +102,8 @@ impl Builder {
             inbox: inbox.clone(),
         };
         let no_thread = || DirectoryError::io("start a thread for", path);
-        let writer = Writer::start(source, journal, recovery.is_journal_new, self.interval).map_err(no_thread())?;
+        let writer = Writer::start(source, journal, recovery.is_journal_new, self.interval)
+            .map_err(no_thread())?;
         let inner = Arc::new(Inner {
             law: LawCell::new(law),
             clock,
@@ -132,11 +133,7 @@ impl Builder {
 }
 
 /// Opens the journal, and if the table could not be kept, rebuilds it from there.
-fn open_journal(
-    store: &Store,
-    law: &Law,
-    clock: &Clock,
-) -> Result<(Generations, Recovery), Error> {
+fn open_journal(store: &Store, law: &Law, clock: &Clock) -> Result<(Generations, Recovery), Error> {
     let mut recovery = Recovery::default();
     let failed = |error: StoreError| Error::journal(error.to_string());
     let instance = store.directory.header().instance;
@@ -144,14 +141,18 @@ fn open_journal(
     let (mut journal, report) = Generations::open(&path, instance).map_err(failed)?;
     let is_set_aside = matches!(store.opened, Opened::SetAside { .. });
     if report.is_new && is_set_aside {
-        recovery.troubles.push("there was no journal to rebuild the counters from".into());
+        recovery
+            .troubles
+            .push("there was no journal to rebuild the counters from".into());
     }
     // A journal that is new beside a table that is not must be told all that the table holds.
     recovery.is_journal_new = report.is_new;
     recovery.told(report);
     if is_set_aside {
         let shared = law.shared_tags();
-        recovery.rebuild(&mut journal, store, &shared, clock.now()).map_err(failed)?;
+        recovery
+            .rebuild(&mut journal, store, &shared, clock.now())
+            .map_err(failed)?;
     }
     Ok((journal, recovery))
 }

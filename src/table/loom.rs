@@ -158,7 +158,9 @@ fn loom_inbox() {
         let tags = [Tag::from_bits(1), Tag::from_bits(2)];
         let change = |table: &Table, inbox: &Inbox, tag: Tag, count: u32| {
             let update = table.update(tag, NOW, |_| Some(Word::window(200, count).dirty()));
-            let Update::Done { before, after } = update else { unreachable!() };
+            let Update::Done { before, after } = update else {
+                unreachable!()
+            };
             if after.is_dirty() && !before.is_dirty() {
                 inbox.mark(tag);
             }
