@@ -1,8 +1,8 @@
 //! As many counters as there is room for, and one more: what happens at the most, what it takes in
 //! memory, and that a start does not depend on it.
 //!
-//! Optimised (`cargo test --release --test capacity`) the large tests run with ten million keys;
-//! in a debug build, which is twenty times slower, with a tenth of that.
+//! Optimised (`cargo test --release --test capacity`) the large tests run with ten million keys and
+//! a flood of a million; in a debug build, which is many times slower, with a tenth of that.
 
 mod common;
 
@@ -17,6 +17,9 @@ const MANY: u64 = if cfg!(debug_assertions) {
 } else {
     10_000_000
 };
+
+/// Keys of an attacker.
+const FLOOD: u64 = MANY / 10;
 
 /// The smallest table there is; it has room for some more, up to its slots.
 const FEW: u64 = 100;
@@ -153,9 +156,9 @@ fn edge_38_a_limited_key_stays_limited_through_a_flood() {
         );
     }
     let mut admitted = 0;
-    for number in 0..1_000_000 {
+    for number in 0..FLOOD {
         admitted += u64::from(each.check(&format!("flood {number}")).is_allowed());
-        if number % 10_000 == 0 {
+        if number % (FLOOD / 100) == 0 {
             let all_refused = victims
                 .iter()
                 .all(|victim| !each.check(victim).is_allowed());
@@ -163,8 +166,8 @@ fn edge_38_a_limited_key_stays_limited_through_a_flood() {
         }
     }
     let health = limiter.health();
-    assert!(admitted <= health.slots + 10, "{admitted} of a million");
-    assert_eq!(health.newcomers_without_slot, 1_000_000 - (admitted - 10));
+    assert!(admitted <= health.slots + 10, "{admitted} of {FLOOD}");
+    assert_eq!(health.newcomers_without_slot, FLOOD - (admitted - 10));
     for victim in &victims {
         assert_eq!(each.usage(victim).used(), 10);
     }
