@@ -18,6 +18,8 @@ mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
 mod inbox;
+#[cfg(not(tollgate_loom))]
+mod journal;
 mod key;
 #[cfg(not(tollgate_loom))]
 mod limiter;
@@ -36,7 +38,7 @@ pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Verdict,
+    OverrideKey, Recovery, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

@@ -8,35 +8,27 @@
 use std::time::{Duration, Instant};
 
 use crate::algorithm::Word;
+use crate::clock::Clock;
 use crate::inbox::Inbox;
+use crate::journal::{Generations, StoreError};
 use crate::key::Tag;
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 use crate::table::Table;
 
 /// Words in one commit.
 // Bound: a journal that is given more between two syncs can come back empty.
-pub(crate) const BATCH_MAX: usize = 1_000;
+const BATCH_MAX: usize = 1_000;
 
-/// Where words are made durable.
-pub(crate) trait Sink: Send {
-    /// Makes the batch durable, at most [`BATCH_MAX`] words; on return it is, or it may not be.
-    ///
-    /// # Errors
-    /// What went wrong, for people. Nothing of this batch counts as written then.
-    fn commit(&mut self, batch: &[(Tag, Word)]) -> Result<(), String>;
+/// Batches carried into the next generation in one round.
+const CARRY_BATCHES: usize = 4;
 
-    /// Does what housekeeping is due, once a round. `living` gives a tag's word as it is now.
-    ///
-    /// # Errors
-    /// What went wrong, for people. What was durable before still is.
-    fn tend(&mut self, living: &dyn Fn(Tag) -> Word) -> Result<(), String>;
-
-    /// Bytes that the journal takes on the disk.
-    fn bytes(&self) -> u64;
-}
+/// The least time between two looks at whether the journal has grown too large.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What the writer reads: the tables, and the inbox that tells what changed.
+#[derive(Clone)]
 pub(crate) struct Source {
+    pub(crate) clock: Clock,
     pub(crate) table: Arc<Table>,
     /// Counters that newcomers share, see `limiter/store.rs`.
     pub(crate) shared: Arc<Table>,
@@ -68,54 +60,133 @@ impl Source {
         }
     }
 
-    /// Tags of all words that are dirty.
-    fn sweep(&self) -> Vec<Tag> {
-        let mut dirty = Vec::new();
+    /// Tags of all words that `wanted` says yes to.
+    fn tags(&self, wanted: impl Fn(Word) -> bool) -> Vec<Tag> {
+        let mut tags = Vec::new();
         for table in [&self.table, &self.shared] {
             table.for_each(|tag, word| {
-                if word.is_dirty() {
-                    dirty.push(tag);
+                if wanted(word) {
+                    tags.push(tag);
                 }
             });
         }
-        dirty
+        tags
+    }
+
+    /// Tags of all words that are alive. Those of limits that are kept in memory only are among
+    /// them: they live for seconds, and to be remembered does them no harm.
+    fn living(&self) -> Vec<Tag> {
+        let now = self.clock.now();
+        self.tags(|word| word.is_live(now))
     }
 }
 
-/// One pass over what is dirty now. Gives the number of words written.
-///
-/// # Errors
-/// What the sink said. All that was not written is dirty again.
-pub(crate) fn round(source: &Source, sink: &mut dyn Sink) -> Result<u64, String> {
-    // Before the queue is drained: a change missed after this raises the flag for the next round.
-    let swept = if source.inbox.take_missed() {
-        source.sweep()
-    } else {
-        Vec::new()
-    };
-    // What is marked while this round runs waits for the next one, so that every round ends.
-    let queued = source.inbox.len();
-    let mut tags = swept
-        .into_iter()
-        .chain((0..queued).map_while(|_| source.inbox.next()));
-    let mut written = 0;
-    loop {
-        let words = tags
-            .by_ref()
-            .filter_map(|tag| Some((tag, source.wash(tag)?)));
-        let batch: Vec<(Tag, Word)> = words.take(BATCH_MAX).collect();
-        if batch.is_empty() {
-            sink.tend(&|tag| source.word(tag))?;
-            return Ok(written);
+/// The journal as the writer keeps it: written in batches, renewed when it has grown too large.
+struct Keeping {
+    journal: Generations,
+    /// Tags still to be carried into the next generation, while one is made.
+    to_carry: Option<Vec<Tag>>,
+    /// When to look again whether it has grown too large: the look counts what is alive.
+    look_at: Instant,
+    /// The table may hold words that the journal was never told.
+    must_carry: bool,
+}
+
+impl Keeping {
+    /// One pass over what is dirty now. Gives the number of words written.
+    fn round(&mut self, source: &Source) -> Result<u64, StoreError> {
+        // Before the queue is drained: a change missed after this raises the flag for the next
+        // round.
+        let missed = source.inbox.take_missed();
+        let swept = if missed {
+            source.tags(Word::is_dirty)
+        } else {
+            Vec::new()
+        };
+        // What is marked while this round runs waits for the next one, so that every round ends.
+        let queued = source.inbox.len();
+        let mut tags = swept
+            .into_iter()
+            .chain((0..queued).map_while(|_| source.inbox.next()));
+        let mut written = 0;
+        loop {
+            let words = tags
+                .by_ref()
+                .filter_map(|tag| Some((tag, source.wash(tag)?)));
+            let batch: Vec<(Tag, Word)> = words.take(BATCH_MAX).collect();
+            if batch.is_empty() {
+                self.tend(source)?;
+                return Ok(written);
+            }
+            if let Err(error) = self.journal.commit(&batch) {
+                source.soil(&batch);
+                // The rest of the queue was not looked at; its words are dirty still.
+                tags.for_each(drop);
+                source.inbox.ask_for_sweep();
+                // What fails here fails again at the next round, and is told there.
+                let _ = self.carry_all(source);
+                return Err(error);
+            }
+            written += batch.len() as u64;
         }
-        if let Err(why) = sink.commit(&batch) {
-            source.soil(&batch);
-            // The rest of the queue was not looked at: its words are dirty still.
-            tags.for_each(drop);
-            source.inbox.ask_for_sweep();
-            return Err(why);
+    }
+
+    /// Puts all living words into the next generation at once. After a failure nothing that the
+    /// store says is believed any more.
+    fn carry_all(&mut self, source: &Source) -> Result<(), StoreError> {
+        self.journal.begin_renewal()?;
+        self.to_carry = Some(source.living());
+        while self.to_carry.is_some() {
+            self.carry_some(source)?;
         }
-        written += batch.len() as u64;
+        Ok(())
+    }
+
+    /// Does what is due of a renewal: a few batches a round, so that what changes meanwhile is not
+    /// kept waiting.
+    fn tend(&mut self, source: &Source) -> Result<(), StoreError> {
+        if self.to_carry.is_some() {
+            return self.carry_some(source);
+        }
+        if std::mem::take(&mut self.must_carry) {
+            let living = source.living();
+            if !living.is_empty() {
+                self.journal.begin_renewal()?;
+                self.to_carry = Some(living);
+            }
+            return Ok(());
+        }
+        // Zero alive: only what has failed, or is over its least size, is worth counting for.
+        if !self.journal.should_renew(0) || Instant::now() < self.look_at {
+            return Ok(());
+        }
+        self.look_at = Instant::now() + LOOK_EVERY;
+        let living = source.living();
+        if self.journal.should_renew(living.len() as u64) {
+            self.journal.begin_renewal()?;
+            self.to_carry = Some(living);
+        }
+        Ok(())
+    }
+
+    fn carry_some(&mut self, source: &Source) -> Result<(), StoreError> {
+        let Some(mut tags) = self.to_carry.take() else {
+            return Ok(());
+        };
+        let now = source.clock.now();
+        for _ in 0..CARRY_BATCHES {
+            let some = tags.split_off(tags.len().saturating_sub(BATCH_MAX));
+            // Read now, after the last commit: what is written last counts.
+            let words = some.into_iter().map(|tag| (tag, source.word(tag)));
+            let words: Vec<_> = words.filter(|(_, word)| word.is_live(now)).collect();
+            self.journal.carry(&words)?;
+        }
+        if tags.is_empty() {
+            self.journal.finish_renewal()?;
+        } else {
+            self.to_carry = Some(tags);
+        }
+        Ok(())
     }
 }
 
@@ -175,13 +246,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread, which writes once an `interval`.
+    /// Starts the thread, which writes once an `interval`. A journal that is new is first told all
+    /// that lives in the table.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub(crate) fn start(
         source: Source,
-        mut sink: Box<dyn Sink>,
+        journal: Generations,
+        is_new: bool,
         interval: Duration,
     ) -> std::io::Result<Self> {
         let state = State {
@@ -191,7 +264,7 @@ impl Writer {
             gone: false,
             durable_at: Instant::now(),
             written: 0,
-            bytes: sink.bytes(),
+            bytes: journal.size_bytes(),
             trouble: None,
         };
         let desk = Desk {
@@ -206,7 +279,14 @@ impl Writer {
             .name("tollgate-writer".into())
             .spawn(move || {
                 let _leaving = Leaving(at.clone());
-                while write(&at, &source, sink.as_mut(), interval) {}
+                let look_at = Instant::now();
+                let mut keeping = Keeping {
+                    journal,
+                    to_carry: None,
+                    look_at,
+                    must_carry: is_new,
+                };
+                while write(&at, &source, &mut keeping, interval) {}
             })?;
         Ok(Self {
             desk,
@@ -283,7 +363,7 @@ impl Drop for Leaving {
 }
 
 /// Waits for its time or a call, then writes a round; false when told to stop.
-fn write(desk: &Desk, source: &Source, sink: &mut dyn Sink, interval: Duration) -> bool {
+fn write(desk: &Desk, source: &Source, keeping: &mut Keeping, interval: Duration) -> bool {
     let mut state = lock(&desk.state);
     let due = Instant::now() + interval;
     while state.asked == state.done && !state.stop {
@@ -299,8 +379,8 @@ fn write(desk: &Desk, source: &Source, sink: &mut dyn Sink, interval: Duration) 
     let asked = state.asked;
     drop(state);
     let began = Instant::now();
-    let result = round(source, sink);
-    let bytes = sink.bytes();
+    let result = keeping.round(source).map_err(|error| error.to_string());
+    let bytes = keeping.journal.size_bytes();
     let mut state = lock(&desk.state);
     state.done = asked;
     state.bytes = bytes;

@@ -42,9 +42,9 @@ fn every_kind_of_key_reaches_its_counter() {
     let limit = |name| world.limiter.limit(name).unwrap();
     assert!(limit("all").check(()).is_allowed());
     assert_eq!(limit("all").usage(()).used(), 1);
-    assert!(limit("pair").check(["alice", "phone"]).is_allowed());
-    assert_eq!(limit("pair").usage(["alice", "phone"].as_slice()).used(), 1);
-    assert_eq!(limit("pair").usage(["phone", "alice"]).used(), 0);
+    assert!(limit("pair").check(&["alice", "phone"]).is_allowed());
+    assert_eq!(limit("pair").usage(&["alice", "phone"].as_slice()).used(), 1);
+    assert_eq!(limit("pair").usage(&["phone", "alice"]).used(), 0);
     let address: IpAddr = "192.0.2.7".parse().unwrap();
     assert!(limit("from").check(address).is_allowed());
     assert_eq!(limit("from").usage("192.0.2.7").used(), 1, "as a text");
@@ -75,7 +75,7 @@ fn a_key_of_the_wrong_shape_is_refused_not_mixed_up() {
         assert!(!outcome.is_allowed());
         assert_eq!(outcome.retry_after(), None, "no wait helps");
     }
-    assert!(pair.check(["alice", "phone"]).is_allowed());
+    assert!(pair.check(&["alice", "phone"]).is_allowed());
 }
 
 #[test]
