@@ -131,28 +131,45 @@ fn kinds(minute: u64, random: &mut Random) -> Vec<u64> {
 fn visit(log: &mut impl Write, random: &mut Random, secs: u64, kind: u64) -> io::Result<()> {
     let browser = BROWSERS[usize::try_from(random.next() % 3).unwrap_or(0)];
     let page = PAGES[usize::try_from(random.next() % 8).unwrap_or(0)];
-    let one = |ip: &str, request: &str, status, agent: &str| Visit {
-        secs,
-        ip,
-        request,
-        status,
-        agent,
-    }
-    .line();
+    let one = |ip: &str, request: &str, status, agent: &str| {
+        Visit {
+            secs,
+            ip,
+            request,
+            status,
+            agent,
+        }
+        .line()
+    };
     let line = match kind {
         VISITOR if random.one_in(6) => {
             let ip = format!("2001:db8:{:x}::{:x}", random.skewed(90), random.next() % 9);
             one(&ip, page, 200, browser)
         }
-        VISITOR => one(&format!("192.0.2.{}", random.skewed(250)), page, 200, browser),
-        POLLER => one("198.51.100.4", "GET /api/status HTTP/1.1", 200, "curl/8.12.1"),
+        VISITOR => one(
+            &format!("192.0.2.{}", random.skewed(250)),
+            page,
+            200,
+            browser,
+        ),
+        POLLER => one(
+            "198.51.100.4",
+            "GET /api/status HTTP/1.1",
+            200,
+            "curl/8.12.1",
+        ),
         GUESSER => {
             let ip = format!("203.0.113.{}", 66 + random.next() % 2);
             one(&ip, "POST /login HTTP/1.1", 401, "python-requests/2.32.3")
         }
         SCRAPER => {
             let request = format!("GET /search?q=page{} HTTP/1.1", random.next() % 4_000);
-            one("203.0.113.9", &request, 200, "Mozilla/5.0 (compatible; crawler)")
+            one(
+                "203.0.113.9",
+                &request,
+                200,
+                "Mozilla/5.0 (compatible; crawler)",
+            )
         }
         CROWD => {
             let ip = format!("198.51.100.{}", 10 + random.next() % 240);
@@ -166,7 +183,10 @@ fn visit(log: &mut impl Write, random: &mut Random, secs: u64, kind: u64) -> io:
 
 impl Visit<'_> {
     fn line(&self) -> String {
-        let (day, time) = (Timestamp::from_secs(self.secs).to_string(), self.secs % 86_400);
+        let (day, time) = (
+            Timestamp::from_secs(self.secs).to_string(),
+            self.secs % 86_400,
+        );
         let day_of_month = day.get(8..10).unwrap_or("01");
         let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
         format!(
