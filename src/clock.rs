@@ -14,11 +14,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, fence, lock};
-use crate::time::{NANOS_PER_SEC, Timestamp};
-
-/// A step back of at most this is held against the clock; a greater one against its past. Longer
-/// than a month, so that no calendar quota is handed out twice by a clock set back.
-pub(crate) const HOLD_MAX: Duration = Duration::from_secs(32 * 86_400);
+use crate::time::{HOLD_MAX, NANOS_PER_SEC, Timestamp};
 
 /// Steps back below this are the jitter of reading two clocks one after the other.
 const JITTER: Duration = Duration::from_millis(2);
@@ -140,9 +136,7 @@ impl Timeline {
             base_mono_nanos: mono_nanos,
             slow,
         };
-        if wall >= ours {
-            on(wall, false)
-        } else if behind > HOLD_MAX {
+        if wall >= ours || behind > HOLD_MAX {
             on(wall, false)
         } else if behind > JITTER {
             on(ours, true)
@@ -185,7 +179,7 @@ impl SystemClock {
             let now = timeline.at(mono_nanos());
             // Ordering: the fence keeps the loads above before the look below.
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
                 return now;
             }
             std::hint::spin_loop();

@@ -4,6 +4,7 @@
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::clock::Clock;
+use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::table::{Table, Update};
@@ -17,6 +18,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) shared: &'a Table,
     pub(crate) calendars: &'a [Calendar],
     pub(crate) clock: &'a Clock,
+    /// Where changes to logged counters are noted.
+    pub(crate) inbox: &'a Inbox,
     /// Words found further in the future than any clock of ours can have put them.
     pub(crate) healed: &'a AtomicU64,
 }
@@ -27,6 +30,8 @@ pub(crate) struct Counter<'a> {
     pub(crate) ground: Ground<'a>,
     pub(crate) rule: &'a Rule,
     pub(crate) tag: Tag,
+    /// True if its changes are to be written to the journal.
+    pub(crate) is_logged: bool,
     /// True for the counter that newcomers without a slot share.
     pub(crate) is_shared: bool,
 }
@@ -72,7 +77,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// What taking `cost` at `now` would come to. Loads only.
+    /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
     pub(crate) fn look(&self, mut now: Timestamp, cost: u64) -> Seen {
         let mut suspect = None;
@@ -84,20 +89,7 @@ impl<'a> Counter<'a> {
                 other: self.other(other),
             };
             match self.rule.step(period, words, now, cost) {
-                Step::Future if suspect != Some(words) => {
-                    suspect = Some(words);
-                    now = self.ground.clock.now();
-                }
-                Step::Future => {
-                    let words = Pair::ABSENT;
-                    let step = self.rule.step(period, words, now, cost);
-                    return Seen {
-                        step,
-                        words,
-                        period,
-                        now,
-                    };
-                }
+                Step::Future => now = self.explain(words, now, &mut suspect),
                 step => {
                     return Seen {
                         step,
@@ -122,7 +114,7 @@ impl<'a> Counter<'a> {
     pub(crate) fn charge(&self, now: Timestamp, cost: u64) -> Take {
         self.change(now, |rule, period, words, now| {
             match rule.step(period, words, now, 1) {
-                // Also a charge must not pile up on a word that no clock of ours can have made.
+                // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
                 _ => Step::Admit(rule.charge(period, words, now, cost)),
             }
@@ -130,10 +122,6 @@ impl<'a> Counter<'a> {
     }
 
     /// Puts the word that `judge` admits in the main one's place.
-    ///
-    /// A word from the future means one of two things. Either `now` was read before another
-    /// thread's take, then a new reading explains it; or the clock was once wrong, then no reading
-    /// does, and the word counts as absent.
     #[inline]
     fn change(
         &self,
@@ -151,14 +139,9 @@ impl<'a> Counter<'a> {
                 period,
                 now,
             };
-            let mut heals = false;
             let update = self.table().update(main_tag, now, |main| {
                 let words = Pair { main, other };
-                let mut step = judge(self.rule, period, words, now);
-                heals = step == Step::Future && suspect == Some(words);
-                if heals {
-                    step = judge(self.rule, period, Pair::ABSENT, now);
-                }
+                let step = judge(self.rule, period, words, now);
                 seen = Seen {
                     step,
                     words,
@@ -166,21 +149,19 @@ impl<'a> Counter<'a> {
                     now,
                 };
                 match step {
-                    Step::Admit(next) if next != main => Some(next),
+                    Step::Admit(next) if next != main => Some(self.marked(next)),
                     _ => None,
                 }
             });
+            if let Update::Done { before, after } = update {
+                self.note(main_tag, before, after);
+            }
             match (update, seen.step) {
                 (Update::Full, _) => return Take::Full,
                 (Update::Done { .. }, Step::Future) => {
-                    suspect = Some(seen.words);
-                    now = self.ground.clock.now();
+                    now = self.explain(seen.words, now, &mut suspect);
                 }
                 (Update::Done { after, .. }, Step::Admit(_)) => {
-                    if heals {
-                        // Ordering: relaxed; a number to look at, nothing is decided on it.
-                        self.ground.healed.fetch_add(1, Ordering::Relaxed);
-                    }
                     if !self.rule.has_pair() || self.stands(other_tag, other) {
                         return Take::Judged(seen);
                     }
@@ -190,6 +171,72 @@ impl<'a> Counter<'a> {
                 (Update::Done { .. }, _) => return Take::Judged(seen),
             }
         }
+    }
+
+    /// The word as it is to stand in the table.
+    #[inline]
+    fn marked(&self, word: Word) -> Word {
+        if self.is_logged { word.dirty() } else { word }
+    }
+
+    /// Notes a change that made a clean word dirty.
+    #[inline]
+    fn note(&self, tag: Tag, before: Word, after: Word) {
+        if after.is_dirty() && !before.is_dirty() {
+            self.ground.inbox.mark(tag);
+        }
+    }
+
+    /// Replaces the word of a tag that has a slot.
+    fn amend(&self, tag: Tag, mut step: impl FnMut(Word) -> Word) {
+        let amended = self.table().amend(tag, |word| {
+            let next = step(word);
+            if next == word {
+                word
+            } else {
+                self.marked(next)
+            }
+        });
+        if let Some((before, after)) = amended {
+            self.note(tag, before, after);
+        }
+    }
+
+    /// Accounts for words from the future; gives the time to judge them by.
+    ///
+    /// Either `now` was read before another thread's take: then a new reading explains the words.
+    /// Or it does not: then the clock was once wrong, or the limit was slower, and the words are
+    /// healed.
+    #[cold]
+    fn explain(&self, words: Pair, now: Timestamp, suspect: &mut Option<Pair>) -> Timestamp {
+        if *suspect == Some(words) {
+            self.heal(now);
+        }
+        *suspect = Some(words);
+        self.ground.clock.now()
+    }
+
+    /// Puts in the place of words from the future what they can mean at most: all is used. Nobody
+    /// knows any more what was used, so nothing more is admitted in this window, or before the
+    /// bucket fills again; and nobody is locked out for longer.
+    fn heal(&self, now: Timestamp) {
+        let period = self.rule.period(now, self.ground.calendars);
+        let (main_tag, other_tag) = self.tags(period);
+        let is_future =
+            |main, other| self.rule.step(period, Pair { main, other }, now, 1) == Step::Future;
+        let other = self.other(other_tag);
+        if is_future(Word::ABSENT, other) {
+            self.amend(other_tag, |_| Word::bucket(now));
+        }
+        self.amend(main_tag, |main| {
+            if is_future(main, Word::ABSENT) {
+                self.rule.spent(period, now)
+            } else {
+                main
+            }
+        });
+        // Ordering: relaxed; a number to look at, nothing is decided on it.
+        self.ground.healed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// True if the previous window still is what a sliding take was judged on.
@@ -219,14 +266,14 @@ impl<'a> Counter<'a> {
     /// from; `taken` is what it was right after the take.
     pub(crate) fn refund(&self, period: Period, taken: Word, cost: u64) {
         let (main_tag, _) = self.tags(period);
-        self.table()
-            .amend(main_tag, |word| self.rule.refund(word, taken, cost));
+        let now = self.ground.clock.now();
+        self.amend(main_tag, |word| self.rule.refund(word, taken, now, cost));
     }
 
     /// Forgets what was used: a dead word in the place of each that is live.
     pub(crate) fn reset(&self, now: Timestamp) {
         for which in 0..=1 {
-            self.table().amend(self.tag.sibling(which), |word| {
+            self.amend(self.tag.sibling(which), |word| {
                 // A bucket's word, whatever the rule: no window ends at this nanosecond, so the
                 // word never comes back.
                 if word.is_live(now) {

@@ -1,19 +1,36 @@
 //! Tollgate: an embedded, persistent rate limiter.
+//!
+//! [`Limiter::open`] opens a directory under a [`Policy`]; [`Limiter::check`] judges a [`Request`]
+//! by every limit it meets and gives a [`Decision`]; [`Limiter::limit`] asks one limit directly.
+//! Counters are one atomic word each in mapped files, so they outlive the process that made them.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
 
 mod algorithm;
 mod clock;
 mod codec;
 mod counter;
+#[cfg(not(tollgate_loom))]
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
+mod inbox;
+#[cfg(not(tollgate_loom))]
+mod journal;
 mod key;
+#[cfg(not(tollgate_loom))]
 mod limiter;
+mod permits;
 #[cfg(not(tollgate_loom))]
 mod policy;
 mod sync;
 mod table;
 mod time;
+#[cfg(not(tollgate_loom))]
+mod writer;
 
 pub use clock::ManualClock;
 #[cfg(not(tollgate_loom))]
@@ -21,7 +38,10 @@ pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Verdict,
+    OverrideKey, Recovery, Trouble, Verdict, Writing,
+};
+pub use permits::{
+    Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,
 };
 #[cfg(not(tollgate_loom))]
 pub use policy::{

@@ -141,7 +141,7 @@ fn windows_roll_under_load_and_lose_nothing() {
         let dir = tempfile::tempdir_in(dir.path()).unwrap();
         let (limiter, clock) = open(&dir, policy, 1000);
         let limit = limiter.limit(name).unwrap();
-        let windows: Vec<_> = (0..40).map(|_| AtomicU64::new(0)).collect();
+        let windows: Vec<_> = (0..50).map(|_| AtomicU64::new(0)).collect();
         let first = clock.now();
         on_all_threads(|thread| {
             for turn in 0..20_000_u64 {
@@ -150,10 +150,9 @@ fn windows_roll_under_load_and_lose_nothing() {
                 }
                 let outcome = limit.check(());
                 if outcome.is_allowed() {
-                    // The instant that the take itself was judged at.
-                    let window = outcome.at().since(first).as_secs();
-                    windows[usize::try_from(window).unwrap_or(0).min(39)]
-                        .fetch_add(1, Ordering::Relaxed);
+                    // The window that the take was counted in, told by its end.
+                    let window = outcome.reset_at().since(first).as_secs();
+                    windows[usize::try_from(window).unwrap()].fetch_add(1, Ordering::Relaxed);
                 }
             }
             0

@@ -51,10 +51,19 @@ impl Pair {
         other: Word::ABSENT,
     };
 
+    #[cfg(test)]
     pub(crate) const fn single(main: Word) -> Self {
         Self {
             main,
             other: Word::ABSENT,
+        }
+    }
+
+    /// The same, if they are of the kind that the rule keeps; a dead word left by a reset is not.
+    const fn of_kind(self, is_window: bool) -> Self {
+        Self {
+            main: self.main.of_kind(is_window),
+            other: self.other.of_kind(is_window),
         }
     }
 }
@@ -204,6 +213,11 @@ impl Rule {
         matches!(self, Self::Sliding(_))
     }
 
+    /// True if the rule's words are windows.
+    const fn keeps_windows(&self) -> bool {
+        matches!(self, Self::Window(_) | Self::Sliding(_))
+    }
+
     /// Which of the limit's two slots is the main one.
     pub(crate) fn parity(&self, period: Period) -> u64 {
         match self {
@@ -217,8 +231,10 @@ impl Rule {
         if cost == 0 {
             return Step::Admit(words.main);
         }
+        let unchanged = words.main;
+        let words = words.of_kind(self.keeps_windows());
         match self {
-            Self::Unlimited => Step::Admit(words.main),
+            Self::Unlimited => Step::Admit(unchanged),
             Self::Deny => Step::Never,
             Self::Bucket(bucket) => bucket.step(words.main, now, cost),
             Self::Window(window) => window.step(period, words.main, now, cost),
@@ -232,27 +248,35 @@ impl Rule {
         if cost == 0 {
             return words.main;
         }
+        let unchanged = words.main;
+        let words = words.of_kind(self.keeps_windows());
         match self {
-            Self::Unlimited | Self::Deny => words.main,
+            Self::Unlimited | Self::Deny => unchanged,
             Self::Bucket(bucket) => bucket.charge(words.main, now, cost),
             Self::Window(window) => window.charge(period, words.main, now, cost),
             Self::Sliding(sliding) => sliding.charge(period, words, cost),
         }
     }
 
-    /// `word` with `cost` given back, at most all that was taken.
+    /// The main word of a counter of which all is used.
+    pub(crate) fn spent(&self, period: Period, now: Timestamp) -> Word {
+        self.charge(period, Pair::ABSENT, now, self.capacity())
+    }
+
+    /// `word` with `cost` given back at `now`, at most all that was taken and is not yet back.
     ///
     /// `taken` is the word that the take made: a window that has closed since gets nothing back,
-    /// and the one that follows is not credited with what it never counted.
-    pub(crate) fn refund(&self, word: Word, taken: Word, cost: u64) -> Word {
-        if cost == 0 || word.is_absent() {
+    /// and the one that follows is not credited with what it never counted. Nor is a bucket with
+    /// what it has regained by itself.
+    pub(crate) fn refund(&self, word: Word, taken: Word, now: Timestamp, cost: u64) -> Word {
+        if cost == 0 {
             return word;
         }
         match self {
             Self::Unlimited | Self::Deny => word,
-            Self::Bucket(bucket) => bucket.refund(word, cost),
+            Self::Bucket(bucket) => bucket.refund(word, taken, now, cost),
             Self::Window(_) | Self::Sliding(_) => {
-                if word.dies_at_secs() != taken.dies_at_secs() {
+                if !word.is_window() || word.dies_at_secs() != taken.dies_at_secs() {
                     return word;
                 }
                 window::refund(word, cost)
@@ -262,6 +286,7 @@ impl Rule {
 
     /// The counter's numbers at `now`.
     pub(crate) fn status(&self, period: Period, words: Pair, now: Timestamp) -> Status {
+        let words = words.of_kind(self.keeps_windows());
         match self {
             Self::Unlimited => Status {
                 limit: u64::MAX,
@@ -286,6 +311,7 @@ impl Rule {
         if cost == 0 {
             return Retry::Now;
         }
+        let words = words.of_kind(self.keeps_windows());
         match self {
             Self::Unlimited => Retry::Now,
             Self::Deny => Retry::Never,

@@ -41,7 +41,8 @@ impl Sliding {
         self.amount as u64
     }
 
-    pub(crate) const fn window_secs(&self) -> u32 {
+    #[cfg(test)]
+    pub(super) const fn window_secs(&self) -> u32 {
         self.window_secs
     }
 
@@ -99,8 +100,8 @@ impl Sliding {
     }
 
     pub(crate) fn step(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Step {
-        let newest = words.main.dies_at_secs().max(words.other.dies_at_secs());
-        if newest > self.death(period) || words.other.dies_at_secs() > period.end_secs {
+        let (main_dies, other_dies) = (words.main.dies_at_secs(), words.other.dies_at_secs());
+        if main_dies > self.death(period) || other_dies > period.end_secs {
             return Step::Future;
         }
         if cost > u64::from(self.amount) {

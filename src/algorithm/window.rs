@@ -70,7 +70,8 @@ impl Window {
         self.amount as u64
     }
 
-    pub(crate) const fn span_secs(&self) -> u32 {
+    #[cfg(test)]
+    pub(super) const fn span_secs(&self) -> u32 {
         self.span_secs
     }
 

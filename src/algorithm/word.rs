@@ -75,6 +75,15 @@ impl Word {
         self.0 & WINDOW != 0
     }
 
+    /// The word, if it is of this kind; else none.
+    pub(super) const fn of_kind(self, is_window: bool) -> Self {
+        if self.is_window() == is_window {
+            self
+        } else {
+            Self::ABSENT
+        }
+    }
+
     pub(crate) const fn is_dirty(self) -> bool {
         self.0 & DIRTY != 0
     }
@@ -100,15 +109,6 @@ impl Word {
     /// A window's count.
     pub(crate) const fn count(self) -> u32 {
         (self.0 >> COUNT_SHIFT & COUNT_MASK) as u32
-    }
-
-    /// The instant from which this word means what no word means.
-    pub(crate) const fn dies_at(self) -> Timestamp {
-        if self.is_window() {
-            Timestamp::from_nanos(self.dies_at_secs() as u64 * NANOS_PER_SEC)
-        } else {
-            self.arrival()
-        }
     }
 
     /// True if the word still counts at `now`. Markers do not.
@@ -150,7 +150,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_do_not_overlap(dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>()) {
+        fn fields_do_not_overlap(
+            dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>(),
+        ) {
             let window = Word::window(dies, count);
             prop_assert_eq!((window.dies_at_secs(), window.count()), (dies, count));
             prop_assert!(window.is_window() && !window.is_dirty() && !window.is_marker());

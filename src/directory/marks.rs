@@ -6,33 +6,25 @@
 //! seen, so that a clock set back between two runs is noticed.
 //!
 //! ```text
-//! offset | bytes | field                         slot 0 at offset 0, slot 1 at offset 4096
-//!      0 |     8 | magic "TOLLMARK"
-//!      8 |     8 | sequence: the larger of two whole slots counts
-//!     16 |     8 | state: 1 open, 2 clean
-//!     24 |    16 | instance id
-//!     40 |    16 | boot id
-//!     56 |     8 | mount id
-//!     64 |     8 | shard files: checksum of their device and inode numbers
-//!     72 |     8 | latest time seen, ns since 1970
-//!     80 |     8 | SipHash-1-3 of bytes 0 to 79, under a key of zeros
+//! offset | bytes | field of a slot's body; the slots are laid out in `slots.rs`
+//!      0 |     8 | state: 1 open, 2 clean
+//!      8 |    16 | instance id
+//!     24 |    16 | boot id
+//!     40 |     8 | mount id
+//!     48 |     8 | shard files: checksum of their device and inode numbers
+//!     56 |     8 | latest time seen, ns since 1970
 //! ```
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, StatxFlags};
 
-use super::DirectoryError;
-use crate::codec::{Fields, Reader, checksum, seal, sealed};
+use super::{DirectoryError, Slots};
+use crate::codec::{Fields, Reader, checksum};
 use crate::time::Timestamp;
 
 const MAGIC: [u8; 8] = *b"TOLLMARK";
-const LEN: usize = 88;
-/// One slot a block, so that a write that tears one leaves the other whole.
-const SLOT_STRIDE: u64 = 4096;
+const LEN: usize = 64;
 
 /// Open while a limiter runs; clean once it has closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +69,6 @@ impl Place {
 /// One mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mark {
-    sequence: u64,
     pub(crate) state: State,
     pub(crate) instance: [u8; 16],
     pub(crate) place: Place,
@@ -86,37 +77,17 @@ pub(crate) struct Mark {
 
 /// The marks file, open.
 #[derive(Debug)]
-pub(crate) struct Marks {
-    path: PathBuf,
-    file: File,
-    last: Option<Mark>,
-}
+pub(crate) struct Marks(Slots<LEN>);
 
 impl Marks {
     /// Opens the file, making it if there is none, and reads the mark that counts.
     pub(crate) fn open(path: PathBuf) -> Result<Self, DirectoryError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-            .open(&path)
-            .map_err(DirectoryError::io("open", &path))?;
-        let mut last: Option<Mark> = None;
-        for slot in 0..2 {
-            let mark = read_slot(&file, slot).map_err(DirectoryError::io("read", &path))?;
-            if mark.is_some_and(|mark| last.is_none_or(|last| mark.sequence > last.sequence)) {
-                last = mark;
-            }
-        }
-        Ok(Self { path, file, last })
+        Ok(Self(Slots::open(path, MAGIC)?))
     }
 
     /// The last whole mark.
     pub(crate) fn last(&self) -> Option<Mark> {
-        self.last
+        self.0.last().and_then(Mark::decode)
     }
 
     /// Writes the next mark over the older of the two. With `durable`, returns once it is on the
@@ -129,35 +100,13 @@ impl Marks {
         latest: Timestamp,
         durable: bool,
     ) -> Result<(), DirectoryError> {
-        let sequence = self.last.map_or(1, |last| last.sequence + 1);
         let mark = Mark {
-            sequence,
             state,
             instance,
             place,
             latest,
         };
-        let write = || {
-            self.file
-                .write_all_at(&mark.encode(), (sequence % 2) * SLOT_STRIDE)?;
-            if durable {
-                self.file.sync_data()
-            } else {
-                Ok(())
-            }
-        };
-        write().map_err(DirectoryError::io("write", &self.path))?;
-        self.last = Some(mark);
-        Ok(())
-    }
-}
-
-fn read_slot(file: &File, slot: u64) -> io::Result<Option<Mark>> {
-    let mut bytes = [0; LEN];
-    match file.read_exact_at(&mut bytes, slot * SLOT_STRIDE) {
-        Ok(()) => Ok(Mark::decode(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
+        self.0.write(mark.encode(), durable)
     }
 }
 
@@ -165,25 +114,18 @@ impl Mark {
     fn encode(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         let mut fields = Fields::new(&mut bytes);
-        fields.put(&MAGIC);
-        fields.put(&self.sequence.to_le_bytes());
         fields.put(&(self.state as u64).to_le_bytes());
         fields.put(&self.instance);
         fields.put(&self.place.boot);
         fields.put(&self.place.mount.to_le_bytes());
         fields.put(&self.place.files.to_le_bytes());
         fields.put(&self.latest.as_nanos().to_le_bytes());
-        seal(&mut bytes);
         bytes
     }
 
-    /// The mark, if the slot is whole. A torn one is none: the other slot then counts.
+    /// The mark, if its state is one there is.
     fn decode(bytes: &[u8; LEN]) -> Option<Self> {
         let mut fields = Reader::new(bytes);
-        if fields.take() != MAGIC || !sealed(bytes) {
-            return None;
-        }
-        let sequence = fields.u64();
         let state = match fields.u64() {
             1 => State::Open,
             2 => State::Clean,
@@ -197,7 +139,6 @@ impl Mark {
         };
         let latest = Timestamp::from_nanos(fields.u64());
         Some(Self {
-            sequence,
             state,
             instance,
             place,

@@ -5,15 +5,16 @@
 //! header          format version, instance id, secret, shape of the table; written once
 //! marks           two slots in turn: open or clean, boot, mount, latest time seen
 //! table/NN        shard NN
+//! journal/        what is still known after the power went, see `journal`
 //! overrides       what was overridden while running
 //! ```
 //!
 //! Other names are left alone.
-#![cfg(not(tollgate_loom))]
 
 mod error;
 mod header;
 mod marks;
+mod slots;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -25,6 +26,7 @@ use rustix::fs::OFlags;
 pub(crate) use error::DirectoryError;
 pub(crate) use header::Header;
 pub(crate) use marks::{Marks, Place, State};
+pub(crate) use slots::Slots;
 
 /// How long to wait for a lock whose holder is just going away.
 const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
@@ -85,6 +87,10 @@ impl Directory {
         self.path.join("overrides")
     }
 
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
     pub(crate) fn table_path(&self) -> PathBuf {
         self.path.join("table")
     }
@@ -123,7 +129,7 @@ impl Directory {
 
 /// A table without a header is not a new directory: it is one that lost its secret.
 fn refuse_orphans(path: &Path) -> Result<(), DirectoryError> {
-    for name in ["table", "marks", "overrides"] {
+    for name in ["table", "marks", "overrides", "journal"] {
         let at = path.join(name);
         if fs::symlink_metadata(&at).is_ok() {
             let why = "there is no header beside it, so its counters cannot be read; restore the \
@@ -138,7 +144,7 @@ fn refuse_orphans(path: &Path) -> Result<(), DirectoryError> {
 }
 
 /// Makes a directory that only its owner can enter, if there is none, and checks the one there is.
-fn make_private(path: &Path) -> Result<(), DirectoryError> {
+pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {
             if let Some(parent) = path.parent() {

@@ -46,11 +46,11 @@ impl Keeper {
         let (stopped, wake) = &*self.stop;
         *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         wake.notify_all();
-        if let Some(thread) = self.thread.take() {
-            if thread.thread().id() != std::thread::current().id() {
-                // A tick that panicked has said so on standard error; there is nothing to add.
-                let _ = thread.join();
-            }
+        let is_other =
+            |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(is_other) {
+            // A tick that panicked has said so on standard error; there is nothing to add.
+            let _ = thread.join();
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct PolicyText {
     pub(super) tiers: Vec<TierText>,
     pub(super) buckets: Vec<BucketText>,
     pub(super) routes: Vec<RouteEntry>,
-    pub(super) default: Option<TargetText>,
+    pub(super) default: Option<(TargetText, Place)>,
     pub(super) overrides: Vec<OverrideText>,
 }
 

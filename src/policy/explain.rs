@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::plan::{KeyParts, KeyValue, LimitSpec, Plan};
+use super::plan::{KeyParts, KeyValue, LimitIndex, LimitSpec, OverrideSpec, Plan, RateSpec};
 use super::request::{Request, RequestError};
 use super::resolve::{Pick, Refusal};
 use super::{Policy, key::KeySpec};
@@ -27,8 +27,10 @@ pub struct Explanation {
 pub struct LimitExplanation {
     /// The limit's name.
     pub limit: String,
-    /// Its rate for the caller's tier, such as `100 per minute, burst 150`.
+    /// Its rate for the caller's tier, such as `100 per minute, burst 150`, or for this key.
     pub rate: String,
+    /// The policy overrides the rate for this key.
+    pub overridden: bool,
     /// Its algorithm and window.
     pub algorithm: String,
     /// The values that select the counter, such as `api_key=pk_42`; empty for one shared by all.
@@ -67,14 +69,22 @@ impl Policy {
     /// If the request was put together wrongly, or its path is too long to be read.
     pub fn explain(&self, request: &Request<'_>) -> Result<Explanation, RequestError> {
         let plan = &*self.plan;
-        let found = plan.resolve(request)?;
+        let mut found = super::Resolution::default();
+        plan.resolve(request, &mut found)?;
         let route = found.route.and_then(|route| plan.routes.get(route.0));
         let tier = found.tier.and_then(|tier| plan.tiers.get(tier.0));
         let limits = found.picks.iter().filter_map(|pick| {
             let limit = plan.limits.get(pick.limit.0)?;
-            let parts = plan.key_parts(limit.key, request, &found);
-            let rate = limit.rate(found.tier)?;
-            Some(explain_pick(plan, pick, limit, &rate.words, parts))
+            let mut parts = KeyParts::default();
+            let has_key = plan.key_parts(limit.key, request, &found, &mut parts);
+            let parts = has_key.then_some(parts);
+            let own = parts
+                .as_ref()
+                .and_then(|parts| plan.override_of(pick.limit, parts));
+            let rate = own.or(limit.rate(found.tier))?;
+            let mut explained = explain_pick(plan, pick, limit, &rate.words, parts);
+            explained.overridden = own.is_some();
+            Some(explained)
         });
         Ok(Explanation {
             route: route.map(|route| route.template.to_string()),
@@ -82,6 +92,16 @@ impl Policy {
             tier: tier.map(|tier| tier.name.to_string()),
             limits: limits.collect(),
         })
+    }
+}
+
+impl Plan {
+    /// The policy's override of `limit` for this key.
+    fn override_of(&self, limit: LimitIndex, parts: &KeyParts<'_>) -> Option<&RateSpec> {
+        let has_key = |of: &&OverrideSpec| {
+            of.limit == limit && self.override_parts(of).as_ref() == Some(parts)
+        };
+        self.overrides.iter().find(has_key).map(|of| &of.rate)
     }
 }
 
@@ -121,6 +141,7 @@ fn explain_pick(
     LimitExplanation {
         limit: limit.name.to_string(),
         rate: rate.to_owned(),
+        overridden: false,
         algorithm: limit.shape.to_string(),
         key,
         cost: pick.cost,
@@ -166,6 +187,9 @@ impl fmt::Display for Explanation {
             )?;
             if !limit.key.is_empty() {
                 write!(f, ", key {}", limit.key)?;
+            }
+            if limit.overridden {
+                write!(f, ", overridden")?;
             }
             write!(f, ", cost {}", limit.cost)?;
             if limit.shadow {

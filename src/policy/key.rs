@@ -114,7 +114,12 @@ impl AttributeSpec {
         if text.is_empty() {
             return None;
         }
-        match address::parse(text).filter(|_| self.is_address) {
+        let address = if self.is_address {
+            address::parse(text)
+        } else {
+            None
+        };
+        match address {
             Some(ip) => Some(address::value(ip, self.ipv6_prefix)),
             None => Some(KeyValue::Text(text)),
         }
@@ -331,4 +336,77 @@ fn parse_name(scan: &mut Scan<'_>) -> Result<String, Fix> {
         ));
     }
     Ok(format!("{{{name}}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `key` finds of the attributes that `present` names, each with its own name as value.
+    fn found(key: &str, present: &[&str]) -> Option<String> {
+        let mut attributes = Attributes::new(64);
+        let key = KeySpec::parse(key, &mut attributes).unwrap();
+        let name = |index: AttributeIndex| &*attributes.specs[index.0].name;
+        let value_of = |index| {
+            let present = present.contains(&name(index));
+            present.then(|| KeyValue::Text(name(index).as_bytes()))
+        };
+        let mut parts = KeyParts::default();
+        let is_found = key.collect(&value_of, &mut parts);
+        assert!(is_found || parts.is_empty(), "leftovers of {key:?}");
+        let names: Vec<_> = parts.iter().map(|part| name(part.attribute)).collect();
+        is_found.then(|| names.join(" "))
+    }
+
+    #[test]
+    fn takes_the_first_alternative_that_is_whole() {
+        let key = "(user + team | api_key | ip) + {id}?";
+        for (present, wanted) in [
+            (
+                &["user", "team", "api_key", "{id}"][..],
+                Some("user team {id}"),
+            ),
+            (&["user", "api_key"], Some("api_key")),
+            (&["ip", "user"], Some("ip")),
+            (&["user", "{id}"], None),
+            (&["id", "ip"], Some("ip")),
+            (&[], None),
+        ] {
+            assert_eq!(found(key, present).as_deref(), wanted, "{present:?}");
+        }
+        assert_eq!(found("", &["ip"]).as_deref(), Some(""));
+        assert_eq!(found("a | b + c", &["b", "c"]).as_deref(), Some("b c"));
+        assert_eq!(found("a? + b", &["a"]), None);
+    }
+
+    #[test]
+    fn a_key_reads_as_it_was_written() {
+        for text in [
+            "a",
+            "a | b",
+            "(a | b)? + {c}?",
+            "a + (b | c + d?)?",
+            "a | (b | c)",
+        ] {
+            let mut attributes = Attributes::new(64);
+            let key = KeySpec::parse(text, &mut attributes).unwrap();
+            let mut words = String::new();
+            key.write(&attributes.specs, false, &mut words);
+            let again = KeySpec::parse(&words, &mut attributes).unwrap();
+            assert_eq!(again, key, "{text} became {words}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_a_fault() {
+        for text in [
+            "a b", "a |", "+ a", "(a", "a)", "{a", "{}", "a??", "|", "\u{e9}", "a,b",
+        ] {
+            let key = KeySpec::parse(text, &mut Attributes::new(64));
+            assert!(key.is_err(), "{text}: {key:?}");
+        }
+        let nine = ["a"; 9].join("+");
+        assert!(KeySpec::parse(&nine, &mut Attributes::new(64)).is_err());
+        assert!(KeySpec::parse(&nine[2..], &mut Attributes::new(64)).is_ok());
+    }
 }

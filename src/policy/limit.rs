@@ -5,7 +5,7 @@ use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
 use super::plan::{Cost, Durability, WhenFull, WhenKeyMissing};
 use super::rate::Rate;
-use super::shape::{Algorithm, unknown_zone};
+use super::shape::{Algorithm, check_zone};
 use super::tree::{Fields, Spot, Value, check_name};
 
 /// A rate as read, and its place; no rate if it was a fault.
@@ -98,8 +98,8 @@ fn attribute_kind(text: &str) -> Result<Option<Option<u8>>, Fix> {
 /// A zone's name, if the database knows it.
 pub(super) fn read_zone(spot: &Spot<'_>, faults: &mut Faults) -> Option<String> {
     let name = spot.text(NAME_BYTES_MAX, faults)?;
-    let known = jiff::tz::TimeZone::get(name).map_err(|_| unknown_zone(name));
-    faults.take(&spot.place, known).map(|_| name.to_owned())
+    faults.take(&spot.place, check_zone(name))?;
+    Some(name.to_owned())
 }
 
 /// Reads a rate's text.

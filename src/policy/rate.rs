@@ -139,16 +139,10 @@ impl fmt::Display for Span {
     }
 }
 
-/// As in `100 per minute, burst 150`.
+/// As in `100 per minute, burst 150`; of a quota in whole numbers.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (
-            self.amount / self.denominator,
-            self.amount % self.denominator,
-        ) {
-            (whole, 0) => write!(f, "{whole} per {}", self.span)?,
-            _ => write!(f, "{}/{} per {}", self.amount, self.denominator, self.span)?,
-        }
+        write!(f, "{} per {}", self.amount, self.span)?;
         match self.burst {
             Some(burst) => write!(f, ", burst {burst}"),
             None => Ok(()),
@@ -312,5 +306,65 @@ fn parse_burst(scan: &mut Scan<'_>) -> Result<Option<u64>, Fix> {
             "write at least 1, or leave burst out",
         )),
         burst => Ok(Some(burst)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> String {
+        match Rate::parse(text).unwrap() {
+            Rate::Quota(quota) => quota.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_rate_has_many_spellings() {
+        for text in [
+            "5/10s",
+            "5 per 10 s",
+            "5 Requests PER 10 Seconds",
+            "5r/10sec",
+            "5 calls every 10 s",
+            "  5 / 10 s ",
+        ] {
+            assert_eq!(words(text), "5 per 10 seconds", "{text}");
+        }
+        assert_eq!(
+            words("1_000/min burst 1_500"),
+            "1000 per minute, burst 1500"
+        );
+        assert_eq!(words("30r/m"), "30 per minute");
+        assert_eq!(words("UNLIMITED"), "Unlimited");
+        assert_eq!(Rate::parse("deny").unwrap(), Rate::Deny);
+    }
+
+    #[test]
+    fn what_is_no_rate_says_what_to_write() {
+        for (text, told) in [
+            ("", "a number is missing"),
+            ("-5/s", "negative"),
+            ("0/min", "write \"deny\""),
+            ("5/0s", "span of 0"),
+            ("5/s burst 0", "burst of 0"),
+            ("5/s burst", "a number is missing"),
+            ("1/1.5h", "90min"),
+            ("0.5/s", "1 per 2s"),
+            ("5/fortnight", "no unit of time"),
+            ("5/secnd", "did you mean second?"),
+            ("99999999999999999999/s", "at most"),
+            ("5/99999999999999999w", "too long"),
+            ("NaN/s", "a number belongs before"),
+            ("5/s, 6/min", "a limit of its own"),
+            ("5/s please", "left over"),
+            ("0/3 of x per s", "share of 0"),
+            ("1/3 of", "a limit's name"),
+        ] {
+            let fix = Rate::parse(text).expect_err(text);
+            let whole = format!("{}; {}", fix.problem, fix.advice);
+            assert!(whole.contains(told), "{text}: {whole}");
+        }
     }
 }

@@ -138,9 +138,9 @@ pub(super) fn read_routes(spot: &Spot<'_>, routes: &mut Vec<RouteEntry>, faults:
 }
 
 /// Reads `[default]`.
-pub(super) fn read_default(spot: &Spot<'_>, faults: &mut Faults) -> Option<TargetText> {
+pub(super) fn read_default(spot: &Spot<'_>, faults: &mut Faults) -> Option<(TargetText, Place)> {
     let fields = spot.fields(&["bucket", "limits", "exempt"], faults);
-    read_target(&fields, faults)
+    read_target(&fields, faults).map(|target| (target, fields.place))
 }
 
 fn read_target(fields: &Fields<'_>, faults: &mut Faults) -> Option<TargetText> {

@@ -51,10 +51,9 @@ pub(super) fn compile(
             target,
         });
     }
-    let place = Place::default().inside("default", None);
-    let everywhere = TargetText::Limits(Vec::new());
-    let default = text.default.as_ref().unwrap_or(&everywhere);
-    let default = builder.target(default, &place, faults);
+    let everywhere = (TargetText::Limits(Vec::new()), Place::default());
+    let (target, place) = text.default.as_ref().unwrap_or(&everywhere);
+    let default = builder.target(target, place, faults);
     builder.buckets.check_use(faults);
     Scopes {
         routes,
@@ -122,7 +121,7 @@ impl Builder<'_> {
     fn named_nowhere(&self, text: &PolicyText) -> Vec<usize> {
         let targets = text.routes.iter().map(|entry| &entry.target);
         let in_targets = targets
-            .chain(&text.default)
+            .chain(text.default.as_ref().map(|(target, _)| target))
             .filter_map(|target| match target {
                 TargetText::Limits(names) => Some(names),
                 TargetText::Bucket(_) | TargetText::Exempt => None,

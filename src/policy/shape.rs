@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::fault::{Fix, fix};
+use super::fault::{Fix, fix, quoted};
 use super::plan::{Durability, RateSpec};
 use super::rate::{Quota, Span, Unit};
 use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
+use crate::time::HOLD_MAX;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// Limits that look back further than this are logged unless they say otherwise.
@@ -24,7 +25,10 @@ pub(super) enum Algorithm {
 /// An algorithm with its window.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
-    Bucket,
+    Bucket {
+        /// How far ahead any of the limit's rates can put an arrival time.
+        horizon_nanos: u64,
+    },
     Window {
         span_secs: u64,
         from_first_hit: bool,
@@ -44,7 +48,7 @@ pub(crate) enum Shape {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bucket => f.write_str("token bucket"),
+            Self::Bucket { .. } => f.write_str("token bucket"),
             Self::Window {
                 span_secs,
                 from_first_hit: false,
@@ -66,11 +70,13 @@ pub(super) struct Calendars {
 
 impl Calendars {
     fn number(&mut self, unit: CalendarUnit, zone: &str) -> Result<u16, Fix> {
-        let known = |calendar: &Calendar| calendar.unit() == unit && calendar.zone_name() == zone;
-        let index = match self.list.iter().position(known) {
+        let calendar = calendar(unit, zone)?;
+        // By the zone's own name: the text may write it in other letters.
+        let same =
+            |known: &Calendar| known.unit() == unit && known.zone_name() == calendar.zone_name();
+        let index = match self.list.iter().position(same) {
             Some(index) => index,
             None => {
-                let calendar = Calendar::new(unit, zone).map_err(|_| unknown_zone(zone))?;
                 self.list.push(calendar);
                 self.list.len() - 1
             }
@@ -79,13 +85,19 @@ impl Calendars {
     }
 }
 
-/// The fault of a zone that the time zone database does not know.
-pub(super) fn unknown_zone(zone: &str) -> Fix {
-    let problem = format!("{} is no time zone", super::fault::quoted(zone));
-    fix(
-        problem,
-        "write an IANA name such as \"Europe/Berlin\" or \"UTC\"",
-    )
+/// A fault unless the time zone database knows `zone`.
+pub(super) fn check_zone(zone: &str) -> Result<(), Fix> {
+    calendar(CalendarUnit::Day, zone).map(|_| ())
+}
+
+fn calendar(unit: CalendarUnit, zone: &str) -> Result<Calendar, Fix> {
+    Calendar::new(unit, zone).map_err(|_| {
+        let problem = format!("{} is no time zone", quoted(zone));
+        fix(
+            problem,
+            "write an IANA name such as \"Europe/Berlin\" or \"UTC\"",
+        )
+    })
 }
 
 /// Whole seconds of a span.
@@ -116,16 +128,19 @@ fn rule_fix(error: RuleError) -> Fix {
 }
 
 impl Shape {
-    /// The shape of a limit that runs `algorithm` at rates over `span`.
+    /// The shape of a limit that runs `algorithm` at rates over `span`, `quotas` among them.
     pub(super) fn new(
         algorithm: Algorithm,
         span: Span,
         zone: &str,
         week_from_sunday: bool,
+        quotas: &[Quota],
         calendars: &mut Calendars,
     ) -> Result<Self, Fix> {
         Ok(match algorithm {
-            Algorithm::TokenBucket => Self::Bucket,
+            Algorithm::TokenBucket => Self::Bucket {
+                horizon_nanos: horizon_nanos(quotas),
+            },
             Algorithm::FixedWindow | Algorithm::FirstHit => Self::Window {
                 span_secs: whole_secs(span)?,
                 from_first_hit: algorithm == Algorithm::FirstHit,
@@ -135,10 +150,12 @@ impl Shape {
             },
             Algorithm::Calendar => {
                 let unit = calendar_unit(span, week_from_sunday)?;
+                let number = calendars.number(unit, zone)?;
+                let named = calendars.list.get(usize::from(number));
                 Self::Calendar {
-                    number: calendars.number(unit, zone)?,
+                    number,
                     unit,
-                    zone: zone.into(),
+                    zone: named.map_or(zone, Calendar::zone_name).into(),
                 }
             }
         })
@@ -146,8 +163,11 @@ impl Shape {
 
     /// The rule and its words for `quota`.
     pub(super) fn rate(&self, quota: Quota) -> Result<RateSpec, Fix> {
-        let rule = match self {
-            Self::Bucket => bucket(quota)?,
+        let (rule, quota) = match self {
+            Self::Bucket { horizon_nanos } => {
+                let (bucket, quota) = bucket(quota)?;
+                (Rule::Bucket(bucket.with_horizon(*horizon_nanos)), quota)
+            }
             Self::Window {
                 span_secs,
                 from_first_hit,
@@ -157,18 +177,23 @@ impl Shape {
                     false => Frame::Epoch,
                 };
                 self.same_span(whole_secs(quota.span)? == *span_secs)?;
-                Rule::Window(Window::new(amount(quota)?, *span_secs, frame).map_err(rule_fix)?)
+                let quota = whole(quota)?;
+                let window = Window::new(quota.amount, *span_secs, frame);
+                (Rule::Window(window.map_err(rule_fix)?), quota)
             }
             Self::Sliding { window_secs } => {
                 self.same_span(whole_secs(quota.span)? == *window_secs)?;
-                Rule::Sliding(Sliding::new(amount(quota)?, *window_secs).map_err(rule_fix)?)
+                let quota = whole(quota)?;
+                let sliding = Sliding::new(quota.amount, *window_secs);
+                (Rule::Sliding(sliding.map_err(rule_fix)?), quota)
             }
             Self::Calendar { number, unit, .. } => {
                 let week_from_sunday = *unit == CalendarUnit::WeekFromSunday;
                 self.same_span(calendar_unit(quota.span, week_from_sunday)? == *unit)?;
                 let frame = Frame::Calendar(*number);
-                let window = Window::new(amount(quota)?, unit.longest_secs(), frame);
-                Rule::Window(window.map_err(rule_fix)?)
+                let quota = whole(quota)?;
+                let window = Window::new(quota.amount, unit.longest_secs(), frame);
+                (Rule::Window(window.map_err(rule_fix)?), quota)
             }
         };
         Ok(RateSpec {
@@ -190,9 +215,9 @@ impl Shape {
     /// Where a limit of this shape is kept if it does not say so.
     pub(super) fn durability(&self, quotas: impl Iterator<Item = Quota>) -> Durability {
         let is_long = match self {
-            Self::Bucket => quotas.into_iter().any(|quota| {
+            Self::Bucket { .. } => quotas.into_iter().any(|quota| {
                 let nanos = u128::from(quota.span.unit.nanos().unwrap_or(u64::MAX));
-                let burst = u128::from(quota.burst.unwrap_or(whole_amount(quota)));
+                let burst = u128::from(quota.burst.unwrap_or(default_burst(quota)));
                 let period = nanos * u128::from(quota.span.count) * u128::from(quota.denominator);
                 period.saturating_mul(burst) > MEMORY_NANOS_MAX * u128::from(quota.amount)
             }),
@@ -211,24 +236,42 @@ impl Shape {
     }
 }
 
-fn whole_amount(quota: Quota) -> u64 {
+/// What a quota holds at once if it does not say so: its amount, at least one.
+fn default_burst(quota: Quota) -> u64 {
     (quota.amount / quota.denominator.max(1)).max(1)
 }
 
-fn bucket(quota: Quota) -> Result<Rule, Fix> {
-    let nanos = quota.span.unit.nanos().ok_or_else(month_fix)?;
-    let period = nanos
-        .checked_mul(quota.span.count)
-        .and_then(|nanos| nanos.checked_mul(quota.denominator))
-        .ok_or_else(|| fix("the span is too long", "at most 10 years"))?;
-    let burst = quota.burst.unwrap_or(whole_amount(quota));
-    Bucket::new(quota.amount, period, burst)
-        .map(Rule::Bucket)
-        .map_err(rule_fix)
+/// The bucket, and the quota as it is said with whole numbers: a share that does not come out
+/// even keeps its exact rate over a longer span.
+fn bucket(quota: Quota) -> Result<(Bucket, Quota), Fix> {
+    let too_long = || fix("the span is too long", "at most 10 years");
+    let burst = quota.burst.unwrap_or(default_burst(quota));
+    let said = if quota.amount.is_multiple_of(quota.denominator) {
+        Quota {
+            amount: quota.amount / quota.denominator,
+            denominator: 1,
+            ..quota
+        }
+    } else {
+        let count = quota.span.count.checked_mul(quota.denominator);
+        Quota {
+            denominator: 1,
+            span: Span {
+                count: count.ok_or_else(too_long)?,
+                ..quota.span
+            },
+            burst: Some(burst),
+            ..quota
+        }
+    };
+    let nanos = said.span.unit.nanos().ok_or_else(month_fix)?;
+    let period = nanos.checked_mul(said.span.count).ok_or_else(too_long)?;
+    let bucket = Bucket::new(said.amount, period, burst).map_err(rule_fix)?;
+    Ok((bucket, said))
 }
 
-/// What a window counts to: a whole number, without a burst.
-fn amount(quota: Quota) -> Result<u64, Fix> {
+/// A window's quota: a whole number, without a burst.
+fn whole(quota: Quota) -> Result<Quota, Fix> {
     if quota.burst.is_some() {
         let advice = "leave burst out, or use the token bucket";
         return Err(fix("a window has no burst of its own", advice));
@@ -238,8 +281,23 @@ fn amount(quota: Quota) -> Result<u64, Fix> {
             "less than one request is left of this share",
             "take a larger share, or a longer span",
         )),
-        amount => Ok(amount),
+        amount => Ok(Quota {
+            amount,
+            denominator: 1,
+            ..quota
+        }),
     }
+}
+
+/// How far ahead an arrival time may lie before a clock must have been wrong. All of a limit's
+/// rates keep one arrival time, so what one of them allows is nothing odd to the others. And no
+/// clock that is held when it is set back puts one further back than that: rates that were in force
+/// before, and are no longer known, made what is nearer.
+fn horizon_nanos(quotas: &[Quota]) -> u64 {
+    let held_nanos = u64::try_from(HOLD_MAX.as_nanos()).unwrap_or(u64::MAX);
+    let buckets = quotas.iter().filter_map(|quota| bucket(*quota).ok());
+    let horizons = buckets.map(|(bucket, _)| bucket.horizon_nanos());
+    horizons.fold(held_nanos, u64::max)
 }
 
 fn calendar_unit(span: Span, week_from_sunday: bool) -> Result<CalendarUnit, Fix> {

@@ -292,3 +292,73 @@ impl Template {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captured(pattern: &str, segment: &str) -> Option<Vec<String>> {
+        let route = RouteText::parse(&format!("/{pattern}")).unwrap();
+        let Some(Segment::Pattern(pattern)) = route.template.segments.first() else {
+            panic!("{pattern} is no pattern");
+        };
+        let mut captures = Captures::new();
+        captures.push((7, 8));
+        let is_match = pattern.matches(segment.as_bytes(), 0, &mut captures);
+        assert_eq!(captures.remove(0), (7, 8));
+        assert!(is_match || captures.is_empty());
+        let text = |(start, end)| segment[start..end].to_owned();
+        is_match.then(|| captures.into_iter().map(text).collect())
+    }
+
+    #[test]
+    fn a_pattern_splits_at_the_last_literal() {
+        for (pattern, segment, wanted) in [
+            ("{a}.{b}", "v1.2.diff", Some(vec!["v1.2", "diff"])),
+            ("{a}.{b}", "x..", Some(vec!["x", "."])),
+            ("{a}.{b}", "x.", None),
+            ("{a}.{b}", "x...y", Some(vec!["x..", "y"])),
+            ("{a}.{b}", ".y", None),
+            ("{id}.json", "a.json", Some(vec!["a"])),
+            ("{id}.json", ".json", None),
+            (":id.json", "a.json", Some(vec!["a"])),
+            ("v*-{b}", "v1-2-3", Some(vec!["1-2", "3"])),
+            ("a{x}a", "aa", None),
+            ("a{x}a", "aba", Some(vec!["b"])),
+            ("{a}.{b}.{c}", "1.2.3.4", Some(vec!["1.2", "3", "4"])),
+        ] {
+            let found = captured(pattern, segment);
+            let wanted = wanted.map(|parts| parts.into_iter().map(String::from).collect());
+            assert_eq!(found, wanted, "{pattern} {segment}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_route_is_a_fault() {
+        for text in [
+            "",
+            "x",
+            "GET",
+            "GET x",
+            "GET| /x",
+            "get /x",
+            "GET|GET /x",
+            "/{}",
+            "/{a",
+            "/a}",
+            "/{a}{b}",
+            "/{a}/{a}",
+            "/**/x",
+            "/{*r}/x",
+            "/a?b",
+            "/a%20",
+            "/a b",
+            "/../x",
+            "/:",
+            "/{a b}",
+        ] {
+            let route = RouteText::parse(text);
+            assert!(route.is_err(), "{text}: {route:?}");
+        }
+    }
+}

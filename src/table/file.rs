@@ -13,7 +13,6 @@
 //!   4096 |  64 n | lines
 //! ```
 //! All numbers in the header are little-endian. It is read by `read_at`, never through the mapping.
-#![cfg(not(tollgate_loom))]
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -12,11 +12,13 @@ pub(crate) struct Region(Owner);
 enum Owner {
     #[cfg(not(tollgate_loom))]
     Mapped(mapped::Mapped),
+    #[cfg(any(test, tollgate_loom))]
     Heap(Box<[Line]>),
 }
 
 impl Region {
     /// So many empty lines on the heap.
+    #[cfg(any(test, tollgate_loom))]
     pub(crate) fn heap(lines: usize) -> Self {
         Self(Owner::Heap(Line::heap(lines)))
     }
@@ -27,6 +29,7 @@ impl Region {
         match &self.0 {
             #[cfg(not(tollgate_loom))]
             Owner::Mapped(mapped) => mapped.lines(),
+            #[cfg(any(test, tollgate_loom))]
             Owner::Heap(lines) => lines,
         }
     }
@@ -85,6 +88,7 @@ mod mapped {
         pub(crate) fn sync(&self) -> io::Result<()> {
             match &self.0 {
                 Owner::Mapped(mapped) => mapped.map.flush(),
+                #[cfg(test)]
                 Owner::Heap(_) => Ok(()),
             }
         }

@@ -67,7 +67,6 @@ fn clocks_set_back_across_midnight_do_not_open_a_day_twice() {
     let midnights = [562_041_000, 562_127_400, 562_217_400];
     assert!((midnights[1]..midnights[2]).contains(&562_131_000));
     edges("America/St_Johns", Day, &midnights);
-    let calendar = Calendar::new(Day, "America/St_Johns").unwrap();
     for secs in [
         562_127_459,
         562_127_460,
@@ -75,6 +74,7 @@ fn clocks_set_back_across_midnight_do_not_open_a_day_twice() {
         562_130_999,
         562_131_000,
     ] {
+        let calendar = Calendar::new(Day, "America/St_Johns").unwrap();
         let period = calendar.period(Timestamp::from_secs(secs));
         assert_eq!(u64::from(period.start_secs), midnights[1], "at {secs}");
     }

@@ -1,5 +1,6 @@
 //! Cases of arithmetic and time that broke other rate limiters, by their number in the list of
-//! edge cases; the numbers in them are the ones that broke.
+//! edge cases; the numbers in them are the ones that broke. Refunds (15, 16) are in `settle`, the
+//! clock's own (21) with the clock.
 
 use super::super::{Bucket, Frame, Pair, Period, Retry, RuleError, Sliding, Step, Window, Word};
 use super::harness::Counter;
@@ -436,6 +437,14 @@ fn edge_25_a_word_of_another_window_counts_nothing() {
         ),
         0
     );
+    // The latest that each of them can be made now; a second more is from the future.
+    let step = |main: u32, other: u32| {
+        let (main, other) = (Word::window(main, 1), Word::window(other, 1));
+        sliding.step(period, Pair { main, other }, now, 1)
+    };
+    assert!(matches!(step(1_700_000_220, 1_700_000_160), Step::Admit(_)));
+    assert_eq!(step(1_700_000_221, 1_700_000_160), Step::Future);
+    assert_eq!(step(1_700_000_220, 1_700_000_161), Step::Future);
     // Neighbouring windows count in different slots, and none has two ends.
     let parity = |secs: u64| sliding.parity(sliding.period(Timestamp::from_secs(secs)));
     assert_ne!(parity(1_700_000_100), parity(1_700_000_160));

@@ -115,7 +115,8 @@ proptest! {
 
     #[test]
     fn periods_tile_time(
-        zone in zones(), unit in prop::sample::select(UNITS.to_vec()), nanos in 0..4_200_000_000_000_000_000_u64,
+        zone in zones(), unit in prop::sample::select(UNITS.to_vec()),
+        nanos in 0..4_200_000_000_000_000_000_u64,
     ) {
         check(&zone, unit, Timestamp::from_nanos(nanos))?;
     }

@@ -1,0 +1,234 @@
+//! Two slots of one small file, written in turn, so that a torn write leaves the other whole.
+//!
+//! ```text
+//! offset | bytes | field                         slot 0 at offset 0, slot 1 at offset 4096
+//!      0 |     8 | magic
+//!      8 |     8 | sequence: the larger of two whole slots counts
+//!     16 |  body | what the file is for
+//!   then |     8 | SipHash-1-3 of all before, under a key of zeros
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::{DirectoryError, replace};
+use crate::codec::{Fields, Reader, seal, sealed};
+
+/// One slot a block, so that a write that tears one leaves the other whole.
+const STRIDE: usize = 4096;
+const HEAD_LEN: usize = 16;
+const SUM_LEN: usize = 8;
+
+/// A file of two slots, open. `BODY` is the length of what a slot carries, in bytes.
+#[derive(Debug)]
+pub(crate) struct Slots<const BODY: usize> {
+    path: PathBuf,
+    file: File,
+    magic: [u8; 8],
+    sequence: u64,
+    body: Option<[u8; BODY]>,
+    /// A write failed: what the disk holds of this file is not known any more.
+    is_broken: bool,
+}
+
+impl<const BODY: usize> Slots<BODY> {
+    const LEN: usize = {
+        assert!(HEAD_LEN + BODY + SUM_LEN <= 512, "a slot fits a sector");
+        HEAD_LEN + BODY + SUM_LEN
+    };
+
+    /// Opens the file, making it if there is none, and reads the slot that counts.
+    pub(crate) fn open(path: PathBuf, magic: [u8; 8]) -> Result<Self, DirectoryError> {
+        let file = open_file(&path).map_err(DirectoryError::io("open", &path))?;
+        let mut slots = Self {
+            path,
+            file,
+            magic,
+            sequence: 0,
+            body: None,
+            is_broken: false,
+        };
+        for slot in 0..2 {
+            let found = slots.read(slot);
+            let found = found.map_err(DirectoryError::io("read", &slots.path))?;
+            if let Some((sequence, body)) = found
+                && sequence > slots.sequence
+            {
+                slots.sequence = sequence;
+                slots.body = Some(body);
+            }
+        }
+        Ok(slots)
+    }
+
+    /// What was last written whole, if anything was.
+    pub(crate) fn last(&self) -> Option<&[u8; BODY]> {
+        self.body.as_ref()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `body` over the older slot. With `durable`, returns once it is on the disk; without,
+    /// it outlives the process but not the kernel.
+    ///
+    /// After an error the file is not believed: the next write makes another in its place.
+    pub(crate) fn write(&mut self, body: [u8; BODY], durable: bool) -> Result<(), DirectoryError> {
+        let sequence = self.sequence.saturating_add(1);
+        let record = self.record(sequence, &body);
+        if self.is_broken {
+            self.start_over(offset(sequence), &record)?;
+        } else {
+            self.is_broken = true;
+            self.overwrite(offset(sequence), &record, durable)
+                .map_err(DirectoryError::io("write", &self.path))?;
+        }
+        self.is_broken = false;
+        self.sequence = sequence;
+        self.body = Some(body);
+        Ok(())
+    }
+
+    fn overwrite(&self, offset: usize, record: &[u8], durable: bool) -> io::Result<()> {
+        if self.file.metadata()?.nlink() == 0 {
+            let why = "the file was removed while in use";
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        }
+        self.file.write_all_at(record, offset as u64)?;
+        if durable {
+            self.file.sync_data()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Puts a file with this one record in the place of the one that failed: after a failed sync
+    /// a later one that succeeds proves nothing for the same file.
+    fn start_over(&mut self, offset: usize, record: &[u8]) -> Result<(), DirectoryError> {
+        let mut content = vec![0; offset];
+        content.extend_from_slice(record);
+        replace(&self.path, &content)?;
+        self.file = open_file(&self.path).map_err(DirectoryError::io("open", &self.path))?;
+        Ok(())
+    }
+
+    fn record(&self, sequence: u64, body: &[u8; BODY]) -> Vec<u8> {
+        let mut record = vec![0; Self::LEN];
+        let mut fields = Fields::new(&mut record);
+        fields.put(&self.magic);
+        fields.put(&sequence.to_le_bytes());
+        fields.put(body);
+        seal(&mut record);
+        record
+    }
+
+    /// A slot's sequence and body, if it is whole. A torn one is none: the other then counts.
+    fn read(&self, slot: u64) -> io::Result<Option<(u64, [u8; BODY])>> {
+        let mut record = vec![0; Self::LEN];
+        match self.file.read_exact_at(&mut record, offset(slot) as u64) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let mut fields = Reader::new(&record);
+        if fields.take() != self.magic || !sealed(&record) {
+            return Ok(None);
+        }
+        Ok(Some((fields.u64(), fields.take())))
+    }
+}
+
+fn offset(sequence: u64) -> usize {
+    if sequence.is_multiple_of(2) {
+        0
+    } else {
+        STRIDE
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAGIC: [u8; 8] = *b"TOLLTEST";
+
+    fn open(path: &Path) -> Slots<4> {
+        Slots::open(path.to_owned(), MAGIC).unwrap()
+    }
+
+    #[test]
+    fn the_last_whole_write_counts_whatever_happens_to_one_slot() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slots");
+        let mut slots = open(&path);
+        assert_eq!(slots.last(), None);
+        for number in 1..=5_u32 {
+            slots.write(number.to_le_bytes(), true).unwrap();
+            assert_eq!(open(&path).last(), Some(&number.to_le_bytes()));
+        }
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut torn = whole.clone();
+            torn[at] ^= 1;
+            std::fs::write(&path, &torn).unwrap();
+            let last = u32::from_le_bytes(*open(&path).last().unwrap());
+            let in_slot = |slot: usize| (slot * STRIDE..slot * STRIDE + 28).contains(&at);
+            assert_eq!(last, if in_slot(1) { 4 } else { 5 }, "byte {at}");
+        }
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let expected: Option<u32> = (length >= 28).then_some(4);
+            assert_eq!(open(&path).last().copied(), expected.map(u32::to_le_bytes));
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_an_error_and_then_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slots");
+        let mut slots = open(&path);
+        slots.write([1; 4], true).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let error = slots.write([2; 4], true).unwrap_err().to_string();
+        assert!(
+            error.contains("slots") && error.contains("removed"),
+            "{error}"
+        );
+        for next in [3, 4] {
+            slots.write([next; 4], true).unwrap();
+            assert_eq!(open(&path).last(), Some(&[next; 4]));
+        }
+        std::fs::remove_file(&path).unwrap();
+        slots.write([5; 4], true).unwrap_err();
+        for next in [6, 7] {
+            slots.write([next; 4], true).unwrap();
+            assert_eq!(open(&path).last(), Some(&[next; 4]));
+        }
+        // Each whole write stands in a slot of its own: tearing the last leaves the one before.
+        let mut torn = std::fs::read(&path).unwrap();
+        let last = if torn[STRIDE + HEAD_LEN] == 7 {
+            STRIDE
+        } else {
+            0
+        };
+        torn[last] ^= 1;
+        std::fs::write(&path, torn).unwrap();
+        assert_eq!(open(&path).last(), Some(&[6; 4]));
+    }
+}

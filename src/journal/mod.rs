@@ -1,0 +1,36 @@
+//! The journal: what is still known of the counters after the power went.
+//!
+//! It holds absolute words under their tags, never changes, so a record that is repeated or late
+//! does no harm. It lives in numbered generations, because the storage engine under it grows and
+//! slows with age: each is a store of its own, and `current` says which one counts.
+//!
+//! ```text
+//! journal/current             two slots in turn: which generation, last durable sequence
+//! journal/000007/             the storage engine's files
+//! journal/000008.making/      the next, while living words are carried over
+//! journal/000006.old/         one that is done with, being removed
+//! journal/000003.unreadable/  one that could not be read, set aside
+//! ```
+
+mod current;
+mod error;
+mod folder;
+mod generation;
+mod guarded;
+mod ledger;
+#[cfg(test)]
+mod memory;
+mod record;
+mod renewal;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use error::StoreError;
+pub(crate) use folder::SetAside;
+pub(crate) use generation::{Generations, Growth, Loss, OpenStore, Recovered, Report};
+pub(crate) use guarded::Patience;
+#[cfg(test)]
+pub(crate) use memory::{Disk, Fault};
+pub(crate) use renewal::Renewed;
+pub(crate) use store::{Batch, Scan, Store};
