@@ -39,7 +39,10 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<(Policy, String)> {
     };
     match policy {
         Ok(policy) => Ok((policy, text)),
-        Err(faults) => Err(anyhow!("{shown} is no valid policy\n{faults}")),
+        Err(faults) => {
+            let faults = faults.to_string();
+            Err(anyhow!("{shown} is no valid policy\n{}", faults.trim_end()))
+        }
     }
 }
 

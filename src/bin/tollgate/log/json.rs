@@ -33,10 +33,9 @@ impl Json {
             }
         }
         for (field, value) in object {
-            if let Some(text) = text(&value) {
-                if let Some(name) = map.taken(&field, self.reading.mapped_only) {
-                    record.put(name, text)?;
-                }
+            let name = map.taken(&field, self.reading.mapped_only);
+            if let (Some(text), Some(name)) = (text(&value), name) {
+                record.put(name, text)?;
             }
         }
         record.finish(&mut self.reading.stamps)

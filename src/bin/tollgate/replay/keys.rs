@@ -131,7 +131,7 @@ impl Keys {
         let Some(&(fewest, _)) = by_refusals
             .clone()
             .nth(most.saturating_sub(1))
-            .or(by_refusals.clone().last())
+            .or(by_refusals.clone().next_back())
         else {
             return Vec::new();
         };

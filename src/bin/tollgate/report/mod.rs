@@ -33,7 +33,8 @@ pub(crate) fn write(summary: &Summary, path: &Path) -> anyhow::Result<()> {
 }
 
 fn page(summary: &Summary) -> anyhow::Result<Markup> {
-    let title = format!("Replay against {}", plain(&summary.policy));
+    let policy = Path::new(&summary.policy).file_name().unwrap_or_default();
+    let title = format!("Replay against {}", plain(&policy.to_string_lossy()));
     Ok(html! {
         (DOCTYPE)
         html lang="en" {
@@ -116,7 +117,11 @@ fn bar(part: u64, whole: u64) -> Markup {
         .unwrap_or(0);
     let style = format!("width:{}.{}%", permille / 10, permille % 10);
     html! {
-        td.bar { span style=(style) {} (share(part, whole)) }
+        td.bar {
+            // Only nothing has no bar at all.
+            @if part > 0 { span style=(style) {} }
+            (share(part, whole))
+        }
     }
 }
 
@@ -190,7 +195,7 @@ fn relative_bar(part: u64, most: u64) -> Markup {
 fn would_have_been(amounts: &AmountsSummary) -> Markup {
     let cell = |found: Option<&crate::replay::FoundRate>| {
         html! {
-            td { @match found {
+            td.rate { @match found {
                 Some(found) => { (found.rate) br; small { (count(found.refused)) " refused" } }
                 None => "none does",
             } }
@@ -206,7 +211,7 @@ fn would_have_been(amounts: &AmountsSummary) -> Markup {
                 } }
                 tbody { @for limit in &amounts.limits { tr {
                     td { (plain(&limit.limit)) @if !limit.smallest { " *" } }
-                    td { (plain(&limit.rate)) }
+                    td.rate { (plain(&limit.rate)) }
                     td.n { (count(limit.requests)) }
                     @for found in limit.found() { (cell(found)) }
                 } } }

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, PreEscaped, html};
 use plotters::backend::SVGBackend;
 use plotters::chart::ChartBuilder;
+use plotters::coord::combinators::BindKeyPoints;
 use plotters::drawing::IntoDrawingArea;
 use plotters::element::Rectangle;
 use plotters::style::{Color, IntoFont, RGBColor};
@@ -97,7 +98,10 @@ fn draw_into(
         .margin_right(16)
         .x_label_area_size(30)
         .y_label_area_size(56)
-        .build_cartesian_2d(first..last, 0..highest)?;
+        .build_cartesian_2d(
+            (first..last).with_key_points(ticks(first, last, sheet.labels)),
+            0..highest,
+        )?;
     let dated = last - first > 36 * 3_600;
     chart
         .configure_mesh()
@@ -134,12 +138,34 @@ fn draw_into(
     Ok(())
 }
 
+/// Steps between labels in seconds: what clocks and calendars show.
+const STEPS_SECS: [i64; 20] = [
+    1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400,
+    172_800, 604_800, 2_419_200, 31_536_000,
+];
+
+/// Where the time axis has labels, `most` at most: at whole steps.
+fn ticks(first: i64, last: i64, most: usize) -> Vec<i64> {
+    let most = i64::try_from(most.max(1)).unwrap_or(1);
+    let fits = |step: &i64| (last - first - 1) / step < most;
+    let longest = (last - first).max(1);
+    let step = STEPS_SECS.into_iter().find(fits).unwrap_or(longest);
+    let begin = first + (step - first.rem_euclid(step)) % step;
+    std::iter::successors(Some(begin), |at| at.checked_add(step))
+        .take_while(|at| *at < last)
+        .collect()
+}
+
 /// A label of the time axis.
 fn clock(secs: i64, dated: bool) -> String {
     let Ok(time) = jiff::Timestamp::from_second(secs) else {
         return String::new();
     };
-    let format = if dated { "%b %-d %H:%M" } else { "%H:%M:%S" };
+    let format = match (dated, secs % 86_400) {
+        (true, 0) => "%b %-d",
+        (true, _) => "%b %-d %H:%M",
+        (false, _) => "%H:%M:%S",
+    };
     time.to_zoned(TimeZone::UTC).strftime(format).to_string()
 }
 
@@ -190,9 +216,31 @@ mod tests {
     }
 
     #[test]
+    fn ticks_are_few_and_round() {
+        assert_eq!(ticks(7, 67, 3), [30, 60]);
+        assert_eq!(
+            ticks(86_400, 3 * 86_400, 8),
+            [0, 21_600, 43_200, 64_800, 86_400, 108_000, 129_600, 151_200].map(|at| at + 86_400)
+        );
+        for (first, last) in [
+            (0, 1),
+            (5, 6),
+            (0, 100_000_000_000),
+            (1_700_000_003, 1_700_600_000),
+        ] {
+            for most in 1..9 {
+                let ticks = ticks(first, last, most);
+                assert!(ticks.len() <= most, "{first} to {last}: {ticks:?}");
+                assert!(ticks.iter().all(|at| (first..last).contains(at)));
+            }
+        }
+    }
+
+    #[test]
     fn labels_are_short() {
         assert_eq!(clock(1_700_000_000, false), "22:13:20");
         assert_eq!(clock(1_700_000_000, true), "Nov 14 22:13");
+        assert_eq!(clock(1_740_960_000, true), "Mar 3");
         assert_eq!(span(1), "second");
         assert_eq!(span(600), "10 minutes");
         assert_eq!(span(10_800), "3 hours");
