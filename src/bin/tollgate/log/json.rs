@@ -33,10 +33,9 @@ impl Json {
             }
         }
         for (field, value) in object {
-            if let Some(text) = text(&value) {
-                if let Some(name) = map.taken(&field, self.reading.mapped_only) {
-                    record.put(name, text)?;
-                }
+            let name = map.taken(&field, self.reading.mapped_only);
+            if let (Some(name), Some(text)) = (name, text(&value)) {
+                record.put(name, text)?;
             }
         }
         record.finish(&mut self.reading.stamps)

@@ -124,8 +124,6 @@ pub(crate) struct AmountsSummary {
     pub(crate) until: Option<String>,
     /// Uses of rates beyond the most that are told apart, left out too.
     pub(crate) left_out: u64,
-    /// Uses by keys with a rate of their own, left out too.
-    pub(crate) overridden: u64,
     pub(crate) limits: Vec<LimitAmounts>,
 }
 
@@ -328,7 +326,6 @@ pub(super) mod tests {
         let amounts = AmountsSummary {
             until: Some("then".to_owned()),
             left_out: 1,
-            overridden: 1,
             limits: vec![LimitAmounts {
                 limit: text.to_owned(),
                 rate: text.to_owned(),

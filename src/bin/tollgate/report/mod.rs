@@ -230,10 +230,6 @@ fn would_have_been(amounts: &AmountsSummary) -> Markup {
                 @if amounts.left_out > 0 {
                     " " (count(amounts.left_out)) " uses at further rates are left out."
                 }
-                @if amounts.overridden > 0 {
-                    " " (count(amounts.overridden)) " uses by keys with a rate of their own are "
-                    "left out."
-                }
             }
         }
     }
