@@ -84,7 +84,7 @@ const PAGES: [&str; 8] = [
 ///
 /// # Errors
 /// As `log`'s.
-pub fn write_log(log: &mut impl Write, days: u64) -> io::Result<()> {
+pub(crate) fn write_log(log: &mut impl Write, days: u64) -> io::Result<()> {
     let mut random = Random(7);
     for minute in 0..days * 24 * 60 {
         let start = START_SECS + minute * 60;

@@ -1,5 +1,7 @@
 //! What a directory keeps: over a clean restart, a killed process, and against a second opener.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -54,7 +56,7 @@ fn data(dir: &tempfile::TempDir) -> PathBuf {
 
 #[test]
 fn a_clean_restart_keeps_every_counter() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let limiter = open_at(&data(&dir), noon()).unwrap();
     assert_eq!(limiter.health().opened, Opened::New);
     for user in 0..50 {
@@ -78,7 +80,7 @@ fn a_clean_restart_keeps_every_counter() {
 
 #[test]
 fn a_limit_spent_before_the_restart_is_spent_after_it() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let request = Request::new().attribute("user", "alice");
     for _ in 0..4 {
         let limiter = open_at(&data(&dir), noon()).unwrap();
@@ -123,7 +125,7 @@ fn start_child(dir: &Path) -> std::process::Child {
 
 #[test]
 fn a_killed_process_loses_nothing_and_its_lock_names_it() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let mut child = start_child(&data(&dir));
     let error = open_at(&data(&dir), noon()).unwrap_err();
     assert!(error.is_in_use(), "{error}");
@@ -141,7 +143,7 @@ fn a_killed_process_loses_nothing_and_its_lock_names_it() {
 
 #[test]
 fn a_second_opener_in_the_same_process_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let limiter = open_at(&data(&dir), noon()).unwrap();
     let error = open_at(&data(&dir), noon()).unwrap_err();
     assert_eq!(error.holder(), Some(std::process::id()));
@@ -151,7 +153,7 @@ fn a_second_opener_in_the_same_process_is_refused() {
 
 #[test]
 fn a_table_that_was_not_closed_is_not_believed_elsewhere() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let mut child = start_child(&data(&dir));
     // Several intervals: what was admitted is in the journal by then.
     std::thread::sleep(Duration::from_millis(700));
@@ -182,7 +184,7 @@ fn a_table_that_was_not_closed_is_not_believed_elsewhere() {
 
 #[test]
 fn a_clock_set_back_between_two_runs_gives_no_second_day() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let request = Request::new().attribute("user", "alice");
     let clock = ManualClock::new(Timestamp::from_secs(1_760_000_000));
     let limiter = open_at(&data(&dir), clock).unwrap();
@@ -198,7 +200,7 @@ fn a_clock_set_back_between_two_runs_gives_no_second_day() {
 
 #[test]
 fn offline_time_counts() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let request = Request::new().attribute("user", "alice").cost(100);
     let limiter = open_at(&data(&dir), noon()).unwrap();
     assert!(limiter.check(&request).is_allowed());
@@ -212,7 +214,7 @@ fn offline_time_counts() {
 
 #[test]
 fn files_are_their_owners_alone() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let limiter = open_at(&data(&dir), noon()).unwrap();
     limiter.set_override("bucket", &["alice"], "5/day").unwrap();
     let mut folders = vec![data(&dir)];
@@ -281,7 +283,7 @@ fn rebuilt(dir: &tempfile::TempDir, what: &str) {
 
 #[test]
 fn every_flipped_byte_of_the_header_is_an_error() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     closed_clean(&dir);
     let path = data(&dir).join("header");
     for at in 0..72 {
@@ -299,7 +301,7 @@ fn every_flipped_byte_of_the_header_is_an_error() {
 
 #[test]
 fn every_flipped_byte_of_a_shards_header_is_noticed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     closed_clean(&dir);
     for shard in ["table/03", "table/16"] {
         for at in 0..56 {
@@ -317,7 +319,7 @@ fn every_flipped_byte_of_a_shards_header_is_noticed() {
 
 #[test]
 fn shards_cut_stretched_swapped_or_gone_are_rebuilt() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     closed_clean(&dir);
     let path = data(&dir).join("table/05");
     let len = fs::metadata(&path).unwrap().len();
@@ -340,7 +342,7 @@ fn shards_cut_stretched_swapped_or_gone_are_rebuilt() {
 
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     drop(open_at(&data(&dir), noon()).unwrap());
     let path = data(&dir).join("header");
     let mut bytes = fs::read(&path).unwrap();
@@ -356,7 +358,7 @@ fn a_newer_format_is_refused_and_left_alone() {
 
 #[test]
 fn half_a_creation_is_begun_again() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     // As a process leaves it that is killed before its first mark.
     drop(open_at(&data(&dir), noon()).unwrap());
     fs::remove_file(data(&dir).join("marks")).unwrap();
@@ -378,7 +380,7 @@ fn half_a_creation_is_begun_again() {
 
 #[test]
 fn a_lost_header_is_an_error_not_a_fresh_start() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     drop(open_at(&data(&dir), noon()).unwrap());
     fs::remove_file(data(&dir).join("header")).unwrap();
     let error = open_at(&data(&dir), noon()).unwrap_err();
@@ -390,7 +392,7 @@ fn a_lost_header_is_an_error_not_a_fresh_start() {
 
 #[test]
 fn a_torn_mark_leaves_the_one_before_it() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     drop(open_at(&data(&dir), noon()).unwrap());
     let path = data(&dir).join("marks");
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -404,7 +406,7 @@ fn a_torn_mark_leaves_the_one_before_it() {
 
 #[test]
 fn a_backup_goes_on_from_where_the_limiter_was() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let clock = noon();
     let limiter = open_at(&data(&dir), clock.clone()).unwrap();
     for user in 0..200 {

@@ -98,6 +98,7 @@ impl Bench {
                 "20000",
             ])
             .args(["--checkpoint-every", "0.02", "--resume"])
+            .args(more)
             .stdin(Stdio::null());
         command
     }

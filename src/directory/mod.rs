@@ -258,3 +258,13 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), DirectoryError> {
         .and_then(|dir| dir.sync_all())
         .map_err(DirectoryError::io("sync", path))
 }
+
+/// A directory for a test, on a memory file system where there is one: what is tested is which
+/// steps are made, and a drive only makes them slower.
+#[cfg(test)]
+pub(crate) fn scratch() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory for a test")
+}

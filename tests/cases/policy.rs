@@ -9,8 +9,6 @@ use tollgate::{Policy, PolicyFaults};
 /// The limits of a case as a policy, and the attributes that its requests bring.
 pub(crate) struct CasePolicy {
     text: String,
-    /// Names of the limits, in the case's order.
-    pub(crate) limits: Vec<String>,
     /// True if limits apply to some methods only.
     pub(crate) has_routes: bool,
 }
@@ -21,15 +19,14 @@ impl CasePolicy {
         let limits = limits.as_object().unwrap();
         let mut made = Self {
             text: String::new(),
-            limits: limits.keys().cloned().collect(),
             has_routes: false,
         };
         let mut zones = BTreeSet::new();
         for (name, limit) in limits {
-            if let Some(zone) = limit["zone"].as_str() {
-                if !zones.insert(zone) {
-                    return Err(format!("limits share the counter {zone}"));
-                }
+            if let Some(zone) = limit["zone"].as_str()
+                && !zones.insert(zone)
+            {
+                return Err(format!("limits share the counter {zone}"));
             }
             made.limit(name, limit);
         }

@@ -43,10 +43,7 @@ fn every_kind_of_key_reaches_its_counter() {
     assert!(limit("all").check(()).is_allowed());
     assert_eq!(limit("all").usage(()).used(), 1);
     assert!(limit("pair").check(&["alice", "phone"]).is_allowed());
-    assert_eq!(
-        limit("pair").usage(&["alice", "phone"].as_slice()).used(),
-        1
-    );
+    assert_eq!(limit("pair").usage(["alice", "phone"].as_slice()).used(), 1);
     assert_eq!(limit("pair").usage(&["phone", "alice"]).used(), 0);
     let address: IpAddr = "192.0.2.7".parse().unwrap();
     assert!(limit("from").check(address).is_allowed());
