@@ -96,6 +96,8 @@ pub(crate) struct KeysSummary {
 pub(crate) struct KeySummary {
     pub(crate) limit: String,
     pub(crate) key: String,
+    /// True if the limit is in shadow: it has refused nothing, only had no room.
+    pub(crate) shadow: bool,
     /// At least, unless exact.
     pub(crate) requests: u64,
     /// At most, unless exact; too high by no more than the error.
@@ -184,6 +186,14 @@ impl LimitAmounts {
     }
 }
 
+impl KeySummary {
+    /// The limit's name, and that it is in shadow.
+    pub(crate) fn limit_shown(&self) -> String {
+        let shadow = if self.shadow { " (shadow)" } else { "" };
+        format!("{}{shadow}", self.limit)
+    }
+}
+
 impl Summary {
     /// The results of a replay of `policy`, with at most `worst` of the worst keys.
     pub(crate) fn new(
@@ -257,12 +267,10 @@ impl Summary {
 }
 
 fn keys(state: &State, worst: usize) -> KeysSummary {
-    let name = |count: &KeyCount| {
-        let limit = state.totals.limits.get(count.limit);
-        limit.map_or_else(String::new, |limit| limit.name.clone())
-    };
+    let limit = |count: &KeyCount| state.totals.limits.get(count.limit);
     let summary = |count: KeyCount| KeySummary {
-        limit: name(&count),
+        limit: limit(&count).map_or_else(String::new, |limit| limit.name.clone()),
+        shadow: limit(&count).is_some_and(|limit| limit.shadow),
         key: count.key.into(),
         requests: count.requests,
         refused: count.refused,

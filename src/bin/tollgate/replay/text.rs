@@ -150,7 +150,7 @@ impl KeysSummary {
             };
             [
                 plain(&key.key),
-                plain(&key.limit),
+                plain(&key.limit_shown()),
                 count(key.requests),
                 count(key.refused),
                 error,

@@ -165,7 +165,7 @@ fn worst_keys(summary: &Summary) -> Markup {
                     } }
                     tbody { @for key in &keys.worst { tr {
                         td.key { (plain(&key.key)) }
-                        td { (plain(&key.limit)) }
+                        td { (plain(&key.limit_shown())) }
                         td.n { (count(key.requests)) }
                         td.n {
                             (count(key.refused))
