@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use super::*;
+use crate::journal::folder::remove;
 
 /// A journal with 3,000 words that was opened twice, so that it has a snapshot; and a place for
 /// copies of it.
@@ -80,17 +81,14 @@ impl Pattern {
             held.len()
         );
         assert!(!is_told || journal.should_renew(3000), "{place}");
-        // Whatever happened, the table's words make it good.
-        journal.renew(self.expected.clone()).unwrap();
-        journal.commit(&words(1, 3)).unwrap();
-        drop(journal);
-        same_words(&mut open(&path).0, &self.expected, place);
+        if is_told {
+            // Whatever happened, the table's words make it good.
+            journal.renew(self.expected.clone()).unwrap();
+            drop(journal);
+            assert_eq!(&super::held(&mut open(&path).0), &self.expected, "{place}");
+        }
         fate
     }
-}
-
-fn same_words(journal: &mut Generations, expected: &HashMap<Tag, Word>, place: &str) {
-    assert_eq!(&held(journal), expected, "{place}");
 }
 
 /// A sequence of numbers that looks random and is the same each time.
@@ -140,7 +138,7 @@ fn what_the_engine_leaves_behind_does_no_harm() {
         });
         assert_eq!(fate, Fate::Whole, "{place}");
     }
-    for bit in (0..length * 8).step_by(97) {
+    for bit in (0..length * 8).step_by(499) {
         let place = format!("snapshot, bit {bit}");
         let fate = pattern.suffer(&place, |path| {
             change(&path.join(&snapshot), |bytes| {
@@ -154,9 +152,7 @@ fn what_the_engine_leaves_behind_does_no_harm() {
     });
     assert_eq!(fate, Fate::Whole);
     for name in ["conf", "blobs"] {
-        let fate = pattern.suffer(name, |path| {
-            super::super::folder::remove(&path.join(name)).unwrap()
-        });
+        let fate = pattern.suffer(name, |path| remove(&path.join(name)).unwrap());
         assert_eq!(fate, Fate::Whole, "without {name}");
     }
     assert_eq!(
@@ -170,7 +166,7 @@ fn what_the_engine_leaves_behind_does_no_harm() {
 fn the_file_of_settings_damaged() {
     let pattern = Pattern::new();
     let length = fs::read(pattern.path().join("conf")).unwrap().len();
-    for bit in 0..length * 8 {
+    for bit in (0..length * 8).step_by(7) {
         pattern.suffer(&format!("conf, bit {bit}"), |path| {
             change(&path.join("conf"), |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
         });
@@ -194,7 +190,7 @@ fn the_log_cut_short_anywhere() {
     let pattern = Pattern::new();
     let used = used(&pattern.path());
     let mut told = 0;
-    for cut in (0..used).step_by(4096).chain([1, 19, 20, 21, used - 1]) {
+    for cut in (0..used).step_by(2 * 4096).chain([1, 19, 20, 21, used - 1]) {
         let fate = pattern.suffer(&format!("db cut to {cut} of {used}"), |path| {
             change(&path.join("db"), |bytes| bytes.truncate(cut));
         });
@@ -214,13 +210,13 @@ fn the_log_with_bits_flipped_or_filled_with_noise() {
     let used = used(&pattern.path());
     let mut next = random(2);
     let mut below = |most: usize| usize::try_from(next() % most as u64).unwrap();
-    for round in 0..150 {
+    for round in 0..100 {
         let (at, bit) = (below(used), below(8));
         pattern.suffer(&format!("db, byte {at} bit {bit}, round {round}"), |path| {
             change(&path.join("db"), |bytes| bytes[at] ^= 1 << bit);
         });
     }
-    for round in 0..60 {
+    for round in 0..40 {
         let (at, length) = (below(used), 1 + below(5000));
         pattern.suffer(
             &format!("db, {length} bytes of noise at {at}, {round}"),
@@ -254,7 +250,7 @@ fn what_is_not_a_file_or_absurdly_large_is_never_read() {
     fs::write(&elsewhere, "somebody's").unwrap();
     for name in ["db", "conf", "blobs", &snapshot] {
         let link = |path: &Path| {
-            super::super::folder::remove(&path.join(name)).unwrap();
+            remove(&path.join(name)).unwrap();
             symlink(&elsewhere, path.join(name)).unwrap();
         };
         assert_eq!(
@@ -263,7 +259,7 @@ fn what_is_not_a_file_or_absurdly_large_is_never_read() {
         );
         let pipe = |path: &Path| {
             let at = path.join(name);
-            super::super::folder::remove(&at).unwrap();
+            remove(&at).unwrap();
             let made = std::process::Command::new("mkfifo")
                 .arg(&at)
                 .status()
