@@ -14,11 +14,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, fence, lock};
-use crate::time::{NANOS_PER_SEC, Timestamp};
-
-/// A step back of at most this is held against the clock; a greater one against its past. Longer
-/// than a month, so that no calendar quota is handed out twice by a clock set back.
-pub(crate) const HOLD_MAX: Duration = Duration::from_secs(32 * 86_400);
+use crate::time::{HOLD_MAX, NANOS_PER_SEC, Timestamp};
 
 /// Steps back below this are the jitter of reading two clocks one after the other.
 const JITTER: Duration = Duration::from_millis(2);

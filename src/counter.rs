@@ -4,6 +4,7 @@
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::clock::Clock;
+use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::table::{Table, Update};
@@ -17,6 +18,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) shared: &'a Table,
     pub(crate) calendars: &'a [Calendar],
     pub(crate) clock: &'a Clock,
+    /// Where changes to logged counters are noted.
+    pub(crate) inbox: &'a Inbox,
     /// Words found further in the future than any clock of ours can have put them.
     pub(crate) healed: &'a AtomicU64,
 }
@@ -27,6 +30,8 @@ pub(crate) struct Counter<'a> {
     pub(crate) ground: Ground<'a>,
     pub(crate) rule: &'a Rule,
     pub(crate) tag: Tag,
+    /// True if its changes are to be written to the journal.
+    pub(crate) is_logged: bool,
     /// True for the counter that newcomers without a slot share.
     pub(crate) is_shared: bool,
 }
@@ -144,10 +149,13 @@ impl<'a> Counter<'a> {
                     now,
                 };
                 match step {
-                    Step::Admit(next) if next != main => Some(next),
+                    Step::Admit(next) if next != main => Some(self.marked(next)),
                     _ => None,
                 }
             });
+            if let Update::Done { before, after } = update {
+                self.note(main_tag, before, after);
+            }
             match (update, seen.step) {
                 (Update::Full, _) => return Take::Full,
                 (Update::Done { .. }, Step::Future) => {
@@ -162,6 +170,35 @@ impl<'a> Counter<'a> {
                 }
                 (Update::Done { .. }, _) => return Take::Judged(seen),
             }
+        }
+    }
+
+    /// The word as it is to stand in the table.
+    #[inline]
+    fn marked(&self, word: Word) -> Word {
+        if self.is_logged { word.dirty() } else { word }
+    }
+
+    /// Notes a change that made a clean word dirty.
+    #[inline]
+    fn note(&self, tag: Tag, before: Word, after: Word) {
+        if after.is_dirty() && !before.is_dirty() {
+            self.ground.inbox.mark(tag);
+        }
+    }
+
+    /// Replaces the word of a tag that has a slot.
+    fn amend(&self, tag: Tag, mut step: impl FnMut(Word) -> Word) {
+        let amended = self.table().amend(tag, |word| {
+            let next = step(word);
+            if next == word {
+                word
+            } else {
+                self.marked(next)
+            }
+        });
+        if let Some((before, after)) = amended {
+            self.note(tag, before, after);
         }
     }
 
@@ -189,9 +226,9 @@ impl<'a> Counter<'a> {
             |main, other| self.rule.step(period, Pair { main, other }, now, 1) == Step::Future;
         let other = self.other(other_tag);
         if is_future(Word::ABSENT, other) {
-            self.table().amend(other_tag, |_| Word::bucket(now));
+            self.amend(other_tag, |_| Word::bucket(now));
         }
-        self.table().amend(main_tag, |main| {
+        self.amend(main_tag, |main| {
             if is_future(main, Word::ABSENT) {
                 self.rule.spent(period, now)
             } else {
@@ -229,14 +266,14 @@ impl<'a> Counter<'a> {
     /// from; `taken` is what it was right after the take.
     pub(crate) fn refund(&self, period: Period, taken: Word, cost: u64) {
         let (main_tag, _) = self.tags(period);
-        self.table()
-            .amend(main_tag, |word| self.rule.refund(word, taken, cost));
+        let now = self.ground.clock.now();
+        self.amend(main_tag, |word| self.rule.refund(word, taken, now, cost));
     }
 
     /// Forgets what was used: a dead word in the place of each that is live.
     pub(crate) fn reset(&self, now: Timestamp) {
         for which in 0..=1 {
-            self.table().amend(self.tag.sibling(which), |word| {
+            self.amend(self.tag.sibling(which), |word| {
                 // A bucket's word, whatever the rule: no window ends at this nanosecond, so the
                 // word never comes back.
                 if word.is_live(now) {

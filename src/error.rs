@@ -14,6 +14,8 @@ pub struct Error(Box<Kind>);
 #[derive(Debug)]
 pub(crate) enum Kind {
     Directory(DirectoryError),
+    /// What the journal said.
+    Journal(String),
     /// A limit's name that the policy in force does not have.
     UnknownLimit {
         name: String,
@@ -49,6 +51,21 @@ impl Error {
         matches!(&*self.0, Kind::Directory(DirectoryError::Damaged { .. }))
     }
 
+    /// True if the journal could not be written.
+    pub fn is_journal(&self) -> bool {
+        matches!(&*self.0, Kind::Journal(_))
+    }
+
+    /// True if a file that belongs there is missing.
+    pub(crate) fn is_missing(&self) -> bool {
+        match &*self.0 {
+            Kind::Directory(DirectoryError::Io { source, .. }) => {
+                source.kind() == std::io::ErrorKind::NotFound
+            }
+            _ => false,
+        }
+    }
+
     /// True if the policy has no limit of the name asked for.
     pub fn is_unknown_limit(&self) -> bool {
         matches!(&*self.0, Kind::UnknownLimit { .. })
@@ -82,6 +99,10 @@ impl Error {
         .into()
     }
 
+    pub(crate) fn journal(why: String) -> Self {
+        Kind::Journal(why).into()
+    }
+
     pub(crate) fn unknown_limit(name: &str) -> Self {
         Kind::UnknownLimit { name: name.into() }.into()
     }
@@ -105,6 +126,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Directory(error) => error.fmt(f),
+            Kind::Journal(why) => write!(f, "the journal could not be written: {why}"),
             Kind::UnknownLimit { name } => write!(f, "the policy has no limit named {name:?}"),
             Kind::Invalid { what, why } => write!(f, "{what}: {why}"),
         }

@@ -17,6 +17,7 @@ mod counter;
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
+mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
 mod key;
@@ -28,6 +29,8 @@ mod policy;
 mod sync;
 mod table;
 mod time;
+#[cfg(not(tollgate_loom))]
+mod writer;
 
 pub use clock::ManualClock;
 #[cfg(not(tollgate_loom))]
@@ -35,7 +38,7 @@ pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Verdict,
+    OverrideKey, Recovery, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

@@ -57,3 +57,48 @@ pub(crate) fn park(limit: Option<Duration>) {
         _ => thread::park(),
     }
 }
+
+/// A bounded queue that never waits: crossbeam's, or for models a locked one of the same shape.
+#[cfg(not(tollgate_loom))]
+pub(crate) type Queue<T> = crossbeam_queue::ArrayQueue<T>;
+
+#[cfg(tollgate_loom)]
+pub(crate) use model_queue::Queue;
+
+#[cfg(tollgate_loom)]
+mod model_queue {
+    use std::collections::VecDeque;
+
+    /// What `ArrayQueue` promises, and no more: loom cannot see inside that one.
+    #[derive(Debug)]
+    pub(crate) struct Queue<T> {
+        items: super::Mutex<VecDeque<T>>,
+        capacity: usize,
+    }
+
+    impl<T> Queue<T> {
+        pub(crate) fn new(capacity: usize) -> Self {
+            Self {
+                items: super::Mutex::new(VecDeque::new()),
+                capacity,
+            }
+        }
+
+        pub(crate) fn push(&self, item: T) -> Result<(), T> {
+            let mut items = super::lock(&self.items);
+            if items.len() == self.capacity {
+                return Err(item);
+            }
+            items.push_back(item);
+            Ok(())
+        }
+
+        pub(crate) fn pop(&self) -> Option<T> {
+            super::lock(&self.items).pop_front()
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            super::lock(&self.items).len()
+        }
+    }
+}

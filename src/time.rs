@@ -6,6 +6,10 @@ use std::time::Duration;
 /// Nanoseconds in a second.
 pub(crate) const NANOS_PER_SEC: u64 = 1_000_000_000;
 
+/// A step back of at most this is held against the clock; a greater one against its past. Longer
+/// than a month, so that no calendar quota is handed out twice by a clock set back.
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(32 * 86_400);
+
 /// An instant: nanoseconds since the Unix epoch, from 1970 to [`Timestamp::MAX`].
 ///
 /// All arithmetic saturates at both ends, so no clock value, however broken, can make it wrap.

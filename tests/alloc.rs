@@ -1,5 +1,7 @@
 //! A check of a key seen before allocates nothing: counted by an allocator that counts.
 
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -68,7 +70,7 @@ const POLICY: &str = r#"
 
 #[test]
 fn a_check_allocates_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let policy = Policy::from_toml(POLICY).unwrap();
     let limiter = Limiter::open(dir.path().join("data"), policy).unwrap();
     let day = limiter.limit("day").unwrap();

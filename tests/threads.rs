@@ -1,5 +1,7 @@
 //! Many real threads at once: never more admitted than allowed, and the sums agree.
 
+mod common;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -38,7 +40,7 @@ fn on_all_threads(work: impl Fn(u64) -> u64 + Sync) -> u64 {
 
 #[test]
 fn edge_26_a_thousand_of_eight_thousand() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let policy = r#"
         [limits.bucket]
         rate = "1000/day"
@@ -70,7 +72,7 @@ fn edge_26_a_thousand_of_eight_thousand() {
 
 #[test]
 fn edge_27_all_or_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let policy = r#"
         [limits.hour]
         rate = "1000/h"
@@ -87,7 +89,7 @@ fn edge_27_all_or_nothing() {
 
 #[test]
 fn edge_27_the_sums_agree_under_many_threads() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let policy = r#"
         [limits.each]
         rate = "300/day"
@@ -128,7 +130,7 @@ fn edge_27_the_sums_agree_under_many_threads() {
 
 #[test]
 fn windows_roll_under_load_and_lose_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let policy = r#"
         [limits.fixed]
         rate = "50/s"
@@ -174,7 +176,7 @@ fn windows_roll_under_load_and_lose_nothing() {
 
 #[test]
 fn new_keys_from_all_threads_get_one_counter_each() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let (limiter, _) = open(
         &dir,
         "[limits.each]\nrate = \"5/day\"\nkey = \"user\"",
@@ -191,7 +193,7 @@ fn new_keys_from_all_threads_get_one_counter_each() {
 
 #[test]
 fn refunds_and_takes_balance() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::scratch();
     let policy = "[limits.bucket]\nrate = \"100/day\"\n[limits.window]\nrate = \"100/day\"\n\
                   algorithm = \"fixed window\"";
     let (limiter, _) = open(&dir, policy, 1000);

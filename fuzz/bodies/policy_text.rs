@@ -3,7 +3,7 @@
 use tollgate::{Policy, Request};
 
 /// Reads `bytes` as a policy, in both languages, and asks it about a request made of them.
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };

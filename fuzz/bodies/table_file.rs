@@ -9,7 +9,7 @@ const POLICY: &str = "[limits.each]\nrate = \"3/day\"\nkey = \"user\"\n\
                       key = \"user\"";
 
 /// Overwrites a part of a sound directory's file, as the first bytes say, and opens it.
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let [which, high, low, patch @ ..] = bytes else {
         return;
     };

@@ -29,6 +29,8 @@ pub(crate) struct Bucket {
     period_ticks: u64,
     /// How many ticks bring one token.
     token_ticks: u64,
+    /// How far ahead an arrival time can lie if no clock was wrong.
+    horizon_ticks: u64,
 }
 
 impl Bucket {
@@ -49,12 +51,30 @@ impl Bucket {
                 longest_nanos: FILL_NANOS_MAX,
             });
         }
+        let token_ticks = period_nanos / count;
         Ok(Self {
             burst,
             period_nanos,
             period_ticks: period_nanos - period_nanos % count,
-            token_ticks: period_nanos / count,
+            token_ticks,
+            horizon_ticks: 2 * burst * token_ticks,
         })
+    }
+
+    /// The same for a counter in which other rules count, too: arrival times up to so far ahead are
+    /// theirs, and no sign of a clock that was wrong.
+    pub(crate) fn with_horizon(self, nanos: u64) -> Self {
+        // Bound: ticks are no shorter than nanoseconds, so that these are enough.
+        let horizon_ticks = self.horizon_ticks.max(nanos);
+        Self {
+            horizon_ticks,
+            ..self
+        }
+    }
+
+    /// How far ahead this rule itself can put an arrival time: a full debt on an empty bucket.
+    pub(crate) fn horizon_nanos(&self) -> u64 {
+        self.instant(self.debt_ticks()).as_nanos()
     }
 
     pub(crate) const fn burst(&self) -> u64 {
@@ -85,8 +105,8 @@ impl Bucket {
         tokens.saturating_mul(self.token_ticks)
     }
 
-    /// How far ahead an arrival time may lie at all: a full debt on an empty bucket.
-    fn horizon_ticks(&self) -> u64 {
+    /// How far ahead a charge may put an arrival time: a full debt on an empty bucket.
+    fn debt_ticks(&self) -> u64 {
         2 * self.ticks_of(self.burst)
     }
 
@@ -94,7 +114,7 @@ impl Bucket {
         let now_ticks = self.ticks(now);
         let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
         let backlog_ticks = arrival_ticks - now_ticks;
-        if backlog_ticks > self.horizon_ticks() {
+        if backlog_ticks > self.horizon_ticks {
             return Step::Future;
         }
         if cost > self.burst {
@@ -117,13 +137,21 @@ impl Bucket {
         let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
         let charged = arrival_ticks
             .saturating_add(self.ticks_of(cost))
-            .min(now_ticks + self.horizon_ticks());
+            .min(now_ticks + self.debt_ticks());
         Word::bucket(self.instant(charged).max(word.arrival()))
     }
 
-    pub(crate) fn refund(&self, word: Word, cost: u64) -> Word {
+    /// Gives `cost` back, less what came back by itself since the take that left `taken`: with
+    /// more, a take cancelled after the bucket had filled again would let a second burst through.
+    /// Takes are paid off in their order, and of this one is left what lies before its arrival.
+    pub(crate) fn refund(&self, word: Word, taken: Word, now: Timestamp, cost: u64) -> Word {
         let arrival_ticks = self.ticks(word.arrival());
-        Word::bucket(self.instant(arrival_ticks.saturating_sub(self.ticks_of(cost))))
+        let left_ticks = self.ticks(taken.arrival()).saturating_sub(self.ticks(now));
+        let back_ticks = self.ticks_of(cost).min(left_ticks);
+        if back_ticks == 0 {
+            return word;
+        }
+        Word::bucket(self.instant(arrival_ticks.saturating_sub(back_ticks)))
     }
 
     pub(crate) fn status(&self, word: Word, now: Timestamp) -> Status {

@@ -263,17 +263,18 @@ impl Rule {
         self.charge(period, Pair::ABSENT, now, self.capacity())
     }
 
-    /// `word` with `cost` given back, at most all that was taken.
+    /// `word` with `cost` given back at `now`, at most all that was taken and is not yet back.
     ///
     /// `taken` is the word that the take made: a window that has closed since gets nothing back,
-    /// and the one that follows is not credited with what it never counted.
-    pub(crate) fn refund(&self, word: Word, taken: Word, cost: u64) -> Word {
+    /// and the one that follows is not credited with what it never counted. Nor is a bucket with
+    /// what it has regained by itself.
+    pub(crate) fn refund(&self, word: Word, taken: Word, now: Timestamp, cost: u64) -> Word {
         if cost == 0 {
             return word;
         }
         match self {
             Self::Unlimited | Self::Deny => word,
-            Self::Bucket(bucket) => bucket.refund(word, cost),
+            Self::Bucket(bucket) => bucket.refund(word, taken, now, cost),
             Self::Window(_) | Self::Sliding(_) => {
                 if !word.is_window() || word.dies_at_secs() != taken.dies_at_secs() {
                     return word;

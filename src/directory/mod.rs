@@ -5,6 +5,7 @@
 //! header          format version, instance id, secret, shape of the table; written once
 //! marks           two slots in turn: open or clean, boot, mount, latest time seen
 //! table/NN        shard NN
+//! journal/        what is still known after the power went, see `journal`
 //! overrides       what was overridden while running
 //! ```
 //!
@@ -86,6 +87,10 @@ impl Directory {
         self.path.join("overrides")
     }
 
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
     pub(crate) fn table_path(&self) -> PathBuf {
         self.path.join("table")
     }
@@ -124,7 +129,7 @@ impl Directory {
 
 /// A table without a header is not a new directory: it is one that lost its secret.
 fn refuse_orphans(path: &Path) -> Result<(), DirectoryError> {
-    for name in ["table", "marks", "overrides"] {
+    for name in ["table", "marks", "overrides", "journal"] {
         let at = path.join(name);
         if fs::symlink_metadata(&at).is_ok() {
             let why = "there is no header beside it, so its counters cannot be read; restore the \
@@ -252,4 +257,14 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), DirectoryError> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
         .map_err(DirectoryError::io("sync", path))
+}
+
+/// A directory for a test, on a memory file system where there is one: what is tested is which
+/// steps are made, and a drive only makes them slower.
+#[cfg(test)]
+pub(crate) fn scratch() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory for a test")
 }

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_last_whole_write_counts_whatever_happens_to_one_slot() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::directory::scratch();
         let path = folder.path().join("slots");
         let mut slots = open(&path);
         assert_eq!(slots.last(), None);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_removed_is_an_error_and_then_made_again() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::directory::scratch();
         let path = folder.path().join("slots");
         let mut slots = open(&path);
         slots.write([1; 4], true).unwrap();

@@ -123,7 +123,9 @@ impl Folder {
         strays
             .chain(retired)
             .chain(eldest)
-            .fold(Ok(()), |so_far, next| so_far.and(next))
+            // All of them, whatever becomes of each; the first error is the one told.
+            .reduce(Result::and)
+            .unwrap_or(Ok(()))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -279,11 +279,13 @@ impl Generations {
     }
 
     /// The last sequence that was given out.
+    #[cfg(test)]
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
 
     /// The number of the generation that counts.
+    #[cfg(test)]
     pub(crate) fn number(&self) -> u64 {
         self.number
     }

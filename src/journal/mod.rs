@@ -27,10 +27,11 @@ mod store;
 mod tests;
 
 pub(crate) use error::StoreError;
-pub(crate) use folder::SetAside;
-pub(crate) use generation::{Generations, Growth, Loss, OpenStore, Recovered, Report};
+pub(crate) use generation::{Generations, Report};
+#[cfg(test)]
+pub(crate) use generation::{Growth, Loss, OpenStore};
+#[cfg(test)]
 pub(crate) use guarded::Patience;
 #[cfg(test)]
 pub(crate) use memory::{Disk, Fault};
-pub(crate) use renewal::Renewed;
 pub(crate) use store::{Batch, Scan, Store};

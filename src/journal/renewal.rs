@@ -54,6 +54,7 @@ impl Generations {
     ///
     /// # Errors
     /// As the three steps that it is made of.
+    #[cfg(test)]
     pub(crate) fn renew(
         &mut self,
         living: impl IntoIterator<Item = (Tag, Word)>,

@@ -6,11 +6,11 @@ use super::Inner;
 use super::cell::OwnLaw;
 use super::decision::{Decision, Entry};
 use super::law::Law;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, Source, Verdict};
 use crate::counter::{Counter, Ground, Seen, Take};
 use crate::key::KeyHash;
 use crate::policy::{
-    KeyIndex, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
+    KeyIndex, KeyParts, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
 };
 use crate::sync::Ordering;
 use crate::time::Timestamp;
@@ -39,6 +39,7 @@ impl Inner {
             shared: &self.store.shared,
             calendars: &law.plan().calendars,
             clock: &self.clock,
+            inbox: &self.inbox,
             healed: &self.healed,
         }
     }
@@ -48,6 +49,7 @@ impl Inner {
             ground: self.ground(law),
             rule: law.rule(applied.limit, applied.tier, applied.key),
             tag: law.tag(applied.limit, applied.key),
+            is_logged: law.is_logged(applied.limit),
             is_shared: false,
         }
     }
@@ -62,18 +64,16 @@ impl Inner {
             is_exempt: false,
             error: None,
         };
-        let resolution = match law.plan().resolve(request) {
-            Ok(resolution) => resolution,
-            Err(error) => {
-                decision.error = Some(error);
-                return decision;
-            }
-        };
+        let mut resolution = Resolution::default();
+        if let Err(error) = law.plan().resolve(request, &mut resolution) {
+            decision.error = Some(error);
+            return decision;
+        }
         decision.route = resolution.route;
         decision.tier = resolution.tier;
         decision.is_exempt = resolution.exempt;
         let now = self.clock.now();
-        decision.entries = self.look_at_all(law, request, &resolution, now);
+        self.look_at_all(law, request, &resolution, now, &mut decision.entries);
         if want == Want::Take && decision.is_allowed() {
             self.take_all(law, &mut decision);
         }
@@ -86,16 +86,16 @@ impl Inner {
         decision
     }
 
-    /// Every limit's word on the request; nothing is taken.
+    /// Puts every limit's word on the request into `entries`; nothing is taken.
     fn look_at_all(
         &self,
         law: &Law,
         request: &Request<'_>,
         resolution: &Resolution<'_>,
         now: Timestamp,
-    ) -> ArrayVec<Entry, PICKS_MAX> {
+        entries: &mut ArrayVec<Entry, PICKS_MAX>,
+    ) {
         let mut hashes: ArrayVec<(KeyIndex, KeyHash), PICKS_MAX> = ArrayVec::new();
-        let mut entries = ArrayVec::new();
         for pick in &resolution.picks {
             let spec = law.limit(pick.limit);
             let known = hashes.iter().find(|(key, _)| *key == spec.key);
@@ -103,8 +103,10 @@ impl Inner {
                 Some((_, hash)) => *hash,
                 None => {
                     // Requests that lack the key's values share the key without parts.
-                    let parts = law.plan().key_parts(spec.key, request, resolution);
-                    let hash = law.hash(&parts.unwrap_or_default());
+                    let mut parts = KeyParts::default();
+                    law.plan()
+                        .key_parts(spec.key, request, resolution, &mut parts);
+                    let hash = law.hash(&parts);
                     hashes.push((spec.key, hash));
                     hash
                 }
@@ -123,30 +125,26 @@ impl Inner {
                 }
             };
             let outcome = outcome.in_shadow(spec.shadow);
-            let (tag, is_shared, is_taken) = (counter.tag, false, false);
             entries.push(Entry {
                 limit,
+                tag: counter.tag,
                 outcome,
-                tag,
-                is_shared,
-                is_taken,
             });
         }
-        entries
     }
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
     /// taken. Limits in shadow that have no room are passed over.
     fn take_all(&self, law: &Law, decision: &mut Decision) {
         for place in 0..decision.entries.len() {
-            let before = decision.entries[place];
-            if before.outcome.verdict != Verdict::Allowed {
+            let entry = &mut decision.entries[place];
+            if entry.outcome.verdict != Verdict::Allowed {
                 continue;
             }
-            let counter = self.counter_of(law, &before);
-            let after = self.take_one(law, &counter, &before);
-            decision.entries[place] = after;
-            if after.outcome.is_allowed() {
+            let (now, cost) = (entry.outcome.now, entry.outcome.cost);
+            entry.outcome =
+                self.take_one(law, entry.limit, &self.counter_of(law, entry), now, cost);
+            if entry.outcome.is_allowed() {
                 continue;
             }
             for taken in &mut decision.entries[..place] {
@@ -156,72 +154,102 @@ impl Inner {
         }
     }
 
-    pub(super) fn counter_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Counter<'a> {
+    /// An entry's own counter.
+    fn counter_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Counter<'a> {
         Counter {
             ground: self.ground(law),
             rule: &entry.outcome.rule,
             tag: entry.tag,
-            is_shared: entry.is_shared,
+            is_logged: law.is_logged(entry.limit),
+            is_shared: false,
         }
     }
 
-    pub(super) fn take_one(&self, law: &Law, counter: &Counter<'_>, before: &Entry) -> Entry {
-        let (now, cost) = (before.outcome.now, before.outcome.cost);
-        let shadow = law.limit(before.limit).shadow;
-        let taken = |seen: Seen, is_shared: bool, tag| {
-            let outcome = Outcome::new(counter.rule, seen, cost);
-            let is_taken = outcome.is_allowed() && cost > 0;
-            let outcome = outcome.taken(seen).in_shadow(shadow);
-            Entry {
-                outcome,
-                tag,
-                is_shared,
-                is_taken,
-                ..*before
-            }
+    /// The counter that an entry's cost was taken from, if it was taken.
+    pub(super) fn source_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Option<Counter<'a>> {
+        let Source { tag, is_shared } = entry.outcome.taken?;
+        Some(Counter {
+            tag,
+            is_shared,
+            ..self.counter_of(law, entry)
+        })
+    }
+
+    /// Takes `cost` from a counter, or from the one that newcomers share if that is how the limit
+    /// wants it and there is no room for a counter.
+    #[inline]
+    pub(super) fn take_one(
+        &self,
+        law: &Law,
+        limit: LimitIndex,
+        counter: &Counter<'_>,
+        now: Timestamp,
+        cost: u64,
+    ) -> Outcome {
+        let outcome = match counter.take(now, cost) {
+            Take::Judged(seen) => judged(counter, seen, cost),
+            Take::Full => self.take_without_slot(law, limit, counter, now, cost),
         };
-        match counter.take(now, cost) {
-            Take::Judged(seen) => taken(seen, false, counter.tag),
-            Take::Full => {
-                // Ordering: relaxed; a number to look at.
-                self.newcomers.fetch_add(1, Ordering::Relaxed);
-                let verdict = match law.limit(before.limit).when_full {
-                    WhenFull::Share => {
-                        let tag = law.shared_tag(before.limit);
-                        let shared = Counter {
-                            tag,
-                            is_shared: true,
-                            ..*counter
-                        };
-                        match shared.take(now, cost) {
-                            Take::Judged(seen) => return taken(seen, true, tag),
-                            // The shared table is large enough for every limit of a policy; words
-                            // of limits long gone may still fill it for a while.
-                            Take::Full => Verdict::TableFull,
-                        }
-                    }
-                    WhenFull::Refuse => Verdict::TableFull,
-                    WhenFull::Admit => Verdict::Allowed,
+        outcome.in_shadow(law.limit(limit).shadow)
+    }
+
+    #[cold]
+    fn take_without_slot(
+        &self,
+        law: &Law,
+        limit: LimitIndex,
+        counter: &Counter<'_>,
+        now: Timestamp,
+        cost: u64,
+    ) -> Outcome {
+        // Ordering: relaxed; a number to look at.
+        self.newcomers.fetch_add(1, Ordering::Relaxed);
+        let verdict = match law.limit(limit).when_full {
+            WhenFull::Share => {
+                let shared = Counter {
+                    tag: law.shared_tag(limit),
+                    is_shared: true,
+                    ..*counter
                 };
-                let outcome = Outcome::without_counter(counter.rule, now, cost, verdict);
-                Entry {
-                    outcome: outcome.in_shadow(shadow),
-                    ..*before
+                match shared.take(now, cost) {
+                    Take::Judged(seen) => return judged(&shared, seen, cost),
+                    // The shared table is large enough for every limit of a policy; words of
+                    // limits long gone may still fill it for a while.
+                    Take::Full => Verdict::TableFull,
                 }
             }
-        }
+            WhenFull::Refuse => Verdict::TableFull,
+            WhenFull::Admit => Verdict::Allowed,
+        };
+        Outcome::without_counter(counter.rule, now, cost, verdict)
     }
 
     /// Gives back what an entry took.
     pub(super) fn give_back(&self, law: &Law, entry: &mut Entry) {
-        if !std::mem::take(&mut entry.is_taken) {
+        let Outcome {
+            rule,
+            words,
+            period,
+            now,
+            cost,
+            ..
+        } = entry.outcome;
+        let Some(counter) = self.source_of(law, entry) else {
             return;
-        }
-        let (period, taken) = (entry.outcome.period, entry.outcome.words.main);
-        self.counter_of(law, entry)
-            .refund(period, taken, entry.outcome.cost);
+        };
+        counter.refund(period, words.main, cost);
         // The numbers shown are those without the take.
-        let rule = entry.outcome.rule;
-        entry.outcome.words.main = rule.refund(taken, taken, entry.outcome.cost);
+        entry.outcome.words.main = rule.refund(words.main, words.main, now, cost);
+        entry.outcome.taken = None;
     }
+}
+
+/// What a take from `counter` came to.
+#[inline]
+fn judged(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
+    let source = Source {
+        tag: counter.tag,
+        is_shared: counter.is_shared,
+    };
+    Outcome::new(counter.rule, seen, cost).taken(seen, source)
 }

@@ -16,9 +16,6 @@ pub(super) struct Entry {
     pub(super) limit: LimitIndex,
     pub(super) outcome: Outcome,
     pub(super) tag: Tag,
-    pub(super) is_shared: bool,
-    /// True if the cost was taken and can be given back.
-    pub(super) is_taken: bool,
 }
 
 /// What all limits that a request meets say to it together.
@@ -93,6 +90,9 @@ impl Decision {
 
     /// What the limits say together: the gravest of the verdicts that refuse.
     pub fn verdict(&self) -> Verdict {
+        if self.error.is_some() {
+            return Verdict::Malformed;
+        }
         match self.refusing().next().and(self.ruling()) {
             Some(ruling) => ruling.verdict(),
             None => Verdict::Allowed,

@@ -15,7 +15,8 @@ use super::{Inner, Limiter};
 use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
-use crate::policy::{AttributeValue, KEY_PARTS_MAX, LimitIndex};
+use crate::key::KeyHash;
+use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
 use crate::time::Timestamp;
 
 /// A limit of a limiter, to be asked directly.
@@ -51,66 +52,78 @@ pub struct Limit {
 
 /// The values of a key, in the order of the limit's key.
 ///
-/// Made from a text, an address, or an array of texts; `()` is the key of a limit that has none.
+/// Made from a text, an address, or a slice of texts; `()` is the key of a limit that has none.
 /// Where a key has alternatives (`"api_key | ip"`), the values are those of the first.
-#[derive(Clone, Debug)]
-pub struct Key<'k>(ArrayVec<AttributeValue<'k>, KEY_PARTS_MAX>, usize);
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'k>(Values<'k>);
 
-impl<'k> Key<'k> {
-    fn new(values: impl ExactSizeIterator<Item = AttributeValue<'k>>) -> Self {
-        let len = values.len();
-        Self(values.take(KEY_PARTS_MAX).collect(), len)
-    }
+#[derive(Clone, Copy, Debug)]
+enum Values<'k> {
+    One(AttributeValue<'k>),
+    Texts(&'k [&'k str]),
 }
 
 impl<'k> From<&'k str> for Key<'k> {
     #[inline]
     fn from(text: &'k str) -> Self {
-        Self::new([AttributeValue::Text(text.as_bytes())].into_iter())
+        text.as_bytes().into()
     }
 }
 
 impl<'k> From<&'k String> for Key<'k> {
+    #[inline]
     fn from(text: &'k String) -> Self {
-        text.as_str().into()
+        text.as_bytes().into()
     }
 }
 
 impl<'k> From<&'k [u8]> for Key<'k> {
+    #[inline]
     fn from(bytes: &'k [u8]) -> Self {
-        Self::new([AttributeValue::Text(bytes)].into_iter())
+        Self(Values::One(AttributeValue::Text(bytes)))
     }
 }
 
 impl From<IpAddr> for Key<'_> {
+    #[inline]
     fn from(address: IpAddr) -> Self {
-        Self::new([AttributeValue::Address(address)].into_iter())
-    }
-}
-
-impl<'k, const N: usize> From<[&'k str; N]> for Key<'k> {
-    fn from(texts: [&'k str; N]) -> Self {
-        Self::new(
-            texts
-                .into_iter()
-                .map(|text| AttributeValue::Text(text.as_bytes())),
-        )
+        Self(Values::One(AttributeValue::Address(address)))
     }
 }
 
 impl<'k> From<&'k [&'k str]> for Key<'k> {
     fn from(texts: &'k [&'k str]) -> Self {
-        Self::new(
-            texts
-                .iter()
-                .map(|text| AttributeValue::Text(text.as_bytes())),
-        )
+        Self(Values::Texts(texts))
+    }
+}
+
+impl<'k, const N: usize> From<&'k [&'k str; N]> for Key<'k> {
+    fn from(texts: &'k [&'k str; N]) -> Self {
+        Self(Values::Texts(texts))
     }
 }
 
 impl From<()> for Key<'_> {
     fn from((): ()) -> Self {
-        Self::new([].into_iter())
+        Self(Values::Texts(&[]))
+    }
+}
+
+impl Key<'_> {
+    /// The key's hash; none if the limit's key has another shape.
+    #[inline]
+    fn hash(&self, law: &Law, key: KeyIndex) -> Option<KeyHash> {
+        match self.0 {
+            Values::One(value) => law.direct_hash(key, &[value]),
+            Values::Texts(texts) => {
+                let values = texts
+                    .iter()
+                    .map(|text| AttributeValue::Text(text.as_bytes()));
+                let values: ArrayVec<_, KEY_PARTS_MAX> = values.take(KEY_PARTS_MAX).collect();
+                law.direct_hash(key, &values)
+                    .filter(|_| values.len() == texts.len())
+            }
+        }
     }
 }
 
@@ -148,45 +161,37 @@ impl Limit {
     /// Takes `cost`, if there is room for all of it.
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
-        self.with(&key.into(), cost, |inner, law, entry| {
-            let counter = inner.counter_of(law, &entry);
-            let taken = inner.take_one(law, &counter, &entry);
-            let mut outcome = taken.outcome;
-            outcome.slow = inner.clock.is_slow();
-            outcome
+        self.ask(key.into(), cost, |inner, law, limit, counter, now| {
+            inner.take_one(law, limit, counter, now, cost)
         })
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
-        self.with(&key.into(), 1, |inner, law, entry| {
-            let counter = inner.counter_of(law, &entry);
-            let now = entry.outcome.now;
-            let mut outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
-            outcome.slow = inner.clock.is_slow();
-            outcome
+        self.ask(key.into(), 1, |_, law, limit, counter, now| {
+            let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
+            outcome.in_shadow(law.limit(limit).shadow)
         })
     }
 
-    /// Gives back what `outcome` took for the same key; once.
+    /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
+    /// it from another counter, gives nothing back.
     pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
-        self.with(&key.into(), outcome.cost, |inner, law, entry| {
-            if outcome.is_allowed() {
-                let counter = inner.counter_of(law, &entry);
-                counter.refund(outcome.period, outcome.words.main, outcome.cost);
+        self.ask(key.into(), outcome.cost, |inner, law, limit, counter, _| {
+            if let Some(mut entry) = took(law, limit, counter, outcome) {
+                inner.give_back(law, &mut entry);
             }
             outcome
         });
     }
 
     /// Settles what `outcome` took for the same key for what it really cost: the difference is
-    /// charged, into debt if need be, or given back. Gives the numbers afterwards.
+    /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
     pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
         let key = key.into();
-        self.with(&key, outcome.cost, |inner, law, entry| {
-            if outcome.is_allowed() {
-                let counter = inner.counter_of(law, &entry);
-                settle(&counter, &outcome, entry.outcome.now, actual);
+        self.ask(key, outcome.cost, |inner, law, limit, counter, _| {
+            if let Some(entry) = took(law, limit, counter, outcome) {
+                inner.settle_by(law, &entry, counter.rule, actual);
             }
             outcome
         });
@@ -195,51 +200,45 @@ impl Limit {
 
     /// Forgets what a key has used.
     pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
-        self.with(&key.into(), 0, |inner, law, entry| {
-            inner.counter_of(law, &entry).reset(entry.outcome.now);
-            entry.outcome
+        self.ask(key.into(), 0, |_, _, _, counter, now| {
+            counter.reset(now);
+            Outcome::new(counter.rule, counter.look(now, 0), 0)
         });
     }
 
-    /// Calls `ask` with the key's counter, not yet asked.
+    /// Calls `ask` with the key's counter and the time.
     #[inline]
-    fn with(
+    fn ask(
         &self,
-        key: &Key<'_>,
+        key: Key<'_>,
         cost: u64,
-        ask: impl FnOnce(&Inner, &Law, Entry) -> Outcome,
+        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>, Timestamp) -> Outcome,
     ) -> Outcome {
         let inner = &*self.inner;
         inner.law.read(|law| {
             let now = inner.clock.now();
-            let without = |rule: &Rule, verdict| Outcome::without_counter(rule, now, cost, verdict);
+            let without = |verdict| Outcome::without_counter(&Rule::Deny, now, cost, verdict);
             let Some(limit) = self.find(law) else {
-                return without(&Rule::Deny, Verdict::Unknown);
+                return without(Verdict::Unknown);
             };
             let spec = law.limit(limit);
-            let parts = match law.direct_parts(spec.key, &key.0) {
-                Some(parts) if key.0.len() == key.1 => parts,
-                _ => return without(&Rule::Deny, Verdict::KeyMissing),
+            let Some(key) = key.hash(law, spec.key) else {
+                return without(Verdict::KeyMissing).in_shadow(spec.shadow);
             };
-            let key = law.hash(&parts);
-            let applied = Applied {
-                limit,
-                tier: None,
-                key,
-            };
-            let counter = inner.counter(law, &applied);
             if spec.max_cost.is_some_and(|most| cost > most) {
-                return without(counter.rule, Verdict::Impossible);
+                return without(Verdict::Impossible).in_shadow(spec.shadow);
             }
-            let outcome = without(counter.rule, Verdict::Allowed);
-            let entry = Entry {
-                limit,
-                outcome,
-                tag: counter.tag,
-                is_shared: false,
-                is_taken: false,
-            };
-            ask(inner, law, entry)
+            let counter = inner.counter(
+                law,
+                &Applied {
+                    limit,
+                    tier: None,
+                    key,
+                },
+            );
+            let mut outcome = ask(inner, law, limit, &counter, now);
+            outcome.slow = inner.clock.is_slow();
+            outcome
         })
     }
 
@@ -264,27 +263,43 @@ impl Limit {
     }
 }
 
-/// Charges or gives back what `actual` differs from what was taken.
-fn settle(counter: &Counter<'_>, taken: &Outcome, now: Timestamp, actual: u64) {
-    if actual > taken.cost {
-        // A counter whose slot is gone was dead, and the table is full: as at a first check, the
-        // charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
-        let _: Take = counter.charge(now, actual - taken.cost);
+/// The entry that `outcome` would be in a decision, if it took its cost from `counter` or from the
+/// one that newcomers share.
+fn took(law: &Law, limit: LimitIndex, counter: &Counter<'_>, outcome: Outcome) -> Option<Entry> {
+    let source = outcome.taken?;
+    let own = if source.is_shared {
+        law.shared_tag(limit)
     } else {
-        counter.refund(taken.period, taken.words.main, taken.cost - actual);
-    }
+        counter.tag
+    };
+    (own == source.tag).then_some(Entry {
+        limit,
+        outcome,
+        tag: counter.tag,
+    })
 }
 
 impl Inner {
     /// Settles one entry of a decision; see [`Limiter::settle`].
     pub(super) fn settle(&self, law: &Law, entry: &Entry, actual: u64) {
-        if entry.is_taken && law.limit(entry.limit).cost.is_from_request() {
-            settle(
-                &self.counter_of(law, entry),
-                &entry.outcome,
-                self.clock.now(),
-                actual,
-            );
+        if law.limit(entry.limit).cost.is_from_request() {
+            self.settle_by(law, entry, &entry.outcome.rule, actual);
+        }
+    }
+
+    /// Charges by `rule`, or gives back, what `actual` differs from what the entry took.
+    fn settle_by(&self, law: &Law, entry: &Entry, rule: &Rule, actual: u64) {
+        let Some(counter) = self.source_of(law, entry) else {
+            return;
+        };
+        let taken = &entry.outcome;
+        if actual > taken.cost {
+            // A counter whose slot is gone was dead, and the table is full: as at a first check,
+            // the charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
+            let charged = Counter { rule, ..counter };
+            let _: Take = charged.charge(self.clock.now(), actual - taken.cost);
+        } else {
+            counter.refund(taken.period, taken.words.main, taken.cost - actual);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The law in force: a policy made ready for one directory, with its overrides.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::overrides::Overrides;
@@ -8,8 +8,8 @@ use crate::algorithm::Rule;
 use crate::error::Error;
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::policy::{
-    AttributeIndex, AttributeValue, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan,
-    Policy, TierIndex,
+    AttributeIndex, AttributeValue, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
+    LimitSpec, Plan, Policy, TierIndex,
 };
 
 /// What every check is judged by. Replaced whole, never changed.
@@ -71,6 +71,10 @@ impl Law {
             .collect();
         let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
         for limit in &plan.limits {
+            if limit.durability == Durability::Strict {
+                let why = "durability \"strict\" is not built yet; write \"logged\"";
+                return Err(Error::invalid(format!("limit {:?}", limit.name), why));
+            }
             let bits = LimitBits::new(secret, &limit.identity);
             if let Some(other) = meters.iter().position(|meter| meter.bits == bits) {
                 let other = &plan.limits[other].name;
@@ -133,6 +137,11 @@ impl Law {
         &self.plan().limits[limit.0]
     }
 
+    /// True if the limit's counters are written to the journal.
+    pub(super) fn is_logged(&self, limit: LimitIndex) -> bool {
+        self.limit(limit).durability != Durability::Memory
+    }
+
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {
         let mut hasher = KeyHasher::new(self.secret);
         for part in parts.iter() {
@@ -146,19 +155,28 @@ impl Law {
         hasher.finish()
     }
 
-    /// The parts of a limit's key from its values alone.
-    pub(super) fn direct_parts<'a>(
+    /// The hash of a key from its values alone, in the order of the key; none if they do not fit.
+    pub(super) fn direct_hash(
         &self,
         key: KeyIndex,
-        values: &[AttributeValue<'a>],
-    ) -> Option<KeyParts<'a>> {
+        values: &[AttributeValue<'_>],
+    ) -> Option<KeyHash> {
+        let mut parts = KeyParts::default();
+        let order = self.orders.get(key.0)?;
         self.plan()
-            .direct_parts(key, self.orders.get(key.0)?, values)
+            .direct_parts(key, order, values, &mut parts)
+            .then(|| self.hash(&parts))
     }
 
     /// The limit's tag for a key.
     pub(super) fn tag(&self, limit: LimitIndex, key: KeyHash) -> Tag {
         Tag::new(key, self.meters[limit.0].bits)
+    }
+
+    /// The tags of all words that newcomers share.
+    pub(super) fn shared_tags(&self) -> HashSet<Tag> {
+        let tags = self.meters.iter().map(|meter| meter.shared);
+        tags.flat_map(|tag| [tag, tag.sibling(1)]).collect()
     }
 
     /// The tag of the counter that newcomers to the limit share.

@@ -2,21 +2,30 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::cell::LawCell;
+use super::journaling::Recovery;
 use super::keeper::Keeper;
 use super::law::Law;
 use super::overrides::Overrides;
-use super::store::Store;
+use super::store::{Opened, Store};
 use super::{Inner, Limiter};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::journal::{Generations, StoreError};
 use crate::policy::Policy;
 use crate::sync::AtomicU64;
+use crate::writer::{Source, Writer};
 
 /// Counters that a directory has room for unless it is said otherwise.
 const COUNTERS: u64 = 1_000_000;
+/// How often the journal is written, unless it is said otherwise.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Changed words that can wait to be written before the writer must look for them.
+const INBOX: usize = 1 << 16;
 /// The most a directory can be made for: 24 GiB of them.
 const COUNTERS_MAX: u64 = 1 << 30;
 
@@ -27,6 +36,7 @@ pub struct Builder {
     policy: Policy,
     counters: u64,
     clock: Option<ManualClock>,
+    interval: Duration,
 }
 
 impl Builder {
@@ -35,6 +45,7 @@ impl Builder {
             policy,
             counters: COUNTERS,
             clock: None,
+            interval: INTERVAL,
         }
     }
 
@@ -52,6 +63,13 @@ impl Builder {
         self
     }
 
+    /// Writes changed counters to the journal once an `interval`, 100 ms if unsaid: the most that
+    /// a power cut makes a logged limit forget.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
     /// Opens the directory at `path`, made if there is none.
     ///
     /// # Errors
@@ -62,7 +80,8 @@ impl Builder {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
-        let store = Store::open(path.as_ref(), self.counters)?;
+        let path = path.as_ref();
+        let store = Store::open(path, self.counters)?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let law = Law::new(self.policy, overrides, store.directory.header().secret())?;
         let clock = match self.clock {
@@ -72,10 +91,26 @@ impl Builder {
         if let Some(latest) = store.latest {
             clock.resume_from(latest);
         }
+        let (journal, recovery) = open_journal(&store, &law, &clock)?;
+        let inbox = Arc::new(Inbox::new(INBOX));
+        // What was dirty when a process was killed is in no queue.
+        inbox.ask_for_sweep();
+        let source = Source {
+            clock: clock.clone(),
+            table: store.table.clone(),
+            shared: store.shared.clone(),
+            inbox: inbox.clone(),
+        };
+        let no_thread = || DirectoryError::io("start a thread for", path);
+        let writer = Writer::start(source, journal, recovery.is_journal_new, self.interval)
+            .map_err(no_thread())?;
         let inner = Arc::new(Inner {
             law: LawCell::new(law),
             clock,
             store,
+            inbox,
+            writer,
+            recovery,
             healed: AtomicU64::new(0),
             newcomers: AtomicU64::new(0),
             keeper: Mutex::new(None),
@@ -88,11 +123,36 @@ impl Builder {
                 inner.tick(number);
             }
         });
-        let keeper = keeper.map_err(DirectoryError::io("start a thread for", path.as_ref()))?;
+        let keeper = keeper.map_err(no_thread())?;
         *inner
             .keeper
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
         Ok(Limiter { inner })
     }
+}
+
+/// Opens the journal, and if the table could not be kept, rebuilds it from there.
+fn open_journal(store: &Store, law: &Law, clock: &Clock) -> Result<(Generations, Recovery), Error> {
+    let mut recovery = Recovery::default();
+    let failed = |error: StoreError| Error::journal(error.to_string());
+    let instance = store.directory.header().instance;
+    let path = store.directory.journal_path();
+    let (mut journal, report) = Generations::open(&path, instance).map_err(failed)?;
+    let is_set_aside = matches!(store.opened, Opened::SetAside { .. });
+    if report.is_new && is_set_aside {
+        recovery
+            .troubles
+            .push("there was no journal to rebuild the counters from".into());
+    }
+    // A journal that is new beside a table that is not must be told all that the table holds.
+    recovery.is_journal_new = report.is_new;
+    recovery.told(report);
+    if is_set_aside {
+        let shared = law.shared_tags();
+        recovery
+            .rebuild(&mut journal, store, &shared, clock.now())
+            .map_err(failed)?;
+    }
+    Ok((journal, recovery))
 }

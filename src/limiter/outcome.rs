@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::algorithm::{Pair, Period, Retry, Rule, Status, Step};
 use crate::counter::Seen;
+use crate::key::Tag;
 use crate::time::Timestamp;
 
 /// What a limit says to a cost.
@@ -27,6 +28,8 @@ pub enum Verdict {
     CostUnreadable,
     /// The limit is no longer in the policy.
     Unknown,
+    /// The request was put together wrongly, so no limit was asked.
+    Malformed,
 }
 
 impl Verdict {
@@ -48,8 +51,17 @@ pub struct Outcome {
     pub(super) now: Timestamp,
     pub(super) cost: u64,
     pub(super) verdict: Verdict,
+    /// Where the cost was taken, if it was: only there can it be given back or settled.
+    pub(super) taken: Option<Source>,
     /// True while the clock waits for the wall: a span of its time takes a little longer.
     pub(super) slow: bool,
+}
+
+/// The counter that a cost was taken from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Source {
+    pub(super) tag: Tag,
+    pub(super) is_shared: bool,
 }
 
 impl Outcome {
@@ -68,6 +80,7 @@ impl Outcome {
             now,
             cost,
             verdict,
+            taken: None,
             slow: false,
         }
     }
@@ -87,17 +100,19 @@ impl Outcome {
             now,
             cost,
             verdict,
+            taken: None,
             slow: false,
         }
     }
 
-    /// The same with the words as the take left them.
-    pub(super) fn taken(mut self, seen: Seen) -> Self {
+    /// The same with the words as the take from `source` left them.
+    pub(super) fn taken(mut self, seen: Seen, source: Source) -> Self {
         if let Step::Admit(next) = seen.step {
             self.words = Pair {
                 main: next,
                 ..seen.words
             };
+            self.taken = Some(source);
         }
         self
     }
@@ -162,8 +177,10 @@ impl Outcome {
             Verdict::Impossible,
             Verdict::CostUnreadable,
             Verdict::KeyMissing,
+            Verdict::Unknown,
+            Verdict::Malformed,
         ];
-        if hopeless.contains(&self.verdict) || self.verdict == Verdict::Unknown {
+        if hopeless.contains(&self.verdict) {
             return None;
         }
         match self
@@ -227,6 +244,7 @@ impl fmt::Display for Outcome {
             (Verdict::KeyMissing, _) => write!(f, "refused, the request lacks the limit's key"),
             (Verdict::CostUnreadable, _) => write!(f, "refused, its cost is not a whole number"),
             (Verdict::Unknown, _) => write!(f, "refused, the limit is no longer in the policy"),
+            (Verdict::Malformed, _) => write!(f, "refused, the request is put together wrongly"),
         }
     }
 }

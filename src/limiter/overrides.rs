@@ -106,18 +106,27 @@ impl Override {
         let limit = plan.limit_named(&self.limit);
         let limit = limit.ok_or_else(|| Error::unknown_limit(&self.limit))?;
         let what = || format!("override of limit {:?}", self.limit);
-        let values: Vec<_> = self
-            .key
-            .iter()
-            .map(|(name, value)| (&**name, &**value))
-            .collect();
-        let parts = plan.parts_by_name(plan.limits[limit.0].key, &values);
         let no_such_key = "no request has such a key under this policy";
-        let parts = parts.filter(|parts| !parts.is_empty());
+        let parts = self.parts(plan, limit);
         let parts = parts.ok_or_else(|| Error::invalid(what(), no_such_key))?;
         let rate = plan.override_rate(limit, &self.rate);
         let rate = rate.map_err(|why| Error::invalid(what(), why))?;
         Ok((limit, parts, rate.rule))
+    }
+
+    fn parts<'a>(&'a self, plan: &Plan, limit: LimitIndex) -> Option<KeyParts<'a>> {
+        let values = self.key.iter();
+        let values: Vec<_> = values.map(|(name, value)| (&**name, &**value)).collect();
+        let parts = plan.parts_by_name(plan.limits[limit.0].key, &values);
+        parts.filter(|parts| !parts.is_empty())
+    }
+
+    /// True if both mean one counter, however they spell its key.
+    fn is_same(&self, other: &Self, law: &Law, limit: LimitIndex) -> bool {
+        let hash = |one: &Self| one.parts(law.plan(), limit).map(|parts| law.hash(&parts));
+        let spells_same = self.key == other.key;
+        self.limit == other.limit
+            && (spells_same || hash(self).is_some_and(|own| Some(own) == hash(other)))
     }
 }
 
@@ -194,8 +203,9 @@ impl Overrides {
         self.0.iter()
     }
 
-    fn set(&mut self, next: Override) -> Result<(), Error> {
-        let same = |one: &Override| one.limit == next.limit && one.key == next.key;
+    /// Puts `next` in the place of the one that means the same counter, or adds it.
+    fn set(&mut self, next: Override, law: &Law, limit: LimitIndex) -> Result<(), Error> {
+        let same = |one: &Override| one.is_same(&next, law, limit);
         if let Some(place) = self.0.iter().position(same) {
             self.0[place] = next;
         } else if self.0.len() == OVERRIDES_MAX {
@@ -246,7 +256,7 @@ impl Limiter {
                 rate: rate.into(),
             };
             next.ready(law.plan())?;
-            overrides.set(next)
+            overrides.set(next, law, place)
         })
     }
 
@@ -264,14 +274,14 @@ impl Limiter {
         let mut found = false;
         self.change_overrides(|law, overrides| {
             let place = law.plan().limit_named(limit);
-            let key = key.named(
-                law.plan(),
-                place.ok_or_else(|| Error::unknown_limit(limit))?,
-            )?;
+            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
+            let named = Override {
+                limit: limit.into(),
+                key: key.named(law.plan(), place)?,
+                rate: String::new(),
+            };
             let before = overrides.0.len();
-            overrides
-                .0
-                .retain(|one| one.limit != limit || one.key != key);
+            overrides.0.retain(|one| !one.is_same(&named, law, place));
             found = overrides.0.len() < before;
             Ok(())
         })?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::{Directory, DirectoryError, Header, Marks, Place, State};
 use crate::error::Error;
-use crate::sync::{Mutex, lock};
+use crate::sync::{Arc, Mutex, lock};
 use crate::table::file::{self, ShardError, ShardHeader};
 use crate::table::{Region, Table};
 use crate::time::Timestamp;
@@ -25,13 +25,14 @@ pub enum Opened {
     Clean,
     /// Not closed, but under the same kernel on the same files: every counter as it was.
     Kept,
-    /// Not closed, and the kernel or the files are not those it was written under: its counters
-    /// may be torn or stale, so they were set aside and every counter starts at nothing.
+    /// The table could not be believed: it was not closed and the kernel or the files are not those
+    /// it was written under, or it is damaged. It was set aside, and the counters were rebuilt from
+    /// the journal; [`Recovery`](crate::Recovery) says how many.
     SetAside {
-        /// Where the old counters are.
+        /// Where the old table is.
         to: PathBuf,
-        /// What did not match.
-        why: &'static str,
+        /// What is wrong with it.
+        why: String,
     },
 }
 
@@ -57,9 +58,9 @@ impl fmt::Display for Opened {
 pub(super) struct Store {
     marks: Mutex<Marks>,
     place: Place,
-    pub(super) table: Table,
+    pub(super) table: Arc<Table>,
     /// Counters that newcomers share when the table is full.
-    pub(super) shared: Table,
+    pub(super) shared: Arc<Table>,
     pub(super) opened: Opened,
     /// The latest time that was seen in it before.
     pub(super) latest: Option<Timestamp>,
@@ -103,8 +104,8 @@ impl Store {
         Ok(Self {
             marks: Mutex::new(marks),
             place: files.place,
-            table: Table::new(files.regions),
-            shared: Table::new(vec![files.shared]),
+            table: Arc::new(Table::new(files.regions)),
+            shared: Arc::new(Table::new(vec![files.shared])),
             opened,
             latest,
             directory,
@@ -149,15 +150,18 @@ fn find_table(directory: &Directory, marks: &Marks) -> Result<(Files, Opened), E
         }
         .into());
     }
-    let files = open_table(directory)?;
-    let why = match mark.state {
-        State::Clean => return Ok((files, Opened::Clean)),
-        State::Open if mark.place == files.place => return Ok((files, Opened::Kept)),
-        State::Open if mark.place.boot != files.place.boot => "another boot",
-        State::Open if mark.place.mount != files.place.mount => "another mount",
-        State::Open => "other files",
+    let why = match open_table(directory) {
+        Ok(files) => match mark.state {
+            State::Clean => return Ok((files, Opened::Clean)),
+            State::Open if mark.place == files.place => return Ok((files, Opened::Kept)),
+            State::Open if mark.place.boot != files.place.boot => "another boot".into(),
+            State::Open if mark.place.mount != files.place.mount => "another mount".into(),
+            State::Open => "other files".into(),
+        },
+        // Its journal tells what it held; a table of another version means something else.
+        Err(error) if error.is_damaged() || error.is_missing() => error.to_string(),
+        Err(error) => return Err(error),
     };
-    drop(files);
     let to = directory.set_table_aside()?;
     Ok((make_table(directory)?, Opened::SetAside { to, why }))
 }

@@ -24,15 +24,15 @@ impl Plan {
         order
     }
 
-    /// The parts of a key from values in `order`, its own from [`Plan::direct_order`]; nothing if
-    /// they are too few or too many for it.
+    /// Puts the parts of a key from values in `order`, its own from [`Plan::direct_order`], into
+    /// `parts`, which is empty; false if they are too few or too many for it.
     pub(crate) fn direct_parts<'a>(
         &self,
         key: KeyIndex,
         order: &[AttributeIndex],
         values: &[AttributeValue<'a>],
-    ) -> Option<KeyParts<'a>> {
-        let mut parts = KeyParts::default();
+        parts: &mut KeyParts<'a>,
+    ) -> bool {
         let value_of = |attribute: AttributeIndex| {
             let place = order.iter().position(|known| *known == attribute)?;
             let spec = self.attributes.get(attribute.0)?;
@@ -41,8 +41,8 @@ impl Plan {
                 AttributeValue::Address(address) => Some(address::value(address, spec.ipv6_prefix)),
             }
         };
-        let found = self.keys.get(key.0)?.collect(&value_of, &mut parts);
-        (found && parts.len() == values.len()).then_some(parts)
+        let key = self.keys.get(key.0);
+        key.is_some_and(|key| key.collect(&value_of, parts)) && parts.len() == values.len()
     }
 }
 

@@ -69,12 +69,15 @@ impl Policy {
     /// If the request was put together wrongly, or its path is too long to be read.
     pub fn explain(&self, request: &Request<'_>) -> Result<Explanation, RequestError> {
         let plan = &*self.plan;
-        let found = plan.resolve(request)?;
+        let mut found = super::Resolution::default();
+        plan.resolve(request, &mut found)?;
         let route = found.route.and_then(|route| plan.routes.get(route.0));
         let tier = found.tier.and_then(|tier| plan.tiers.get(tier.0));
         let limits = found.picks.iter().filter_map(|pick| {
             let limit = plan.limits.get(pick.limit.0)?;
-            let parts = plan.key_parts(limit.key, request, &found);
+            let mut parts = KeyParts::default();
+            let has_key = plan.key_parts(limit.key, request, &found, &mut parts);
+            let parts = has_key.then_some(parts);
             let own = parts
                 .as_ref()
                 .and_then(|parts| plan.override_of(pick.limit, parts));

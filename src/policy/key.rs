@@ -114,7 +114,12 @@ impl AttributeSpec {
         if text.is_empty() {
             return None;
         }
-        match address::parse(text).filter(|_| self.is_address) {
+        let address = if self.is_address {
+            address::parse(text)
+        } else {
+            None
+        };
+        match address {
             Some(ip) => Some(address::value(ip, self.ipv6_prefix)),
             None => Some(KeyValue::Text(text)),
         }

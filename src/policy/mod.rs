@@ -40,8 +40,8 @@ pub(crate) use bounds::{KEY_PARTS_MAX, PICKS_MAX};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 pub(crate) use plan::{
-    AttributeIndex, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan, RouteIndex,
-    TierIndex, WhenFull,
+    AttributeIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan,
+    RouteIndex, TierIndex, WhenFull,
 };
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};

@@ -181,7 +181,7 @@ impl<'t> Sources<'t> {
             .filter_map(Allowance::quota)
             .collect();
         let span = quotas.first().map(|quota| quota.span);
-        let shape = self.shape(limit, span, calendars);
+        let shape = self.shape(limit, &quotas, calendars);
         let shape = faults.take(self.place(limit, None), shape)?;
         let mut made = Vec::new();
         for (tier, allowance) in &allowances {
@@ -217,9 +217,10 @@ impl<'t> Sources<'t> {
     fn shape(
         &self,
         limit: &'t LimitText,
-        span: Option<Span>,
+        quotas: &[Quota],
         calendars: &mut Calendars,
     ) -> Result<Shape, Fix> {
+        let span = quotas.first().map(|quota| quota.span);
         let span = match (span, limit.algorithm) {
             (Some(span), _) => span,
             (None, Algorithm::TokenBucket) => Span {
@@ -232,6 +233,13 @@ impl<'t> Sources<'t> {
             }
         };
         let sunday = limit.week_from_sunday;
-        Shape::new(limit.algorithm, span, &limit.zone, sunday, calendars)
+        Shape::new(
+            limit.algorithm,
+            span,
+            &limit.zone,
+            sunday,
+            quotas,
+            calendars,
+        )
     }
 }

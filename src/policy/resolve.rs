@@ -17,6 +17,7 @@ use super::router::Captures;
 use crate::algorithm::Rule;
 
 /// What a request comes to: its route, its tier, and the limits it meets.
+#[derive(Default)]
 pub(crate) struct Resolution<'r> {
     pub(crate) route: Option<RouteIndex>,
     /// The route, or the default, is exempt: there are no picks.
@@ -29,12 +30,21 @@ pub(crate) struct Resolution<'r> {
 }
 
 /// A path in its one spelling: the request's own bytes, or else what was written in the buffer.
+#[derive(Default)]
 struct Path<'r> {
     borrowed: Option<&'r [u8]>,
     written: Buffer,
 }
 
-impl Path<'_> {
+impl<'r> Path<'r> {
+    fn set(&mut self, request: &Request<'r>) -> Result<(), RequestError> {
+        if let Some(raw) = request.path {
+            self.borrowed = path::normalise(raw, &mut self.written)
+                .map_err(|path::TooLong| RequestError::PathTooLong)?;
+        }
+        Ok(())
+    }
+
     fn bytes(&self) -> Option<&[u8]> {
         self.borrowed
             .or((!self.written.is_empty()).then_some(&self.written))
@@ -63,43 +73,38 @@ pub(crate) enum Refusal {
 }
 
 impl Plan {
-    /// The route, tier and limits of `request`.
+    /// Puts the route, tier and limits of `request` into `found`, which is a fresh one: it is
+    /// large, and filled where it stands.
     ///
     /// # Errors
     /// If the request was put together wrongly, or its path is too long to be read.
     pub(crate) fn resolve<'r>(
         &self,
         request: &Request<'r>,
-    ) -> Result<Resolution<'r>, RequestError> {
+        found: &mut Resolution<'r>,
+    ) -> Result<(), RequestError> {
         request.check()?;
-        let mut found = Resolution {
-            route: None,
-            exempt: false,
-            tier: None,
-            picks: ArrayVec::new(),
-            path: one_spelling(request)?,
-            captures: Captures::new(),
-        };
+        found.path.set(request)?;
         if let Some(path) = found.path.bytes() {
             found.route = self.router.find(request.method, path, &mut found.captures);
         }
         let route = found.route.and_then(|route| self.routes.get(route.0));
         let Target::Scope(scope) = route.map_or(self.default, |route| route.target) else {
             found.exempt = true;
-            return Ok(found);
+            return Ok(());
         };
-        found.tier = self.tier(request, &found);
+        found.tier = self.tier(request, found);
         for &index in self.scopes.get(scope.0).into_iter().flatten() {
             let pick = self
                 .limits
                 .get(index.0)
-                .and_then(|limit| self.pick(index, limit, request, &found));
+                .and_then(|limit| self.pick(index, limit, request, found));
             if let Some(pick) = pick {
                 // Bound: a scope with more limits than this is a fault of the policy.
                 let _ = found.picks.try_push(pick);
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     fn tier(&self, request: &Request<'_>, found: &Resolution<'_>) -> Option<TierIndex> {
@@ -120,7 +125,7 @@ impl Plan {
     ) -> Option<Pick> {
         let (cost, mut refusal) = self.cost(limit, request, found);
         if limit.when_key_missing != WhenKeyMissing::Share
-            && self.key_parts(limit.key, request, found).is_none()
+            && !self.key_parts(limit.key, request, found, &mut KeyParts::default())
         {
             if limit.when_key_missing == WhenKeyMissing::Skip {
                 return None;
@@ -159,19 +164,21 @@ impl Plan {
         (cost, too_high.map(|most| Refusal::CostTooHigh { most }))
     }
 
-    /// The parts of a key; nothing if the request lacks what the key needs. A limit that then
-    /// shares one counter has it under a key without parts.
+    /// Puts the parts of a key into `parts`, which is empty; false, and nothing put there, if the
+    /// request lacks what the key needs. A limit that then shares one counter has it under a key
+    /// without parts.
     pub(crate) fn key_parts<'a>(
         &'a self,
         key: KeyIndex,
         request: &'a Request<'_>,
         found: &'a Resolution<'_>,
-    ) -> Option<KeyParts<'a>> {
-        let key = self.keys.get(key.0)?;
-        let mut parts = KeyParts::default();
-        let value_of = |attribute| self.value(attribute, request, found);
-        let is_found = key.collect(&value_of, &mut parts);
-        (is_found && (key.is_global() || !parts.is_empty())).then_some(parts)
+        parts: &mut KeyParts<'a>,
+    ) -> bool {
+        let Some(key) = self.keys.get(key.0) else {
+            return false;
+        };
+        let is_found = key.collect(&|attribute| self.value(attribute, request, found), parts);
+        is_found && (key.is_global() || !parts.is_empty())
     }
 
     fn value<'a>(
@@ -270,18 +277,6 @@ impl OverrideSpec {
             .collect();
         key.parts_of(attributes, &values)
     }
-}
-
-fn one_spelling<'r>(request: &Request<'r>) -> Result<Path<'r>, RequestError> {
-    let mut path = Path {
-        borrowed: None,
-        written: Buffer::new(),
-    };
-    if let Some(raw) = request.path {
-        path.borrowed = path::normalise(raw, &mut path.written)
-            .map_err(|path::TooLong| RequestError::PathTooLong)?;
-    }
-    Ok(path)
 }
 
 /// The whole number that a value writes in decimal digits.

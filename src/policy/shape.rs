@@ -6,6 +6,7 @@ use super::fault::{Fix, fix, quoted};
 use super::plan::{Durability, RateSpec};
 use super::rate::{Quota, Span, Unit};
 use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
+use crate::time::HOLD_MAX;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// Limits that look back further than this are logged unless they say otherwise.
@@ -24,7 +25,10 @@ pub(super) enum Algorithm {
 /// An algorithm with its window.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
-    Bucket,
+    Bucket {
+        /// How far ahead any of the limit's rates can put an arrival time.
+        horizon_nanos: u64,
+    },
     Window {
         span_secs: u64,
         from_first_hit: bool,
@@ -44,7 +48,7 @@ pub(crate) enum Shape {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bucket => f.write_str("token bucket"),
+            Self::Bucket { .. } => f.write_str("token bucket"),
             Self::Window {
                 span_secs,
                 from_first_hit: false,
@@ -66,11 +70,14 @@ pub(super) struct Calendars {
 
 impl Calendars {
     fn number(&mut self, unit: CalendarUnit, zone: &str) -> Result<u16, Fix> {
-        let known = |calendar: &Calendar| calendar.unit() == unit && calendar.zone_name() == zone;
-        let index = match self.list.iter().position(known) {
+        let calendar = calendar(unit, zone)?;
+        // By the zone's own name: the text may write it in other letters.
+        let same =
+            |known: &Calendar| known.unit() == unit && known.zone_name() == calendar.zone_name();
+        let index = match self.list.iter().position(same) {
             Some(index) => index,
             None => {
-                self.list.push(calendar(unit, zone)?);
+                self.list.push(calendar);
                 self.list.len() - 1
             }
         };
@@ -121,16 +128,19 @@ fn rule_fix(error: RuleError) -> Fix {
 }
 
 impl Shape {
-    /// The shape of a limit that runs `algorithm` at rates over `span`.
+    /// The shape of a limit that runs `algorithm` at rates over `span`, `quotas` among them.
     pub(super) fn new(
         algorithm: Algorithm,
         span: Span,
         zone: &str,
         week_from_sunday: bool,
+        quotas: &[Quota],
         calendars: &mut Calendars,
     ) -> Result<Self, Fix> {
         Ok(match algorithm {
-            Algorithm::TokenBucket => Self::Bucket,
+            Algorithm::TokenBucket => Self::Bucket {
+                horizon_nanos: horizon_nanos(quotas),
+            },
             Algorithm::FixedWindow | Algorithm::FirstHit => Self::Window {
                 span_secs: whole_secs(span)?,
                 from_first_hit: algorithm == Algorithm::FirstHit,
@@ -140,10 +150,12 @@ impl Shape {
             },
             Algorithm::Calendar => {
                 let unit = calendar_unit(span, week_from_sunday)?;
+                let number = calendars.number(unit, zone)?;
+                let named = calendars.list.get(usize::from(number));
                 Self::Calendar {
-                    number: calendars.number(unit, zone)?,
+                    number,
                     unit,
-                    zone: zone.into(),
+                    zone: named.map_or(zone, Calendar::zone_name).into(),
                 }
             }
         })
@@ -152,7 +164,10 @@ impl Shape {
     /// The rule and its words for `quota`.
     pub(super) fn rate(&self, quota: Quota) -> Result<RateSpec, Fix> {
         let (rule, quota) = match self {
-            Self::Bucket => bucket(quota)?,
+            Self::Bucket { horizon_nanos } => {
+                let (bucket, quota) = bucket(quota)?;
+                (Rule::Bucket(bucket.with_horizon(*horizon_nanos)), quota)
+            }
             Self::Window {
                 span_secs,
                 from_first_hit,
@@ -200,7 +215,7 @@ impl Shape {
     /// Where a limit of this shape is kept if it does not say so.
     pub(super) fn durability(&self, quotas: impl Iterator<Item = Quota>) -> Durability {
         let is_long = match self {
-            Self::Bucket => quotas.into_iter().any(|quota| {
+            Self::Bucket { .. } => quotas.into_iter().any(|quota| {
                 let nanos = u128::from(quota.span.unit.nanos().unwrap_or(u64::MAX));
                 let burst = u128::from(quota.burst.unwrap_or(default_burst(quota)));
                 let period = nanos * u128::from(quota.span.count) * u128::from(quota.denominator);
@@ -228,7 +243,7 @@ fn default_burst(quota: Quota) -> u64 {
 
 /// The bucket, and the quota as it is said with whole numbers: a share that does not come out
 /// even keeps its exact rate over a longer span.
-fn bucket(quota: Quota) -> Result<(Rule, Quota), Fix> {
+fn bucket(quota: Quota) -> Result<(Bucket, Quota), Fix> {
     let too_long = || fix("the span is too long", "at most 10 years");
     let burst = quota.burst.unwrap_or(default_burst(quota));
     let said = if quota.amount.is_multiple_of(quota.denominator) {
@@ -252,7 +267,7 @@ fn bucket(quota: Quota) -> Result<(Rule, Quota), Fix> {
     let nanos = said.span.unit.nanos().ok_or_else(month_fix)?;
     let period = nanos.checked_mul(said.span.count).ok_or_else(too_long)?;
     let bucket = Bucket::new(said.amount, period, burst).map_err(rule_fix)?;
-    Ok((Rule::Bucket(bucket), said))
+    Ok((bucket, said))
 }
 
 /// A window's quota: a whole number, without a burst.
@@ -272,6 +287,17 @@ fn whole(quota: Quota) -> Result<Quota, Fix> {
             ..quota
         }),
     }
+}
+
+/// How far ahead an arrival time may lie before a clock must have been wrong. All of a limit's
+/// rates keep one arrival time, so what one of them allows is nothing odd to the others. And no
+/// clock that is held when it is set back puts one further back than that: rates that were in force
+/// before, and are no longer known, made what is nearer.
+fn horizon_nanos(quotas: &[Quota]) -> u64 {
+    let held_nanos = u64::try_from(HOLD_MAX.as_nanos()).unwrap_or(u64::MAX);
+    let buckets = quotas.iter().filter_map(|quota| bucket(*quota).ok());
+    let horizons = buckets.map(|(bucket, _)| bucket.horizon_nanos());
+    horizons.fold(held_nanos, u64::max)
 }
 
 fn calendar_unit(span: Span, week_from_sunday: bool) -> Result<CalendarUnit, Fix> {

@@ -122,16 +122,30 @@ impl Table {
         }
     }
 
-    /// Replaces the word of a tag that has a slot by what `step` makes of it. A tag without one
-    /// stays without: there is nothing to give back to.
-    pub(crate) fn amend(&self, tag: Tag, mut step: impl FnMut(Word) -> Word) {
+    /// Replaces the word of a tag that has a slot by what `step` makes of it; gives the words
+    /// before and after. A tag without a slot stays without: there is nothing to give back to.
+    pub(crate) fn amend(
+        &self,
+        tag: Tag,
+        mut step: impl FnMut(Word) -> Word,
+    ) -> Option<(Word, Word)> {
         let shard = self.shard(tag);
         while let Search::Found(slot, before) = shard.search(tag, self.shard_bits) {
             let after = step(before);
             if after == before || slot.swap(before, after) {
-                return;
+                return Some((before, after));
             }
         }
+        None
+    }
+
+    /// Takes the dirty mark off the tag's word and gives the word; none if it is clean or gone.
+    ///
+    /// The mark goes and the word is read in one step, so a change is either in what is given, or
+    /// it sets the mark again and tells of it.
+    pub(crate) fn wash(&self, tag: Tag) -> Option<Word> {
+        let (before, after) = self.amend(tag, Word::clean)?;
+        before.is_dirty().then_some(after)
     }
 
     /// Every tag and word that stand in the table, whatever their age. Takes its time.

@@ -76,7 +76,10 @@ fn live_counters_are_never_thrown_out_and_dead_ones_make_room() {
         if put(&table, tag(number), at(1), word(100)) != Update::Full {
             placed.push(number);
         }
-        assert!(number < 10_000, "16 lines are all in reach of each other");
+        assert!(
+            number < 10_000,
+            "so few lines are all in reach of each other"
+        );
     }
     assert_eq!(put(&table, tag(20_000), at(99), word(300)), Update::Full);
     for number in &placed {

@@ -94,9 +94,9 @@ impl Counter {
         self.slots[slot] = word;
     }
 
-    pub(super) fn refund(&mut self, taken: Taken, cost: u64) {
+    pub(super) fn refund(&mut self, now: Timestamp, taken: Taken, cost: u64) {
         let word = self.slots[taken.slot];
-        let refunded = self.rule.refund(word, taken.word, cost);
+        let refunded = self.rule.refund(word, taken.word, now, cost);
         assert!(refunded.bits() <= word.bits(), "{word:?} -> {refunded:?}");
         self.slots[taken.slot] = refunded;
     }

@@ -59,7 +59,7 @@ fn act(counter: &mut Counter, taken: &mut Vec<Taken>, now: Timestamp, what: u8, 
     match what % 8 {
         0 => {
             if let Some(last) = taken.pop() {
-                counter.refund(last, last.cost);
+                counter.refund(now, last, last.cost);
             }
         }
         1 => counter.charge(now, cost.min(u64::from(u32::MAX))),
@@ -119,7 +119,7 @@ proptest! {
         });
         let (period, pair, _) = counter.look(now);
         let _ = counter.rule.charge(period, pair, now, u64::MAX);
-        let _ = counter.rule.refund(pair.main, pair.other, u64::MAX);
+        let _ = counter.rule.refund(pair.main, pair.other, now, u64::MAX);
         let _ = counter.status(now);
         let retry = counter.retry(now, cost);
         if counter.step(now, cost) == Step::Future {

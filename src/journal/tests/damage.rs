@@ -25,7 +25,7 @@ enum Fate {
 
 impl Pattern {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::directory::scratch();
         let path = folder.path().join("pattern");
         let (mut journal, _) = open(&path);
         let mut expected = HashMap::new();
@@ -100,6 +100,15 @@ fn random(seed: u64) -> impl FnMut() -> u64 {
     }
 }
 
+/// One in how many of the ways to damage a file is tried: all with `TOLLGATE_THOROUGH` set.
+fn stride(of: usize) -> usize {
+    if std::env::var_os("TOLLGATE_THOROUGH").is_some() {
+        1
+    } else {
+        of
+    }
+}
+
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
@@ -138,7 +147,7 @@ fn what_the_engine_leaves_behind_does_no_harm() {
         });
         assert_eq!(fate, Fate::Whole, "{place}");
     }
-    for bit in (0..length * 8).step_by(499) {
+    for bit in (0..length * 8).step_by(stride(16) * 97) {
         let place = format!("snapshot, bit {bit}");
         let fate = pattern.suffer(&place, |path| {
             change(&path.join(&snapshot), |bytes| {
@@ -166,18 +175,18 @@ fn what_the_engine_leaves_behind_does_no_harm() {
 fn the_file_of_settings_damaged() {
     let pattern = Pattern::new();
     let length = fs::read(pattern.path().join("conf")).unwrap().len();
-    for bit in (0..length * 8).step_by(7) {
+    for bit in (0..length * 8).step_by(stride(29)) {
         pattern.suffer(&format!("conf, bit {bit}"), |path| {
             change(&path.join("conf"), |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
         });
     }
-    for cut in 0..length {
+    for cut in (0..length).step_by(stride(7)) {
         pattern.suffer(&format!("conf cut to {cut}"), |path| {
             change(&path.join("conf"), |bytes| bytes.truncate(cut));
         });
     }
     let mut next = random(1);
-    for round in 0..20 {
+    for round in (0..20).step_by(stride(5)) {
         pattern.suffer(&format!("random conf {round}"), |path| {
             let bytes: Vec<_> = (0..4).flat_map(|_| next().to_le_bytes()).collect();
             fs::write(path.join("conf"), bytes).unwrap();
@@ -190,7 +199,10 @@ fn the_log_cut_short_anywhere() {
     let pattern = Pattern::new();
     let used = used(&pattern.path());
     let mut told = 0;
-    for cut in (0..used).step_by(2 * 4096).chain([1, 19, 20, 21, used - 1]) {
+    for cut in (0..used)
+        .step_by(stride(8) * 4096)
+        .chain([1, 19, 20, 21, used - 1])
+    {
         let fate = pattern.suffer(&format!("db cut to {cut} of {used}"), |path| {
             change(&path.join("db"), |bytes| bytes.truncate(cut));
         });
@@ -200,7 +212,7 @@ fn the_log_cut_short_anywhere() {
         });
         told += u32::from(fate == Fate::Told);
     }
-    assert!(told > 10, "most of these lose something");
+    assert!(told > 5, "most of these lose something");
     pattern.suffer("no db", |path| fs::remove_file(path.join("db")).unwrap());
 }
 
@@ -210,13 +222,13 @@ fn the_log_with_bits_flipped_or_filled_with_noise() {
     let used = used(&pattern.path());
     let mut next = random(2);
     let mut below = |most: usize| usize::try_from(next() % most as u64).unwrap();
-    for round in 0..100 {
+    for round in (0..150).step_by(stride(10)) {
         let (at, bit) = (below(used), below(8));
         pattern.suffer(&format!("db, byte {at} bit {bit}, round {round}"), |path| {
             change(&path.join("db"), |bytes| bytes[at] ^= 1 << bit);
         });
     }
-    for round in 0..40 {
+    for round in (0..60).step_by(stride(10)) {
         let (at, length) = (below(used), 1 + below(5000));
         pattern.suffer(
             &format!("db, {length} bytes of noise at {at}, {round}"),

@@ -28,7 +28,7 @@ fn scan(path: &Path) -> (Scan, u64) {
 
 #[test]
 fn every_gap_in_the_log_is_seen() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("whole");
     filled(&path);
     let whole = Scan {
@@ -63,7 +63,7 @@ fn every_gap_in_the_log_is_seen() {
 
 #[test]
 fn a_page_from_elsewhere_is_damage_and_the_last_of_all_forbids_opening() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("store");
     filled(&path);
     let put = |sequence, instance| {
@@ -87,7 +87,7 @@ fn a_page_from_elsewhere_is_damage_and_the_last_of_all_forbids_opening() {
 
 #[test]
 fn a_file_removed_underneath_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut journal, _) = open(&path);
     journal.commit(&words(3, 1)).unwrap();
@@ -107,7 +107,7 @@ fn a_file_removed_underneath_is_an_error() {
 
 #[test]
 fn a_lock_that_is_let_go_late_is_waited_for_and_one_that_is_kept_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     drop(open(&path));
     let hold = || {
@@ -139,7 +139,7 @@ fn a_lock_that_is_let_go_late_is_waited_for_and_one_that_is_kept_is_an_error() {
 
 #[test]
 fn its_files_are_their_owners_own() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut journal, _) = open(&path);
     journal.commit(&words(3, 1)).unwrap();
@@ -154,7 +154,7 @@ fn its_files_are_their_owners_own() {
 
 #[test]
 fn a_journal_is_only_set_aside_when_another_can_take_its_place() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut journal, _) = open(&path);
     journal.commit(&words(3, 1)).unwrap();

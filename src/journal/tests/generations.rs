@@ -20,7 +20,7 @@ fn small(path: &Path) -> Generations {
 
 #[test]
 fn what_was_committed_is_there_again() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut journal, report) = open(&path);
     assert!(report.is_new && report.set_aside.is_none() && report.loss.is_none());
@@ -47,7 +47,7 @@ fn what_was_committed_is_there_again() {
 
 #[test]
 fn a_renewal_carries_the_living_and_forgets_the_rest() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut journal, _) = open(&path);
     journal.commit(&words(3000, 1)).unwrap();
@@ -65,7 +65,7 @@ fn a_renewal_carries_the_living_and_forgets_the_rest() {
 
 #[test]
 fn commits_during_a_renewal_go_into_both() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut journal, _) = open(&path);
     journal.commit(&words(30, 1)).unwrap();
@@ -115,7 +115,7 @@ fn copies(
 
 #[test]
 fn a_crash_at_any_step_of_a_renewal_leaves_the_old_or_the_new() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut journal, _) = open(&path);
     let old = words(2000, 1);
@@ -160,7 +160,7 @@ fn a_crash_at_any_step_of_a_renewal_leaves_the_old_or_the_new() {
 
 #[test]
 fn a_crash_at_any_step_of_the_first_creation_is_no_loss_and_no_error() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     // Creation takes the same steps as putting an empty one in the place of one that is gone.
     let (mut journal, _) = open(&path);
@@ -192,7 +192,7 @@ fn open_again(journal: Generations, path: &Path) -> Generations {
 
 #[test]
 fn a_renewal_that_fails_leaves_the_old_and_no_remains() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let disk = Disk::default();
     let opened = Generations::with(&path, INSTANCE, Growth::default(), disk.opener());
@@ -213,7 +213,7 @@ fn a_renewal_that_fails_leaves_the_old_and_no_remains() {
 
 #[test]
 fn many_overwrites_stay_small_with_renewals() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let mut journal = small(&path);
     let mut renewals = 0;
@@ -235,7 +235,7 @@ fn many_overwrites_stay_small_with_renewals() {
 
 #[test]
 fn another_limiters_journal_is_not_believed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let (mut theirs, _) = Generations::open(&path, [9; 16]).unwrap();
     theirs.commit(&words(10, 1)).unwrap();
@@ -256,7 +256,7 @@ fn another_limiters_journal_is_not_believed() {
 
 #[test]
 fn a_loss_inside_the_store_is_reported_until_something_is_written() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let early = folder.path().join("early");
     let (mut journal, _) = open(&path);
@@ -303,7 +303,7 @@ fn a_loss_inside_the_store_is_reported_until_something_is_written() {
 
 #[test]
 fn a_newer_version_is_an_error_and_left_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     drop(open(&path));
     let at = path.join("current");
@@ -324,7 +324,7 @@ fn a_newer_version_is_an_error_and_left_as_it_is() {
 
 #[test]
 fn only_so_many_are_kept_aside_and_strangers_are_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     drop(open(&path));
     let strange = ["7", "000007.", "0000008.making", "abc.old", "000009.mine"];

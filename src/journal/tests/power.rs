@@ -65,7 +65,7 @@ fn open_on(disk: &Disk, path: &Path) -> Result<(Generations, Report), StoreError
 
 /// How many steps the whole run has, with its opening.
 fn steps() -> u64 {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let disk = Disk::default();
     let mut journal = open_on(&disk, &folder.path().join("journal")).unwrap().0;
     Run::of(&mut journal);
@@ -86,7 +86,7 @@ fn a_power_cut_before_every_step_keeps_what_was_acknowledged() {
     ];
     for cut in 0..=steps {
         for (kind, survives) in survivals.iter().enumerate() {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = crate::directory::scratch();
             let path = folder.path().join("journal");
             let disk = Disk::default();
             disk.plan(Some(Fault::Cut(cut)));
@@ -114,7 +114,7 @@ fn a_power_cut_before_every_step_keeps_what_was_acknowledged() {
 fn a_disk_that_fails_at_any_step_is_an_error_and_a_renewal_makes_it_good() {
     let steps = steps();
     for step in 0..steps {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::directory::scratch();
         let path = folder.path().join("journal");
         let disk = Disk::default();
         for fault in [Fault::Once(step), Fault::From(step)] {
@@ -147,7 +147,7 @@ fn a_disk_that_fails_at_any_step_is_an_error_and_a_renewal_makes_it_good() {
 
 #[test]
 fn after_a_failed_flush_nothing_is_acknowledged_on_the_strength_of_a_later_one() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let disk = Disk::default();
     let (mut journal, _) = open_on(&disk, &folder.path().join("journal")).unwrap();
     // Two records and the head are written, then the flush fails, once.
@@ -164,7 +164,7 @@ fn after_a_failed_flush_nothing_is_acknowledged_on_the_strength_of_a_later_one()
 
 #[test]
 fn a_store_that_comes_back_empty_is_a_loss() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
     let disk = Disk::default();
     let (mut journal, _) = open_on(&disk, &path).unwrap();
@@ -185,7 +185,7 @@ fn a_store_that_comes_back_empty_is_a_loss() {
 
 #[test]
 fn a_slow_disk_is_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::directory::scratch();
     let disk = Disk::default();
     let (mut journal, _) = open_on(&disk, &folder.path().join("journal")).unwrap();
     disk.slow_down(Duration::from_millis(50));

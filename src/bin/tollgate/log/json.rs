@@ -1,0 +1,168 @@
+//! JSON lines: one object a line.
+
+use serde_json::Value;
+
+use super::fields::Record;
+use super::{Line, Malformed, Reading, Text};
+
+/// Reads JSON lines. Every field of the object that holds a text, a number or a truth value is
+/// taken; fields of inner objects only where the map names them: `user=request.headers.user`.
+pub(crate) struct Json {
+    reading: Reading,
+}
+
+impl Json {
+    pub(super) fn new(reading: Reading) -> Self {
+        Self { reading }
+    }
+
+    pub(super) fn parse<'a>(&mut self, line: &'a str) -> Result<Line<'a>, Malformed> {
+        let value: Value = serde_json::from_str(line)
+            .map_err(|fault| Malformed::new(format!("no JSON: {fault}")))?;
+        let Value::Object(object) = value else {
+            return Err(Malformed::new("JSON, but no object"));
+        };
+        let map = &self.reading.map;
+        let mut record = Record::default();
+        for (field, name) in map
+            .fields()
+            .filter(|(field, _)| !object.contains_key(*field))
+        {
+            if let Some(text) = inner(&object, field).and_then(text) {
+                record.put(name, text)?;
+            }
+        }
+        for (field, value) in object {
+            let name = map.taken(&field, self.reading.mapped_only);
+            if let (Some(text), Some(name)) = (text(&value), name) {
+                record.put(name, text)?;
+            }
+        }
+        record.finish(&mut self.reading.stamps)
+    }
+}
+
+/// The value at a dotted path.
+fn inner<'v>(object: &'v serde_json::Map<String, Value>, path: &str) -> Option<&'v Value> {
+    let mut steps = path.split('.');
+    let first = object.get(steps.next()?)?;
+    steps.try_fold(first, |value, step| value.get(step))
+}
+
+/// A field that says something: null and the empty text are the same as no field at all.
+fn text(value: &Value) -> Option<Text<'static>> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(Text::Owned(text.clone())),
+        Value::Number(number) => Some(Text::Owned(number.to_string())),
+        Value::Bool(truth) => Some(Text::Borrowed(if *truth { "true" } else { "false" })),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Entry, Stamps};
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    fn reading() -> Reading {
+        Reading {
+            map: Default::default(),
+            stamps: Stamps::new(TimeZone::UTC),
+            trusted_hops: 0,
+            mapped_only: false,
+        }
+    }
+
+    fn parse<'a>(map: &str, line: &'a str) -> Result<Line<'a>, Malformed> {
+        let map = if map.is_empty() {
+            Default::default()
+        } else {
+            map.parse().unwrap()
+        };
+        Json::new(Reading { map, ..reading() }).parse(line)
+    }
+
+    fn request(map: &str, line: &str) -> Entry<'static> {
+        match parse(map, line) {
+            Ok(Line::Request(entry)) => Entry {
+                time: entry.time,
+                method: entry.method.into_owned().into(),
+                path: entry.path.map(|path| path.into_owned().into()),
+                cost: entry.cost,
+                attributes: entry
+                    .attributes
+                    .into_iter()
+                    .map(|(name, text)| (name.into_owned().into(), text.into_owned().into()))
+                    .collect(),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_are_attributes_by_name() {
+        let entry = request(
+            "key=api_key,cost=usage.tokens",
+            r#"{"time":"2023-07-10T11:42:18Z","api_key":"k1","ok":true,"n":7,"error":null,
+                "usage":{"tokens":12},"uri":"/a?x=1","method":"PUT"}"#,
+        );
+        assert_eq!(entry.time.to_string(), "2023-07-10T11:42:18Z");
+        assert_eq!(
+            (&*entry.method, entry.path.as_deref(), entry.cost),
+            ("PUT", Some("/a"), Some(12))
+        );
+        let pairs: Vec<_> = entry.attributes.iter().map(|(a, b)| (&**a, &**b)).collect();
+        assert_eq!(pairs, [("key", "k1"), ("ok", "true"), ("n", "7")]);
+    }
+
+    #[test]
+    fn only_mapped_fields_where_that_is_asked_for() {
+        let reading = Reading {
+            map: "time=t,key=a.b".parse().unwrap(),
+            mapped_only: true,
+            ..reading()
+        };
+        let line = r#"{"t":1,"method":"GET","other":"x","a":{"b":"k"}}"#;
+        let line = Json::new(reading).parse(line).unwrap();
+        let Line::Request(entry) = line else {
+            panic!("{line:?}")
+        };
+        assert_eq!((&*entry.method, entry.path), ("-", None));
+        assert_eq!(entry.attributes, [("key".into(), "k".into())]);
+    }
+
+    #[test]
+    fn too_many_fields_are_said() {
+        let fields: String = (0..33).map(|i| format!(r#","f{i}":{i}"#)).collect();
+        let fault = parse("", &format!(r#"{{"time":1{fields}}}"#))
+            .unwrap_err()
+            .0;
+        assert!(fault.contains("--mapped-only"), "{fault}");
+    }
+
+    #[test]
+    fn a_request_line_is_taken_apart() {
+        let entry = request("", r#"{"ts":1700000000,"request":"GET /a?b HTTP/1.1"}"#);
+        assert_eq!((&*entry.method, entry.path.as_deref()), ("GET", Some("/a")));
+        let none = parse("", r#"{"ts":1700000000,"request":"-"}"#);
+        assert!(matches!(none, Ok(Line::NoRequest(_))), "{none:?}");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        for (line, why) in [
+            ("{", "no JSON"),
+            ("[1]", "no object"),
+            (r#"{"a":1}"#, "no time"),
+            (r#"{"time":"x"}"#, "no time that can be read"),
+            (r#"{"time":1,"ts":2}"#, "two fields for time"),
+            (r#"{"time":1,"route":"x"}"#, "--map renames"),
+            (r#"{"time":1,"cost":-1}"#, "no whole number"),
+            (r#"{"time":1,"cost":1.5}"#, "no whole number"),
+        ] {
+            let fault = parse("", line).unwrap_err().0;
+            assert!(fault.contains(why), "{line}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Reading policies, and `tollgate policy`: finding their faults and explaining them.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, ensure};
+use tollgate::{Policy, Request};
+
+use crate::args::{PolicyCommand, RequestArgs};
+use crate::out;
+
+/// The longest policy that is read, in bytes.
+// Bound: as the library's own; here it keeps a wrong file from being read whole.
+const POLICY_BYTES_MAX: u64 = 4 << 20;
+
+/// The policy in the file at `path`, and its text. A name that ends in `.json` is JSON, any other
+/// TOML.
+///
+/// # Errors
+/// If the file cannot be read, or with every fault that the policy has.
+pub(crate) fn read(path: &Path) -> anyhow::Result<(Policy, String)> {
+    let shown = path.display();
+    let bytes = fs::metadata(path)
+        .with_context(|| format!("cannot read {shown}"))?
+        .len();
+    ensure!(
+        bytes <= POLICY_BYTES_MAX,
+        "{shown} is too large for a policy: {bytes} bytes"
+    );
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let is_json = path
+        .extension()
+        .is_some_and(|extension| extension == "json");
+    let policy = if is_json {
+        Policy::from_json(&text)
+    } else {
+        Policy::from_toml(&text)
+    };
+    match policy {
+        Ok(policy) => Ok((policy, text)),
+        Err(faults) => {
+            let faults = faults.to_string();
+            Err(anyhow!("{shown} is no valid policy\n{}", faults.trim_end()))
+        }
+    }
+}
+
+impl RequestArgs {
+    /// The request that was described.
+    pub(crate) fn request(&self) -> Request<'_> {
+        let mut request = match &self.path {
+            Some(path) => Request::http(&self.method, path),
+            None => Request::new(),
+        };
+        for (name, text) in &self.attribute {
+            request = request.attribute(name, text);
+        }
+        for (name, address) in &self.address {
+            request = request.address(name, *address);
+        }
+        match self.cost {
+            Some(cost) => request.cost(cost),
+            None => request,
+        }
+    }
+}
+
+/// Runs `tollgate policy`.
+///
+/// # Errors
+/// If the policy cannot be read or has faults, or the request cannot be.
+pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PolicyCommand::Lint { policy } => {
+            let (policy, _) = read(policy)?;
+            for (name, words) in policy.limits() {
+                out::print(format_args!("{name}: {words}"))?;
+            }
+        }
+        PolicyCommand::Explain { policy, request } => {
+            let (policy, _) = read(policy)?;
+            out::print(policy.explain(&request.request())?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,333 @@
+//! A replay's directory, and the checkpoints in it.
+//!
+//! ```text
+//! DIR/replay.lock       held while a replay runs; its presence says whose directory this is
+//! DIR/counters/         the limiter's own directory, ahead of the checkpoint by what came since
+//! DIR/trace/            what each limit was asked; cut back to the checkpoint on resuming
+//! DIR/trial/            while amounts are tried
+//! DIR/checkpoint-7/     progress.json and counters/, of one and the same moment
+//! ```
+//!
+//! A checkpoint is written beside the others, made durable and then named, so one that has its
+//! name is whole, and counters and totals never come from different moments.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use flate2::Crc;
+
+const LOCK: &str = "replay.lock";
+const COUNTERS: &str = "counters";
+const TRACE: &str = "trace";
+const TRIAL: &str = "trial";
+const CHECKPOINT: &str = "checkpoint-";
+const UNFINISHED: &str = "checkpoint.tmp";
+const PROGRESS: &str = "progress.json";
+
+/// What the progress file begins with: its kind and version.
+const MAGIC: &str = "tollgate replay 1";
+
+/// A directory that one replay, this one, works in.
+pub(crate) struct Home {
+    path: PathBuf,
+    /// Held as long as this lives.
+    _lock: File,
+    /// Number of the checkpoint that stands, if there is one.
+    standing: Option<u64>,
+}
+
+impl Home {
+    /// Takes the directory `path`, which may not exist yet, for a new replay or, if `resume`, for
+    /// going on with the one that it holds.
+    ///
+    /// # Errors
+    /// If another replay works in it, if it holds something else, or, unless `resume`, if it holds
+    /// a replay.
+    pub(crate) fn open(path: &Path, resume: bool) -> anyhow::Result<Self> {
+        let shown = path.display();
+        fs::create_dir_all(path).with_context(|| format!("cannot create {shown}"))?;
+        let names = names(path)?;
+        if !names.is_empty() && !names.iter().any(|name| name == LOCK) {
+            bail!("{shown} is not empty and holds no replay; --data needs a directory of its own");
+        }
+        let lock = File::create(path.join(LOCK))
+            .with_context(|| format!("cannot create {shown}/{LOCK}"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => bail!("another replay is working in {shown}"),
+            Err(fs::TryLockError::Error(fault)) => {
+                return Err(fault).with_context(|| format!("cannot lock {shown}/{LOCK}"));
+            }
+        }
+        let begun = |name: &String| name == COUNTERS || name.starts_with(CHECKPOINT);
+        ensure!(
+            resume || !names.iter().any(begun),
+            "{shown} holds a replay already; --resume goes on with it, and a directory that does \
+             not exist yet starts another"
+        );
+        let numbers = names
+            .iter()
+            .filter_map(|name| name.strip_prefix(CHECKPOINT)?.parse().ok());
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+            standing: numbers.max(),
+        })
+    }
+
+    /// Where the limiter's counters are.
+    pub(crate) fn counters(&self) -> PathBuf {
+        self.path.join(COUNTERS)
+    }
+
+    /// Where the trace is.
+    pub(crate) fn trace(&self) -> PathBuf {
+        self.path.join(TRACE)
+    }
+
+    /// Where amounts are tried.
+    pub(crate) fn trial(&self) -> PathBuf {
+        self.path.join(TRIAL)
+    }
+
+    /// The text that the standing checkpoint was made with, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is damaged.
+    pub(crate) fn progress(&self) -> anyhow::Result<Option<String>> {
+        let Some(number) = self.standing else {
+            return Ok(None);
+        };
+        let path = self.checkpoint(number).join(PROGRESS);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (head, body) = text.split_once('\n').unwrap_or_default();
+        let kind = head.get(..MAGIC.len()).unwrap_or_default();
+        ensure!(
+            kind == MAGIC,
+            "{} was not written by this version of tollgate; finish the replay with the version \
+             that began it, or begin again in another directory",
+            path.display()
+        );
+        ensure!(
+            head == heading(body),
+            "{} is damaged; begin again in another directory",
+            path.display()
+        );
+        Ok(Some(body.to_owned()))
+    }
+
+    /// Brings the counters back to the standing checkpoint's, or to none.
+    ///
+    /// # Errors
+    /// If files cannot be removed or copied.
+    pub(crate) fn restore(&self) -> anyhow::Result<()> {
+        let counters = self.counters();
+        for name in names(&self.path)? {
+            let number = name
+                .strip_prefix(CHECKPOINT)
+                .and_then(|number| number.parse().ok());
+            if name == UNFINISHED || (number.is_some() && number != self.standing) {
+                remove(&self.path.join(name))?;
+            }
+        }
+        remove(&counters)?;
+        if let Some(number) = self.standing {
+            let kept = self.checkpoint(number).join(COUNTERS);
+            copy(&kept, &counters)
+                .with_context(|| format!("cannot copy {} back", kept.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a checkpoint of `progress` and of the counters that `backup` writes to the path it is
+    /// given, in the place of the one that stands.
+    ///
+    /// # Errors
+    /// If it cannot be written; then the one that stands stays.
+    pub(crate) fn keep(
+        &mut self,
+        progress: &str,
+        backup: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let unfinished = self.path.join(UNFINISHED);
+        remove(&unfinished)?;
+        fs::create_dir(&unfinished)
+            .with_context(|| format!("cannot create {}", unfinished.display()))?;
+        backup(&unfinished.join(COUNTERS))?;
+        let number = self.standing.map_or(1, |number| number + 1);
+        let write = || -> io::Result<()> {
+            let mut file = File::create(unfinished.join(PROGRESS))?;
+            writeln!(file, "{}", heading(progress))?;
+            file.write_all(progress.as_bytes())?;
+            file.sync_all()?;
+            File::open(&unfinished)?.sync_all()?;
+            fs::rename(&unfinished, self.checkpoint(number))?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().with_context(|| format!("cannot write {}", self.checkpoint(number).display()))?;
+        if let Some(before) = self.standing.replace(number) {
+            remove(&self.checkpoint(before))?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{CHECKPOINT}{number}"))
+    }
+}
+
+/// The first line of a progress file: kind, version, and a check of what follows.
+fn heading(body: &str) -> String {
+    let mut crc = Crc::new();
+    crc.update(body.as_bytes());
+    format!("{MAGIC} {} {:08x}", body.len(), crc.sum())
+}
+
+fn names(path: &Path) -> anyhow::Result<Vec<String>> {
+    let list = || -> io::Result<Vec<String>> {
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        fs::read_dir(path)?.map(name).collect()
+    };
+    list().with_context(|| format!("cannot list {}", path.display()))
+}
+
+/// Removes a directory and all in it, if it is there.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
+            Err(fault).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies a directory of files and directories; both paths' parents exist.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(home: &Home, value: &str) {
+        fs::create_dir_all(home.counters().join("deep")).unwrap();
+        fs::write(home.counters().join("deep/count"), value).unwrap();
+    }
+
+    fn counted(home: &Home) -> String {
+        fs::read_to_string(home.counters().join("deep/count")).unwrap()
+    }
+
+    fn keep(home: &mut Home, progress: &str) {
+        let counters = home.counters();
+        home.keep(progress, |path| Ok(copy(&counters, path)?))
+            .unwrap();
+    }
+
+    #[test]
+    fn counters_and_progress_come_back_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        let mut home = Home::open(&path, false).unwrap();
+        home.restore().unwrap();
+        assert_eq!(home.progress().unwrap(), None);
+        for step in ["one", "two", "three"] {
+            count(&home, step);
+            keep(&mut home, step);
+        }
+        count(&home, "lost");
+        drop(home);
+
+        let home = Home::open(&path, true).unwrap();
+        assert_eq!(home.progress().unwrap().as_deref(), Some("three"));
+        home.restore().unwrap();
+        assert_eq!(counted(&home), "three");
+        let mut left = names(&path).unwrap();
+        left.sort();
+        assert_eq!(left, ["checkpoint-3", "counters", "replay.lock"]);
+    }
+
+    #[test]
+    fn what_a_kill_leaves_behind_is_cleared() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let mut home = Home::open(&path, false).unwrap();
+        count(&home, "one");
+        keep(&mut home, "one");
+        drop(home);
+        // Killed while the next checkpoint was written, and while an older one was removed.
+        fs::create_dir_all(path.join(UNFINISHED).join(COUNTERS)).unwrap();
+        fs::create_dir_all(path.join("checkpoint-0")).unwrap();
+        let mut home = Home::open(&path, true).unwrap();
+        home.restore().unwrap();
+        assert_eq!(counted(&home), "one");
+        assert!(!path.join(UNFINISHED).exists() && !path.join("checkpoint-0").exists());
+        keep(&mut home, "two");
+        assert_eq!(home.progress().unwrap().as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn a_failed_backup_leaves_the_standing_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut home = Home::open(directory.path(), false).unwrap();
+        count(&home, "one");
+        keep(&mut home, "one");
+        assert!(home.keep("two", |_| bail!("full")).is_err());
+        assert_eq!(home.progress().unwrap().as_deref(), Some("one"));
+    }
+
+    #[test]
+    fn directories_of_others_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        fs::write(path.join("precious"), "x").unwrap();
+        let fault = |resume| Home::open(&path, resume).err().unwrap().to_string();
+        assert!(fault(false).contains("not empty"));
+        assert!(fault(true).contains("not empty"));
+        assert_eq!(names(&path).unwrap(), ["precious"]);
+
+        fs::remove_file(path.join("precious")).unwrap();
+        let mut home = Home::open(&path, false).unwrap();
+        assert!(fault(true).contains("another replay"));
+        count(&home, "one");
+        keep(&mut home, "one");
+        drop(home);
+        assert!(fault(false).contains("--resume"));
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut home = Home::open(directory.path(), false).unwrap();
+        count(&home, "one");
+        keep(&mut home, "{\"lines\": 12}");
+        let path = directory.path().join("checkpoint-1/progress.json");
+        let text = fs::read_to_string(&path).unwrap();
+        for (damaged, why) in [
+            (text.replace("12", "13"), "damaged"),
+            (text.replace("replay 1", "replay 2"), "version"),
+            (String::new(), "version"),
+            (text.trim_end_matches('}').to_owned(), "damaged"),
+        ] {
+            assert_ne!(damaged, text);
+            fs::write(&path, damaged).unwrap();
+            let fault = home.progress().unwrap_err().to_string();
+            assert!(fault.contains(why), "{fault}");
+        }
+    }
+}

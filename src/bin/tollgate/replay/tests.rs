@@ -1,0 +1,286 @@
+//! Whole replays, with a judge that needs no limiter.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::log::{Entry, Stamps};
+
+/// Allows each address `amount` requests an hour, and keeps count in a file.
+struct Hourly {
+    limits: Vec<String>,
+    amount: u64,
+    counts: BTreeMap<String, u64>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Hourly {
+    fn new(amount: u64) -> Self {
+        Self {
+            limits: vec!["hourly".to_owned()],
+            amount,
+            counts: BTreeMap::new(),
+            outcomes: Vec::new(),
+        }
+    }
+
+    fn restored(amount: u64, from: &Path) -> Self {
+        let text = fs::read_to_string(from.join("counts")).unwrap();
+        Self {
+            counts: serde_json::from_str(&text).unwrap(),
+            ..Self::new(amount)
+        }
+    }
+}
+
+impl Judge for Hourly {
+    fn limits(&self) -> &[String] {
+        &self.limits
+    }
+
+    fn judge(&mut self, now: Timestamp, entry: &Entry<'_>) -> anyhow::Result<Ruling<'_>> {
+        let ip = entry.attributes.iter().find(|(name, _)| name == "ip");
+        let key = ip.map_or("", |(_, ip)| ip);
+        let count = self
+            .counts
+            .entry(format!("{key} {}", now.as_secs() / 3_600))
+            .or_default();
+        let refused = *count >= self.amount;
+        *count += u64::from(!refused);
+        self.outcomes = vec![Outcome {
+            limit: 0,
+            key: key.to_owned(),
+            cost: 1,
+            refused,
+            ..Outcome::default()
+        }];
+        Ok(Ruling {
+            allowed: !refused,
+            route: None,
+            exempt: false,
+            outcomes: &self.outcomes,
+            ruling: refused.then_some(0),
+            unjudged: None,
+        })
+    }
+
+    fn backup(&mut self, path: &Path) -> anyhow::Result<()> {
+        fs::create_dir(path)?;
+        fs::write(path.join("counts"), serde_json::to_string(&self.counts)?)?;
+        Ok(())
+    }
+
+    fn without_counter(&self) -> u64 {
+        0
+    }
+}
+
+fn logs(directory: &Path) -> Vec<String> {
+    let log = |name: &str, lines: &str| {
+        let path = directory.join(name);
+        fs::write(&path, lines).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let line = |i: u32| {
+        let (minute, second) = (i / 60 % 60, (i * 7) % 60);
+        let time = format!("10/Oct/2000:{:02}:{minute:02}:{second:02} +0000", i / 3_600);
+        match i % 97 {
+            0 => "rubbish\n".to_owned(),
+            1 => "\n".to_owned(),
+            2 => format!("10.0.0.1 - - [{time}] \"-\" 408 -\n"),
+            _ => format!("10.0.0.{} - - [{time}] \"GET /{i}\" 200 1\n", i % 11),
+        }
+    };
+    vec![
+        log("a.log", &(0..3_000).map(line).collect::<String>()),
+        log("b.log", &(3_000..5_000).map(line).collect::<String>()),
+    ]
+}
+
+fn replay<'a>(
+    judge: &'a mut dyn Judge,
+    logs: &[String],
+    home: Home,
+    every: Duration,
+) -> Replay<'a> {
+    let recipe = Recipe {
+        policy: "p".to_owned(),
+        logs: logs.to_vec(),
+        format: None,
+        reading: String::new(),
+        trace: true,
+    };
+    let state = match home.progress().unwrap() {
+        Some(text) => State::read(&text, &recipe).unwrap(),
+        None => State::new(recipe, judge.limits()),
+    };
+    Replay {
+        options: Options {
+            reading: Reading {
+                map: Default::default(),
+                stamps: Stamps::new(TimeZone::UTC),
+                trusted_hops: 0,
+                mapped_only: false,
+            },
+            strict: false,
+            checkpoint_every: every,
+        },
+        recorder: Some(Recorder::open(&home.trace(), state.tracks.clone()).unwrap()),
+        judge,
+        home,
+        counterless: state.without_counter,
+        state,
+        progress: Progress::new(Show::None, None, 0).unwrap(),
+    }
+}
+
+#[test]
+fn everything_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = logs(directory.path());
+    let mut judge = Hourly::new(200);
+    let home = Home::open(&directory.path().join("data"), false).unwrap();
+    let mut replay = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    assert_eq!(replay.run().unwrap(), Ended::Finished);
+    let totals = &replay.state.totals;
+    assert_eq!(totals.lines, 5_000);
+    assert_eq!(
+        (totals.malformed, totals.blank, totals.without_request),
+        (52, 52, 52)
+    );
+    assert_eq!(totals.requests, 5_000 - 3 * 52);
+    assert_eq!(totals.allowed + totals.refused, totals.requests);
+    // Eleven addresses, two hours of 200 each: whatever came beyond that was refused.
+    assert!(
+        totals.refused > 0 && totals.allowed <= 11 * 2 * 200,
+        "{totals:?}"
+    );
+    assert_eq!(totals.limits[0].refused, totals.refused);
+    assert!(totals.late.entries > 0);
+    let complaint = &totals.first_malformed[1];
+    assert_eq!(
+        (complaint.line, complaint.excerpt.as_str()),
+        (98, "\"rubbish\"")
+    );
+    assert_eq!(replay.state.tracks.tracks[0].uses, totals.requests);
+}
+
+/// A judge that fails after so many requests: the process dies there, checkpoint or not.
+struct Dying<'j> {
+    judge: &'j mut Hourly,
+    left: u64,
+}
+
+impl Judge for Dying<'_> {
+    fn limits(&self) -> &[String] {
+        self.judge.limits()
+    }
+
+    fn judge(&mut self, now: Timestamp, entry: &Entry<'_>) -> anyhow::Result<Ruling<'_>> {
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => bail!("killed"),
+        }
+        self.judge.judge(now, entry)
+    }
+
+    fn backup(&mut self, path: &Path) -> anyhow::Result<()> {
+        self.judge.backup(path)
+    }
+
+    fn without_counter(&self) -> u64 {
+        self.judge.without_counter()
+    }
+}
+
+#[test]
+fn a_replay_that_died_many_times_ends_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = logs(directory.path());
+    let summary = |replay: &Replay<'_>| {
+        serde_json::to_string(&Summary::new(&replay.state, "p", 50, None)).unwrap()
+    };
+    let mut judge = Hourly::new(150);
+    let home = Home::open(&directory.path().join("whole"), false).unwrap();
+    let mut whole = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    whole.run().unwrap();
+    let expected = summary(&whole);
+    let uses = whole.recorder.as_mut().unwrap().uses(0).unwrap();
+
+    let path = directory.path().join("parts");
+    let mut deaths = 0;
+    for left in (0_u64..).map(|round| 5 + 300 * round) {
+        let home = Home::open(&path, true).unwrap();
+        home.restore().unwrap();
+        let mut judge = match home.progress().unwrap() {
+            Some(_) => Hourly::restored(150, &home.counters()),
+            None => Hourly::new(150),
+        };
+        let mut dying = Dying {
+            judge: &mut judge,
+            left,
+        };
+        let mut parts = replay(&mut dying, &logs, home, Duration::ZERO);
+        if parts.run().is_err() {
+            deaths += 1;
+            continue;
+        }
+        assert_eq!(summary(&parts), expected);
+        assert_eq!(parts.recorder.as_mut().unwrap().uses(0).unwrap(), uses);
+        break;
+    }
+    assert!(deaths >= 5, "{deaths} deaths");
+    // Finished is finished: nothing is read again.
+    let home = Home::open(&path, true).unwrap();
+    let mut judge = Hourly::new(0);
+    let mut again = replay(&mut judge, &logs, home, Duration::ZERO);
+    again.run().unwrap();
+    assert_eq!(summary(&again), expected);
+}
+
+#[test]
+fn another_log_of_the_same_name_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = logs(directory.path());
+    let path = directory.path().join("data");
+    let mut judge = Hourly::new(150);
+    let mut dying = Dying {
+        judge: &mut judge,
+        left: 4_500,
+    };
+    let home = Home::open(&path, false).unwrap();
+    assert!(
+        replay(&mut dying, &logs, home, Duration::ZERO)
+            .run()
+            .is_err()
+    );
+    let other = fs::read_to_string(&logs[1]).unwrap();
+    fs::write(&logs[0], other).unwrap();
+    let home = Home::open(&path, true).unwrap();
+    let mut judge = Hourly::new(150);
+    let mut resumed = replay(&mut judge, &logs, home, Duration::ZERO);
+    resumed.options.strict = true;
+    let fault = format!("{:#}", resumed.run().unwrap_err());
+    assert!(
+        fault.contains("--format") || fault.contains("has changed"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn strictness_ends_at_the_first_malformed_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = logs(directory.path());
+    let mut judge = Hourly::new(150);
+    let home = Home::open(&directory.path().join("data"), false).unwrap();
+    let mut strict = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    strict.options.strict = true;
+    let fault = strict.run().unwrap_err().to_string();
+    assert!(
+        fault.contains("a.log:1: ") && fault.contains("\"rubbish\""),
+        "{fault}"
+    );
+}

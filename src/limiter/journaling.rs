@@ -1,0 +1,88 @@
+//! Recovery: the words of the journal go back into an empty table.
+
+use std::collections::HashSet;
+
+use super::store::Store;
+use crate::journal::{Generations, Report, StoreError};
+use crate::key::Tag;
+use crate::table::Update;
+use crate::time::Timestamp;
+
+/// What was found in the journal when a directory was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Counters put back into the table; zero if the table was kept.
+    pub counters: u64,
+    /// Records that were damaged, and left out.
+    pub damaged: u64,
+    /// Counters that found no room in the table.
+    pub without_slot: u64,
+    /// What is wrong with the journal, in words; empty if nothing is.
+    pub troubles: Vec<String>,
+    pub(super) is_journal_new: bool,
+}
+
+impl Recovery {
+    /// What opening the journal told.
+    pub(super) fn told(&mut self, report: Report) {
+        if let Some(aside) = report.set_aside {
+            let at = aside.path.display();
+            self.troubles.push(format!(
+                "the journal could not be read ({}); see {at}",
+                aside.why
+            ));
+        }
+        if let Some(loss) = report.loss {
+            let (found, acknowledged) = (loss.found, loss.acknowledged);
+            self.troubles.push(format!(
+                "the journal has lost commits that it had acknowledged: {found} of {acknowledged}"
+            ));
+        }
+        if report.is_unmarked {
+            self.troubles
+                .push("the journal's mark is gone; a loss in it would not show".into());
+        }
+        if let Some(error) = report.not_removed {
+            self.troubles
+                .push(format!("remains of an older journal are left: {error}"));
+        }
+    }
+
+    /// Puts what the journal holds back into the table, which is empty. Words under a tag of
+    /// `shared` belong to the counters that newcomers share.
+    pub(super) fn rebuild(
+        &mut self,
+        journal: &mut Generations,
+        store: &Store,
+        shared: &HashSet<Tag>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // The journal is a log: of several words under one tag the last counts.
+        let recovered = journal.scan(&mut |tag, word| {
+            let table = if shared.contains(&tag) {
+                &store.shared
+            } else {
+                &store.table
+            };
+            if !word.is_live(now) {
+                // Nothing to put back; what an earlier record put there is over too.
+                table.amend(tag, |_| word);
+                return;
+            }
+            match table.update(tag, now, |_| Some(word)) {
+                Update::Done { before, .. } => self.counters += u64::from(!before.is_live(now)),
+                Update::Full => self.without_slot += 1,
+            }
+        })?;
+        self.damaged = recovered.scan.damaged;
+        if let Some(aside) = recovered.set_aside {
+            let at = aside.path.display();
+            self.troubles.push(format!(
+                "the journal could not be read whole ({}); see {at}",
+                aside.why
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What requests cost: nothing, much, more than there is, and what cannot be read.
+
+use std::time::Duration;
+
+use tollgate::{Request, Verdict};
+
+use super::{of, user, world};
+
+/// The same limit by every algorithm.
+fn each(text: &str) -> Vec<String> {
+    let algorithms = [
+        "token bucket",
+        "fixed window",
+        "fixed window from first hit",
+        "sliding window",
+        "calendar",
+    ];
+    let with = |algorithm| format!("{text}\nalgorithm = \"{algorithm}\"");
+    algorithms.map(with).to_vec()
+}
+
+const TEN: &str = "[limits.ten]\nrate = \"10/h\"\nkey = \"user\"";
+
+#[test]
+fn edge_03_a_cost_of_zero_looks_and_the_largest_never_wraps() {
+    for text in each(TEN) {
+        let world = world(&text);
+        for _ in 0..20 {
+            let free = world.limiter.check(&user("alice").cost(0));
+            assert!(free.is_allowed());
+            assert_eq!(of(&free, "ten").remaining(), 10);
+        }
+        let huge = world.limiter.check(&user("alice").cost(u64::MAX));
+        assert_eq!(huge.verdict(), Verdict::Impossible, "{text}");
+        assert_eq!(huge.retry_after(), None);
+        assert_eq!(world.drain(&user("alice")), 10, "{text}");
+        // Spent, it still costs nothing to ask for nothing.
+        assert!(world.limiter.check(&user("alice").cost(0)).is_allowed());
+        let huge = world.limiter.check(&user("alice").cost(u64::MAX));
+        assert_eq!(huge.verdict(), Verdict::Impossible, "{text}");
+    }
+}
+
+#[test]
+fn edge_04_never_is_told_from_later() {
+    for text in each(TEN) {
+        let world = world(&text);
+        let over = world.limiter.check(&user("alice").cost(11));
+        assert_eq!(over.verdict(), Verdict::Impossible);
+        assert_eq!(over.retry_after(), None);
+        assert_eq!(
+            world.used("ten", "alice"),
+            0,
+            "a denied cost drains nothing"
+        );
+        assert!(world.limiter.check(&user("alice").cost(10)).is_allowed());
+        let later = world.limiter.check(&user("alice").cost(10));
+        assert_eq!(later.verdict(), Verdict::Refused);
+        assert!(later.retry_after().unwrap() > Duration::ZERO);
+    }
+}
+
+#[test]
+fn edge_07_nothing_is_not_everything() {
+    let world = world(
+        r#"
+        [limits.none]
+        rate = "deny"
+        [limits.all]
+        rate = "unlimited"
+        "#,
+    );
+    let none = world.limiter.limit("none").unwrap();
+    let refused = none.check(());
+    assert_eq!(refused.verdict(), Verdict::Impossible);
+    assert_eq!((refused.limit(), refused.remaining()), (0, 0));
+    assert_eq!(refused.retry_after(), None);
+    let all = world.limiter.limit("all").unwrap();
+    let admitted = all.check_cost((), u64::MAX);
+    assert!(admitted.is_allowed());
+    assert_eq!(admitted.remaining(), u64::MAX);
+    assert_eq!(all.usage(()).used(), 0);
+    assert!(!world.limiter.check(&Request::new()).is_allowed());
+}
+
+#[test]
+fn a_request_may_not_cost_more_than_max_cost() {
+    let world = world(
+        r#"
+        [limits.rows]
+        rate = "1000/h"
+        key = "user"
+        cost = "page_size"
+        cost_unsaid = 20
+        max_cost = 50
+        "#,
+    );
+    let rows = |size: &str| {
+        world
+            .limiter
+            .check(&user("alice").attribute("page_size", size))
+    };
+    assert_eq!(rows("51").verdict(), Verdict::Impossible);
+    assert_eq!(rows("51").retry_after(), None);
+    assert_eq!(world.used("rows", "alice"), 0);
+    assert!(rows("50").is_allowed());
+    assert_eq!(world.used("rows", "alice"), 50);
+    assert!(world.limiter.check(&user("alice")).is_allowed());
+    assert_eq!(world.used("rows", "alice"), 70, "20 when unsaid");
+    for odd in ["-1", "ten", "1.5", "99999999999999999999999", " 1", "0x10"] {
+        let decision = rows(odd);
+        assert_eq!(decision.verdict(), Verdict::CostUnreadable, "{odd:?}");
+        assert!(!decision.is_allowed());
+    }
+    assert!(rows("0").is_allowed());
+    assert_eq!(world.used("rows", "alice"), 71, "nobody asks for free");
+    let rows = world.limiter.limit("rows").unwrap();
+    assert_eq!(rows.check_cost("alice", 51).verdict(), Verdict::Impossible);
+    assert!(rows.check_cost("alice", 50).is_allowed());
+}
+
+#[test]
+fn a_fixed_cost_is_the_policys() {
+    let world = world("[limits.search]\nrate = \"100/h\"\nkey = \"user\"\ncost = 7");
+    assert!(world.limiter.check(&user("alice")).is_allowed());
+    assert!(world.limiter.check(&user("alice").cost(90)).is_allowed());
+    assert_eq!(world.used("search", "alice"), 14);
+}
+
+#[test]
+fn edge_17_a_refusal_does_not_lengthen_the_wait() {
+    for text in each(TEN) {
+        let world = world(&text);
+        assert_eq!(world.drain(&user("alice")), 10);
+        let first = world.limiter.check(&user("alice").cost(3)).retry_after();
+        for cost in [1, 10, 3, 11, u64::MAX, 3] {
+            assert!(!world.limiter.check(&user("alice").cost(cost)).is_allowed());
+        }
+        assert_eq!(
+            world.limiter.check(&user("alice").cost(3)).retry_after(),
+            first,
+            "{text}"
+        );
+        // Kept to the nanosecond.
+        let wait = first.unwrap();
+        world.clock.advance(wait - Duration::from_nanos(1));
+        assert!(
+            !world.limiter.check(&user("alice").cost(3)).is_allowed(),
+            "{text}"
+        );
+        world.clock.advance(Duration::from_nanos(1));
+        assert!(
+            world.limiter.check(&user("alice").cost(3)).is_allowed(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn edge_13_windows_of_a_year_stay_a_year() {
+    for algorithm in ["fixed window", "sliding window", "token bucket"] {
+        let rate = "rate = \"10 per 365 days\"\nkey = \"user\"";
+        let world = world(&format!(
+            "[limits.year]\n{rate}\nalgorithm = \"{algorithm}\""
+        ));
+        assert_eq!(world.drain(&user("alice")), 10);
+        for _ in 0..30 {
+            world.pass(86_400);
+            assert_eq!(world.drain(&user("alice")), 0, "{algorithm}");
+        }
+    }
+}
+
+#[test]
+fn a_request_put_together_wrongly_is_refused_and_says_so() {
+    let world = world(TEN);
+    let reserved = Request::new().attribute("path", "/");
+    let decision = world.limiter.check(&reserved);
+    assert!(!decision.is_allowed());
+    assert!(decision.error().is_some());
+    assert!(!decision.verdict().is_allowed(), "{:?}", decision.verdict());
+    assert_eq!(decision.retry_after(), None);
+    assert!(decision.to_string().starts_with("refused: "), "{decision}");
+    assert_eq!(decision.limits().len(), 0);
+}

@@ -1,0 +1,157 @@
+//! One limit asked directly.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tollgate::Verdict;
+
+use super::{START, user, world};
+
+const UPLOAD: &str = r#"
+    [limits.upload]
+    rate = "10/min"
+    key = "user"
+"#;
+
+#[test]
+fn a_handle_and_a_request_count_together() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    assert_eq!(upload.name(), "upload");
+    assert!(upload.check("alice").is_allowed());
+    assert!(world.limiter.check(&user("alice")).is_allowed());
+    assert!(upload.limiter().check(&user("alice")).is_allowed());
+    assert_eq!(upload.usage("alice").used(), 3);
+    assert_eq!(upload.usage("bob").used(), 0);
+}
+
+#[test]
+fn every_kind_of_key_reaches_its_counter() {
+    let world = world(
+        r#"
+        [limits.all]
+        rate = "10/min"
+        [limits.pair]
+        rate = "10/min"
+        key = "user + device"
+        [limits.from]
+        rate = "10/min"
+        key = "ip"
+        "#,
+    );
+    let limit = |name| world.limiter.limit(name).unwrap();
+    assert!(limit("all").check(()).is_allowed());
+    assert_eq!(limit("all").usage(()).used(), 1);
+    assert!(limit("pair").check(&["alice", "phone"]).is_allowed());
+    assert_eq!(limit("pair").usage(["alice", "phone"].as_slice()).used(), 1);
+    assert_eq!(limit("pair").usage(&["phone", "alice"]).used(), 0);
+    let address: IpAddr = "192.0.2.7".parse().unwrap();
+    assert!(limit("from").check(address).is_allowed());
+    assert_eq!(limit("from").usage("192.0.2.7").used(), 1, "as a text");
+    let request = tollgate::Request::new().address("ip", address);
+    assert_eq!(world.limiter.usage(&request).limits().count(), 3);
+}
+
+#[test]
+fn a_key_of_the_wrong_shape_is_refused_not_mixed_up() {
+    let world = world(
+        r#"
+        [limits.pair]
+        rate = "10/min"
+        key = "user + device"
+        "#,
+    );
+    let pair = world.limiter.limit("pair").unwrap();
+    let wrong: [&[&str]; 5] = [
+        &[],
+        &["alice"],
+        &["a", "b", "c"],
+        &["alice", ""],
+        &["x"; 20],
+    ];
+    for key in wrong {
+        let outcome = pair.check(key);
+        assert_eq!(outcome.verdict(), Verdict::KeyMissing, "{key:?}");
+        assert!(!outcome.is_allowed());
+        assert_eq!(outcome.retry_after(), None, "no wait helps");
+    }
+    assert!(pair.check(&["alice", "phone"]).is_allowed());
+}
+
+#[test]
+fn a_look_charges_nothing() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    for _ in 0..100 {
+        assert_eq!(upload.usage("alice").remaining(), 10);
+        assert_eq!(
+            world.limiter.usage(&user("alice").cost(10)).verdict(),
+            Verdict::Allowed
+        );
+    }
+    assert_eq!(world.drain(&user("alice")), 10);
+    let look = world.limiter.usage(&user("alice"));
+    assert_eq!(look.verdict(), Verdict::Refused);
+    assert_eq!(look.retry_after(), Some(Duration::from_secs(6)));
+    assert_eq!(upload.usage("alice").verdict(), Verdict::Refused);
+}
+
+#[test]
+fn the_numbers_are_those_after_the_take() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    let outcome = upload.check_cost("alice", 4);
+    assert_eq!((outcome.cost(), outcome.limit()), (4, 10));
+    assert_eq!((outcome.used(), outcome.remaining()), (4, 6));
+    assert_eq!(outcome.reset_at(), START + Duration::from_secs(24));
+    assert_eq!(outcome.reset_after(), Duration::from_secs(24));
+    assert_eq!(outcome.at(), START);
+    let refused = upload.check_cost("alice", 7);
+    assert_eq!((refused.used(), refused.remaining()), (4, 6));
+    assert_eq!(refused.retry_at(), Some(START + Duration::from_secs(6)));
+}
+
+#[test]
+fn a_reset_forgets_one_key_and_no_other() {
+    for algorithm in ["token bucket", "fixed window", "sliding window"] {
+        let world = world(&format!(
+            "[limits.a]\nrate = \"10/h\"\nkey = \"user\"\nalgorithm = \"{algorithm}\"\n\
+             [limits.b]\nrate = \"20/h\"\nkey = \"user\"\nalgorithm = \"{algorithm}\""
+        ));
+        assert_eq!(world.drain(&user("alice")), 10);
+        assert_eq!(world.drain(&user("bob")), 10);
+        // The sliding window's previous hour counts, too.
+        world.pass(if algorithm == "sliding window" {
+            3_600
+        } else {
+            0
+        });
+        let a = world.limiter.limit("a").unwrap();
+        assert!(a.usage("alice").used() > 0);
+        a.reset("alice");
+        assert_eq!(a.usage("alice").used(), 0, "{algorithm}");
+        assert!(world.used("b", "alice") > 0, "another limit");
+        assert!(world.used("a", "bob") > 0, "another key");
+        a.reset("nobody");
+        assert!(world.limiter.check(&user("alice")).is_allowed());
+        assert_eq!(a.usage("alice").used(), 1);
+        drop(a);
+        let world = world
+            .reopened("[limits.a]\nrate = \"10/h\"\nkey = \"user\"\nalgorithm = \"token bucket\"");
+        assert!(
+            world.used("a", "alice") <= 1,
+            "{algorithm}: a reset stays one"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_limit_is_an_error_that_names_it() {
+    let world = world(UPLOAD);
+    let error = world.limiter.limit("uplaod").unwrap_err();
+    assert!(error.is_unknown_limit() && !error.is_invalid(), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the policy has no limit named \"uplaod\""
+    );
+}

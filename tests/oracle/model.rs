@@ -1,0 +1,206 @@
+//! What each algorithm means, written down as plainly as can be: levels, counts and window numbers.
+
+use std::collections::BTreeMap;
+
+const SECOND: u64 = 1_000_000_000;
+const DAY_SECS: u64 = 86_400;
+/// Kathmandu is five hours and three quarters ahead, all year.
+const KATHMANDU_SECS: u64 = 20_700;
+
+/// A limit's algorithm and numbers.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// A token each `token_ms`, said as `count` of them.
+    Bucket {
+        count: u64,
+        token_ms: u64,
+        burst: u64,
+    },
+    Fixed {
+        amount: u64,
+        secs: u64,
+    },
+    FirstHit {
+        amount: u64,
+        secs: u64,
+    },
+    Sliding {
+        amount: u64,
+        secs: u64,
+    },
+    KathmanduDay {
+        amount: u64,
+    },
+}
+
+impl Kind {
+    /// The limit's rate and algorithm, as a policy says them.
+    pub(crate) fn text(&self) -> String {
+        let windowed = |amount: &u64, secs: &u64, algorithm: &str| {
+            format!("rate = \"{amount} per {secs} s\"\nalgorithm = \"{algorithm}\"")
+        };
+        match self {
+            Self::Bucket {
+                count,
+                token_ms,
+                burst,
+            } => format!(
+                "rate = \"{count} per {} ms burst {burst}\"",
+                count * token_ms
+            ),
+            Self::Fixed { amount, secs } => windowed(amount, secs, "fixed window"),
+            Self::FirstHit { amount, secs } => {
+                windowed(amount, secs, "fixed window from first hit")
+            }
+            Self::Sliding { amount, secs } => windowed(amount, secs, "sliding window"),
+            Self::KathmanduDay { amount } => format!(
+                "rate = \"{amount}/day\"\nalgorithm = \"calendar\"\ntime_zone = \"Asia/Kathmandu\""
+            ),
+        }
+    }
+
+    /// The window that an instant is in, told by a number.
+    fn window(&self, now: u64) -> u64 {
+        match self {
+            Self::Fixed { secs, .. } | Self::Sliding { secs, .. } => now / (secs * SECOND),
+            Self::KathmanduDay { .. } => (now / SECOND + KATHMANDU_SECS) / DAY_SECS,
+            Self::Bucket { .. } | Self::FirstHit { .. } => 0,
+        }
+    }
+}
+
+/// One counter.
+pub(crate) struct Meter {
+    kind: Kind,
+    /// Of a bucket: nanoseconds' worth of tokens missing to the brim, at that instant.
+    missing: i128,
+    at: u64,
+    /// Of windows: what each of them counted. A window from the first hit is told by its end.
+    counts: BTreeMap<u64, u64>,
+}
+
+/// What a take changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Take {
+    pub(crate) cost: u64,
+    /// The window that counted it.
+    window: u64,
+    /// When a bucket would have been full again, if nothing more had been taken.
+    paid_at: i128,
+}
+
+impl Meter {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            missing: 0,
+            at: 0,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        match self.kind {
+            Kind::Bucket { burst, .. } => burst,
+            Kind::Fixed { amount, .. }
+            | Kind::FirstHit { amount, .. }
+            | Kind::Sliding { amount, .. }
+            | Kind::KathmanduDay { amount } => amount,
+        }
+    }
+
+    fn token_nanos(&self) -> i128 {
+        match self.kind {
+            Kind::Bucket { token_ms, .. } => i128::from(token_ms) * 1_000_000,
+            _ => 1,
+        }
+    }
+
+    /// Lets time pass.
+    fn tick(&mut self, now: u64) {
+        self.missing = (self.missing - i128::from(now - self.at)).max(0);
+        self.at = now;
+        if matches!(self.kind, Kind::FirstHit { .. }) {
+            self.counts.retain(|end_secs, _| end_secs * SECOND > now);
+        }
+    }
+
+    fn count(&self, window: u64) -> u64 {
+        self.counts.get(&window).copied().unwrap_or(0)
+    }
+
+    /// What is taken and not yet back, in whole tokens.
+    pub(crate) fn used(&mut self, now: u64) -> u64 {
+        self.tick(now);
+        let window = self.kind.window(now);
+        match self.kind {
+            Kind::Bucket { .. } => {
+                let token = self.token_nanos();
+                u64::try_from((self.missing + token - 1) / token).unwrap()
+            }
+            Kind::FirstHit { .. } => self.counts.values().sum(),
+            Kind::Sliding { secs, .. } => {
+                let length = secs * SECOND;
+                let left = u128::from(length - now % length);
+                let before = u128::from(self.count(window - 1));
+                let weight = (before * left).div_ceil(u128::from(length));
+                self.count(window) + u64::try_from(weight).unwrap()
+            }
+            Kind::Fixed { .. } | Kind::KathmanduDay { .. } => self.count(window),
+        }
+    }
+
+    pub(crate) fn has_room(&mut self, now: u64, cost: u64) -> bool {
+        let used = u128::from(self.used(now));
+        cost == 0 || used + u128::from(cost) <= u128::from(self.capacity())
+    }
+
+    /// Takes; there must be room.
+    pub(crate) fn take(&mut self, now: u64, cost: u64) -> Take {
+        self.tick(now);
+        if cost == 0 {
+            let (window, paid_at) = (u64::MAX, 0);
+            return Take {
+                cost,
+                window,
+                paid_at,
+            };
+        }
+        self.missing += i128::from(cost) * self.token_nanos();
+        let window = self.open_window(now);
+        *self.counts.entry(window).or_default() += cost;
+        Take {
+            cost,
+            window,
+            paid_at: i128::from(now) + self.missing,
+        }
+    }
+
+    fn open_window(&self, now: u64) -> u64 {
+        match self.kind {
+            Kind::FirstHit { secs, .. } => {
+                let open = self.counts.keys().next().copied();
+                open.unwrap_or(now.div_ceil(SECOND) + secs)
+            }
+            _ => self.kind.window(now),
+        }
+    }
+
+    /// Takes whatever is left: a bucket goes into debt by one burst at most.
+    pub(crate) fn charge(&mut self, now: u64, cost: u64) {
+        self.take(now, cost);
+        let most = 2 * i128::from(self.capacity()) * self.token_nanos();
+        self.missing = self.missing.min(most);
+    }
+
+    /// Gives back: to the window that counted it, or to the bucket what time has not given back.
+    pub(crate) fn refund(&mut self, now: u64, take: &Take, cost: u64) {
+        self.tick(now);
+        let unpaid = (take.paid_at - i128::from(now)).max(0);
+        let back = (i128::from(cost) * self.token_nanos()).min(unpaid);
+        self.missing = (self.missing - back).max(0);
+        if let Some(count) = self.counts.get_mut(&take.window) {
+            *count = count.saturating_sub(cost);
+        }
+    }
+}
