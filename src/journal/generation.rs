@@ -234,8 +234,9 @@ impl Generations {
         Ok(self.sequence)
     }
 
-    /// Shows every word kept. It may show more than one under a tag: the last counts. A generation that cannot be read to its end is set aside, and an
-    /// empty one stands in its place; what was shown until then was whole.
+    /// Shows every word kept. It may show more than one under a tag: the last counts. A generation
+    /// that cannot be read to its end is set aside, and an empty one stands in its place; what was
+    /// shown until then was whole.
     ///
     /// # Errors
     /// If the system says no.
