@@ -29,7 +29,8 @@ impl Default for Growth {
     fn default() -> Self {
         Self {
             floor_bytes: 64 << 20,
-            word_bytes: 8 * 64,
+            // Eight times what a word takes in a generation just made.
+            word_bytes: 8 * 32,
         }
     }
 }
@@ -233,8 +234,9 @@ impl Generations {
         Ok(self.sequence)
     }
 
-    /// Shows every word kept. A generation that cannot be read to its end is set aside, and an
-    /// empty one stands in its place; what was shown until then was whole.
+    /// Shows every word kept. It may show more than one under a tag: the last counts. A generation
+    /// that cannot be read to its end is set aside, and an empty one stands in its place; what was
+    /// shown until then was whole.
     ///
     /// # Errors
     /// If the system says no.
@@ -243,9 +245,9 @@ impl Generations {
             let path = self.folder.path_of(self.number);
             return Err(StoreError::Broken { path });
         };
-        let mut records = 0;
+        let mut words = 0;
         let scanned = store.scan(&mut |tag, word| {
-            records += 1;
+            words += 1;
             see(tag, word);
         });
         match scanned {
@@ -258,10 +260,7 @@ impl Generations {
                 self.store = None;
                 let renewed = self.start_over(Some(self.number))?;
                 self.must_renew = true;
-                let scan = Scan {
-                    records,
-                    damaged: 0,
-                };
+                let scan = Scan { words, damaged: 1 };
                 let set_aside = renewed.set_aside.map(|path| SetAside { path, why });
                 Ok(Recovered { scan, set_aside })
             }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::store::BATCH_RECORDS;
+use super::store::BATCH_WORDS;
 use super::{Batch, Scan, Store, StoreError};
 use crate::algorithm::Word;
 use crate::key::Tag;
@@ -238,7 +238,7 @@ fn scan(store: &mut impl Store, answers: &SyncSender<Answer>) -> Answer {
     let mut words = Vec::new();
     let result = store.scan(&mut |tag, word| {
         words.push((tag, word));
-        if words.len() == BATCH_RECORDS {
+        if words.len() == BATCH_WORDS {
             // If nobody takes them, the answer at the end finds that out.
             let _ = answers.send(Answer::Seen(std::mem::take(&mut words)));
         }

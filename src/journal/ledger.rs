@@ -1,5 +1,9 @@
 //! A store on sled: the door of sled, and the care it needs.
 //!
+//! It is a log: commits are appended under their sequence, and nothing is changed in place. Keyed
+//! by tag, a million words took gigabytes of memory and a minute to write; as pages of a log they
+//! take megabytes and a second. What is overwritten goes when the journal is renewed.
+//!
 //! What sled 0.34.7 does not do, and this file does for it:
 //!
 //! - its `flush` is not durable on Linux: our own descriptor on its file `db` is synced after it;
@@ -18,7 +22,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::record::{Flaw, HEAD_KEY, Head, VERSION, decode_word, encode_word, key};
+use super::record::{Flaw, PAGE_WORDS, Page, Place, VERSION};
 use super::{Batch, Scan, Store, StoreError};
 use crate::algorithm::Word;
 use crate::directory::{DirectoryError, make_private, sync_dir};
@@ -63,7 +67,6 @@ impl Ledger {
         let at = path.join("db");
         let file = open_db(&at).map_err(StoreError::io("open", &at))?;
         wait_until_free(&file).map_err(StoreError::io("lock", &at))?;
-        let is_new = file_len(&file, &at)? == 0;
         let db = match start(path) {
             Err(sled::Error::Corruption { .. }) if move_snapshots(path)? => start(path),
             opened => opened,
@@ -79,31 +82,47 @@ impl Ledger {
             db,
             sequence: 0,
         };
-        if is_new {
-            ledger.commit(0, Batch::EMPTY)?;
-        } else {
-            ledger.sequence = ledger.read_sequence()?;
-        }
+        ledger.sequence = ledger.last_sequence()?;
         Ok(ledger)
     }
 
-    /// The sequence in the head; zero if there is no whole head, as after a loss.
-    fn read_sequence(&self) -> Result<u64, StoreError> {
-        let bytes = self.db.get(HEAD_KEY);
-        let bytes = bytes.map_err(|error| explain("read", &self.path, error))?;
-        match bytes.map(|bytes| Head::decode(&bytes)) {
-            Some(Ok(head)) if head.instance == self.instance => Ok(head.sequence),
-            Some(Ok(_)) => {
-                let why = "it is the journal of another limiter's directory";
-                Err(StoreError::damaged(&self.path, why))
+    /// The sequence of the last page that is whole; zero if there is none, as after a loss.
+    fn last_sequence(&self) -> Result<u64, StoreError> {
+        for record in self.db.iter().rev() {
+            let (key, bytes) = record.map_err(|error| explain("read", &self.path, error))?;
+            match Page::decode(self.instance, &key, &bytes) {
+                Ok((place, _)) => return Ok(place.sequence),
+                Err(Flaw::Damaged) => {}
+                Err(Flaw::Foreign) => {
+                    let why = "it is the journal of another limiter's directory";
+                    return Err(StoreError::damaged(&self.path, why));
+                }
+                Err(Flaw::Version(found)) => {
+                    return Err(StoreError::Files(DirectoryError::Version {
+                        path: self.path.clone(),
+                        found: found.into(),
+                        supported: VERSION.into(),
+                    }));
+                }
             }
-            Some(Err(Flaw::Version(found))) => Err(StoreError::Files(DirectoryError::Version {
-                path: self.path.clone(),
-                found: found.into(),
-                supported: VERSION.into(),
-            })),
-            Some(Err(Flaw::Damaged)) | None => Ok(0),
         }
+        Ok(0)
+    }
+
+    /// A commit's pages, under their keys. A commit of no words has one page.
+    fn pages(&self, sequence: u64, words: &[(Tag, Word)]) -> Option<sled::Batch> {
+        let mut pages: Vec<_> = words.chunks(PAGE_WORDS).collect();
+        if pages.is_empty() {
+            pages.push(&[]);
+        }
+        let parts = u16::try_from(pages.len()).ok()?;
+        let mut changes = sled::Batch::default();
+        for (part, words) in (0..parts).zip(pages) {
+            let key = Place { sequence, part }.encode();
+            let page = Page::new(self.instance, self.sequence, parts, words);
+            changes.insert(&key, page.encode(&key)?);
+        }
+        Some(changes)
     }
 
     fn sync(&self) -> io::Result<u64> {
@@ -124,12 +143,10 @@ impl Store for Ledger {
             let bytes = self.size_bytes;
             return Err(StoreError::Full { path, bytes });
         }
-        let mut changes = sled::Batch::default();
-        for &(tag, word) in batch.words() {
-            changes.insert(&key(tag), &encode_word(tag, word));
-        }
-        changes.insert(HEAD_KEY, &Head::new(self.instance, sequence).encode());
-        let written = self.db.apply_batch(changes).and_then(|()| self.db.flush());
+        let pages = self.pages(sequence, batch.words());
+        let too_large = || StoreError::damaged(&self.path, "the batch is too large");
+        let pages = pages.ok_or_else(too_large)?;
+        let written = self.db.apply_batch(pages).and_then(|()| self.db.flush());
         written.map_err(|error| explain("write", &self.path, error))?;
         self.size_bytes = self.sync().map_err(StoreError::io("sync", &self.path))?;
         self.sequence = sequence;
@@ -137,21 +154,21 @@ impl Store for Ledger {
     }
 
     fn scan(&mut self, see: &mut dyn FnMut(Tag, Word)) -> Result<Scan, StoreError> {
-        let mut scan = Scan::default();
+        let mut chain = Chain::default();
         for record in self.db.iter() {
             let (key, bytes) = record.map_err(|error| explain("read", &self.path, error))?;
-            if *key == *HEAD_KEY {
-                continue;
-            }
-            match decode_word(&key, &bytes) {
-                Ok((tag, word)) => {
-                    scan.records += 1;
-                    see(tag, word);
+            match Page::decode(self.instance, &key, &bytes) {
+                Ok((place, page)) => {
+                    chain.follow(place, &page);
+                    for (tag, word) in page.words() {
+                        chain.scan.words += 1;
+                        see(tag, word);
+                    }
                 }
-                Err(_) => scan.damaged += 1,
+                Err(_) => chain.scan.damaged += 1,
             }
         }
-        Ok(scan)
+        Ok(chain.end())
     }
 
     fn sequence(&self) -> u64 {
@@ -160,6 +177,42 @@ impl Store for Ledger {
 
     fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+}
+
+/// Follows the pages in their order, and counts the gaps between them.
+#[derive(Default)]
+struct Chain {
+    scan: Scan,
+    /// The last page seen, and how many its commit has.
+    last: Option<(Place, u16)>,
+}
+
+impl Chain {
+    fn follow(&mut self, place: Place, page: &Page) {
+        let follows = match self.last {
+            Some((last, parts)) if last.sequence == place.sequence => {
+                last.part.checked_add(1) == Some(place.part) && parts == page.parts
+            }
+            _ => place.part == 0 && page.before == self.last.map_or(0, |(last, _)| last.sequence),
+        };
+        let is_new_commit = self
+            .last
+            .is_none_or(|(last, _)| last.sequence != place.sequence);
+        let was_cut_short = is_new_commit && !self.is_complete();
+        self.scan.damaged += u64::from(!follows || was_cut_short);
+        self.last = Some((place, page.parts));
+    }
+
+    /// True if the last commit's last page was seen.
+    fn is_complete(&self) -> bool {
+        self.last
+            .is_none_or(|(last, parts)| last.part.checked_add(1) == Some(parts))
+    }
+
+    fn end(mut self) -> Scan {
+        self.scan.damaged += u64::from(!self.is_complete());
+        self.scan
     }
 }
 

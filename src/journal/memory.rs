@@ -174,7 +174,7 @@ impl Store for Memory {
         drop(state);
         let mut scan = Scan::default();
         for (tag, word) in kept.unwrap_or_default() {
-            scan.records += 1;
+            scan.words += 1;
             see(Tag::from_bits(tag), word);
         }
         Ok(scan)
@@ -186,10 +186,7 @@ impl Store for Memory {
 
     fn size_bytes(&self) -> u64 {
         let state = lock(&self.disk.0);
-        let records = state
-            .stores
-            .get(&self.name)
-            .map_or(0, |image| image.kept.len());
-        records as u64 * super::record::RECORD_BYTES as u64
+        let image = state.stores.get(&self.name);
+        super::record::bytes_of(image.map_or(0, |image| image.kept.len())) as u64
     }
 }

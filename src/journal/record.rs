@@ -1,154 +1,156 @@
 //! What a store holds under a key, byte for byte. The door of bincode.
 //!
-//! ```text
-//! key "TTTTTTTT": a tag, big-endian, so that counters of one line lie side by side
-//!   offset | bytes | field                          all numbers little-endian
-//!        0 |     1 | version, 1
-//!        1 |     8 | word
-//!        9 |     4 | checksum
-//! key "head": what the store as a whole holds
-//!        0 |     1 | version, 1
-//!        1 |    16 | instance id of the limiter's directory
-//!       17 |     8 | sequence of the last commit
-//!       25 |     4 | checksum
-//! ```
+//! A store on sled is a log: each commit is appended as one page or more, and nothing is changed
+//! in place. Of several words under one tag the last counts.
 //!
-//! A checksum is the lower half of SipHash-1-3, under a key of zeros, of the record's key and of
-//! the record up to there: a record under another's key is damaged too.
+//! ```text
+//! key     0 |     8 | sequence of the commit, big-endian, so that pages lie in their order
+//!         8 |     2 | place of the page in its commit, big-endian, from 0
+//! page    0 |     1 | version, 1                      all numbers little-endian
+//!         1 |    16 | instance id of the limiter's directory
+//!        17 |     8 | sequence of the commit before; 0 in the first of a store
+//!        25 |     2 | how many pages the commit has
+//!        27 |     8 | how many words follow
+//!        35 |  16 n | tag and word, 8 bytes each
+//!      then |     4 | checksum: lower half of SipHash-1-3, under a key of zeros, of the key and
+//!           |       | of all before
+//! ```
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Word;
-use crate::codec::{Fields, checksum};
+use crate::codec::checksum;
 use crate::key::Tag;
 
-/// The version of both records.
 pub(super) const VERSION: u8 = 1;
-const TAG_BYTES: usize = 8;
-const WORD_BYTES: usize = 13;
-const HEAD_BYTES: usize = 29;
-/// One key with its record.
-pub(super) const RECORD_BYTES: usize = TAG_BYTES + WORD_BYTES;
-/// No tag has a key of this length.
-pub(super) const HEAD_KEY: &[u8] = b"head";
+/// The most words of one page.
+// Bound: sled rewrites up to seventeen pages at a time, and puts what is over 128 KiB into a file
+// of its own, which nobody syncs.
+pub(super) const PAGE_WORDS: usize = 128;
+const SUM_BYTES: usize = 4;
+/// A page without words, and its key.
+const FRAME_BYTES: usize = KEY_BYTES + 35 + SUM_BYTES;
+const KEY_BYTES: usize = 10;
+const WORD_BYTES: usize = 16;
+const PAGE_BYTES_MAX: usize = FRAME_BYTES + PAGE_WORDS * WORD_BYTES;
+const _: () = assert!(17 * PAGE_BYTES_MAX < 128 << 10);
 
-/// How records are laid out.
-// Bound: nothing of a record makes the reader allocate, and no more of one is read than this.
-const LAYOUT: Configuration<LittleEndian, Fixint, Limit<32>> = bincode::config::standard()
-    .with_little_endian()
-    .with_fixed_int_encoding()
-    .with_limit::<32>();
-const _: () = assert!(WORD_BYTES <= 32 && HEAD_BYTES <= 32);
+/// How pages are laid out.
+// Bound: a length that claims more than a page may have is an error before anything is allocated.
+const LAYOUT: Configuration<LittleEndian, Fixint, Limit<PAGE_BYTES_MAX>> =
+    bincode::config::standard()
+        .with_little_endian()
+        .with_fixed_int_encoding()
+        .with_limit::<PAGE_BYTES_MAX>();
 
-#[derive(Serialize, Deserialize)]
-struct WordRecord {
-    version: u8,
-    word: u64,
-    checksum: u32,
+/// The bytes that `words` words take in a store.
+pub(super) const fn bytes_of(words: usize) -> usize {
+    words.div_ceil(PAGE_WORDS) * FRAME_BYTES + words * WORD_BYTES
 }
 
-/// What a store says of itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Head {
-    version: u8,
-    pub(super) instance: [u8; 16],
+/// Where a page stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
     pub(super) sequence: u64,
-    checksum: u32,
+    pub(super) part: u16,
 }
 
-/// What is wrong with a record.
+/// Some of a commit's words.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Page {
+    version: u8,
+    instance: [u8; 16],
+    /// The sequence of the commit before; 0 in the first of a store.
+    pub(super) before: u64,
+    /// How many pages the commit has.
+    pub(super) parts: u16,
+    words: Vec<(u64, u64)>,
+}
+
+/// What is wrong with a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flaw {
     /// Whole, and of a version that is not ours.
     Version(u8),
+    /// Whole, and of another limiter's directory.
+    Foreign,
     /// Not as it was written.
     Damaged,
 }
 
-/// The key of a tag's record.
-pub(super) fn key(tag: Tag) -> [u8; TAG_BYTES] {
-    tag.bits().to_be_bytes()
-}
-
-/// The tag and the word of a key and its record.
-pub(super) fn decode_word(key: &[u8], bytes: &[u8]) -> Result<(Tag, Word), Flaw> {
-    let record: WordRecord = decode(key, bytes, WORD_BYTES)?;
-    let tag = key.try_into().map_err(|_| Flaw::Damaged)?;
-    let tag = Tag::from_bits(u64::from_be_bytes(tag));
-    Ok((tag, Word::from_bits(record.word)))
-}
-
-/// The record of a word; its dirty bit is the table's own affair and stays there.
-pub(super) fn encode_word(tag: Tag, word: Word) -> [u8; WORD_BYTES] {
-    let record = WordRecord {
-        version: VERSION,
-        word: word.clean().bits(),
-        checksum: 0,
-    };
-    encode(&key(tag), record)
-}
-
-impl Head {
-    pub(super) fn new(instance: [u8; 16], sequence: u64) -> Self {
-        Self {
-            version: VERSION,
-            instance,
-            sequence,
-            checksum: 0,
-        }
+impl Place {
+    pub(super) fn encode(self) -> [u8; KEY_BYTES] {
+        let mut key = [0; KEY_BYTES];
+        let (sequence, part) = key.split_at_mut(8);
+        sequence.copy_from_slice(&self.sequence.to_be_bytes());
+        part.copy_from_slice(&self.part.to_be_bytes());
+        key
     }
 
-    pub(super) fn encode(self) -> [u8; HEAD_BYTES] {
-        encode(HEAD_KEY, self)
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Flaw> {
-        let head: Self = decode(HEAD_KEY, bytes, HEAD_BYTES)?;
-        Ok(Self {
-            checksum: 0,
-            ..head
+    fn decode(key: &[u8]) -> Option<Self> {
+        let (sequence, part) = key.split_first_chunk()?;
+        Some(Self {
+            sequence: u64::from_be_bytes(*sequence),
+            part: u16::from_be_bytes(part.try_into().ok()?),
         })
     }
 }
 
-/// Writes a record and, over its last four bytes, its checksum.
-fn encode<const LEN: usize>(key: &[u8], record: impl Serialize) -> [u8; LEN] {
-    let mut bytes = [0; LEN];
-    let written = bincode::serde::encode_into_slice(record, &mut bytes, LAYOUT);
-    // Records have fixed sizes: a buffer that does not fit shows in every test of this file.
-    debug_assert_eq!(written.ok(), Some(LEN));
-    if let Some((body, sum)) = bytes.split_last_chunk_mut::<4>() {
-        *sum = short_checksum(key, body);
+impl Page {
+    /// A page of at most [`PAGE_WORDS`] words. Their dirty bits are the table's own affair and
+    /// stay there.
+    pub(super) fn new(instance: [u8; 16], before: u64, parts: u16, words: &[(Tag, Word)]) -> Self {
+        let bits = |(tag, word): &(Tag, Word)| (tag.bits(), word.clean().bits());
+        Self {
+            version: VERSION,
+            instance,
+            before,
+            parts,
+            words: words.iter().map(bits).collect(),
+        }
     }
-    bytes
+
+    pub(super) fn words(&self) -> impl Iterator<Item = (Tag, Word)> {
+        let of_bits = |(tag, word): &(u64, u64)| (Tag::from_bits(*tag), Word::from_bits(*word));
+        self.words.iter().map(of_bits)
+    }
+
+    /// The page's record under `key`; none if it has too many words.
+    pub(super) fn encode(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = bincode::serde::encode_to_vec(self, LAYOUT).ok()?;
+        let sum = short_checksum(key, &bytes);
+        bytes.extend_from_slice(&sum);
+        (key.len() + bytes.len() <= PAGE_BYTES_MAX).then_some(bytes)
+    }
+
+    /// The page of a record under `key`, and where it stands.
+    pub(super) fn decode(
+        instance: [u8; 16],
+        key: &[u8],
+        bytes: &[u8],
+    ) -> Result<(Place, Self), Flaw> {
+        let (body, sum) = bytes.split_last_chunk().ok_or(Flaw::Damaged)?;
+        if *sum != short_checksum(key, body) {
+            return Err(Flaw::Damaged);
+        }
+        match body.first() {
+            Some(&VERSION) => {}
+            Some(&version) => return Err(Flaw::Version(version)),
+            None => return Err(Flaw::Damaged),
+        }
+        let place = Place::decode(key).ok_or(Flaw::Damaged)?;
+        match bincode::serde::decode_from_slice::<Self, _>(body, LAYOUT) {
+            Ok((page, read)) if read == body.len() && page.instance == instance => {
+                Ok((place, page))
+            }
+            Ok((_, read)) if read == body.len() => Err(Flaw::Foreign),
+            _ => Err(Flaw::Damaged),
+        }
+    }
 }
 
-fn decode<R: DeserializeOwned>(key: &[u8], bytes: &[u8], length: usize) -> Result<R, Flaw> {
-    let Some((body, sum)) = bytes.split_last_chunk::<4>() else {
-        return Err(Flaw::Damaged);
-    };
-    if *sum != short_checksum(key, body) {
-        return Err(Flaw::Damaged);
-    }
-    match body.first() {
-        Some(&VERSION) => {}
-        Some(&version) => return Err(Flaw::Version(version)),
-        None => return Err(Flaw::Damaged),
-    }
-    match bincode::serde::decode_from_slice(bytes, LAYOUT) {
-        Ok((record, read)) if read == length && bytes.len() == length => Ok(record),
-        _ => Err(Flaw::Damaged),
-    }
-}
-
-fn short_checksum(key: &[u8], body: &[u8]) -> [u8; 4] {
-    let mut bytes = [0; HEAD_KEY.len() + HEAD_BYTES];
-    let length = bytes.len().min(key.len() + body.len());
-    let mut fields = Fields::new(&mut bytes);
-    fields.put(key);
-    fields.put(body);
-    let [a, b, c, d, ..] = checksum(&bytes[..length]).to_le_bytes();
+fn short_checksum(key: &[u8], body: &[u8]) -> [u8; SUM_BYTES] {
+    let [a, b, c, d, ..] = checksum(&[key, body].concat()).to_le_bytes();
     [a, b, c, d]
 }

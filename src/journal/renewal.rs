@@ -62,7 +62,7 @@ impl Generations {
         self.begin_renewal()?;
         let mut living = living.into_iter();
         loop {
-            let words: Vec<_> = living.by_ref().take(super::store::BATCH_RECORDS).collect();
+            let words: Vec<_> = living.by_ref().take(super::store::BATCH_WORDS).collect();
             if words.is_empty() {
                 return self.finish_renewal();
             }

@@ -57,17 +57,20 @@ impl Recovery {
         shared: &HashSet<Tag>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        // The journal is a log: of several words under one tag the last counts.
         let recovered = journal.scan(&mut |tag, word| {
-            if !word.is_live(now) {
-                return;
-            }
             let table = if shared.contains(&tag) {
                 &store.shared
             } else {
                 &store.table
             };
-            match table.update(tag, now, |_| Some(word.clean())) {
-                Update::Done { .. } => self.counters += 1,
+            if !word.is_live(now) {
+                // Nothing to put back; what an earlier record put there is over too.
+                table.amend(tag, |_| word);
+                return;
+            }
+            match table.update(tag, now, |_| Some(word)) {
+                Update::Done { before, .. } => self.counters += u64::from(!before.is_live(now)),
                 Update::Full => self.without_slot += 1,
             }
         })?;

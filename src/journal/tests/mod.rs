@@ -1,6 +1,7 @@
 //! The journal, broken in every way that a test can break it.
 
 mod damage;
+mod engine;
 mod generations;
 mod guard;
 mod kill;

@@ -1,76 +1,115 @@
-//! Records, byte for byte.
+//! Pages, byte for byte.
 
 use super::*;
-use crate::journal::record::{Flaw, HEAD_KEY, Head, decode_word, encode_word, key};
+use crate::codec::checksum;
+use crate::journal::record::{Flaw, PAGE_WORDS, Page, Place};
 
-const TAG: u64 = 0x0102_0304_0506_0708;
-const WORD: u64 = 0x1112_1314_1516_1714;
+const PLACE: Place = Place {
+    sequence: 0x0102_0304_0506_0708,
+    part: 0x090A,
+};
+
+fn page(number: u64) -> (Vec<u8>, Vec<u8>) {
+    let key = PLACE.encode().to_vec();
+    let page = Page::new(INSTANCE, 7, 3, &words(number, 1));
+    (key.clone(), page.encode(&key).unwrap())
+}
+
+fn damaged(key: &[u8], bytes: &[u8]) {
+    assert_eq!(
+        Page::decode(INSTANCE, key, bytes),
+        Err(Flaw::Damaged),
+        "{key:x?} {bytes:x?}"
+    );
+}
+
+/// The record with a checksum that is right.
+fn seal(key: &[u8], body: &[u8]) -> Vec<u8> {
+    let sum = checksum(&[key, body].concat()).to_le_bytes();
+    [body, &sum[..4]].concat()
+}
 
 #[test]
 fn golden_bytes() {
-    let tag = Tag::from_bits(TAG);
-    assert_eq!(key(tag), [1, 2, 3, 4, 5, 6, 7, 8]);
-    let word = Word::from_bits(WORD);
+    let word = Word::from_bits(0x2122_2324_2526_2728);
+    let tag = Tag::from_bits(0x1112_1314_1516_1718);
+    let page = Page::new(
+        *b"0123456789abcdef",
+        0x3132_3334_3536_3738,
+        2,
+        &[(tag, word.dirty())],
+    );
+    let key = PLACE.encode();
+    assert_eq!(key, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     let golden = [
-        0x01, 0x14, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, 0x6c, 0x3d, 0x4e, 0x3b,
+        &[1][..],
+        b"0123456789abcdef",
+        &[0x38, 0x37, 0x36, 0x35, 0x34, 0x33, 0x32, 0x31],
+        &[2, 0],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11],
+        &[0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21],
+        &[0xe7, 0xe1, 0x8d, 0xbc],
     ];
-    assert_eq!(encode_word(tag, word), golden);
-    assert_eq!(encode_word(tag, word.dirty()), golden);
-    assert_eq!(decode_word(&key(tag), &golden), Ok((tag, word)));
-
-    let head = Head::new(*b"0123456789abcdef", 0x2122_2324_2526_2728);
-    let golden = [
-        0x01, b'0', b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'8', b'9', b'a', b'b', b'c', b'd',
-        b'e', b'f', 0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 0x15, 0xae, 0xc8, 0x4f,
-    ];
-    assert_eq!(head.encode(), golden);
-    assert_eq!(Head::decode(&golden), Ok(head));
+    assert_eq!(page.encode(&key).unwrap(), golden.concat());
+    let (place, read) = Page::decode(*b"0123456789abcdef", &key, &golden.concat()).unwrap();
+    assert_eq!((place, &read), (PLACE, &page));
+    assert_eq!(read.words().collect::<Vec<_>>(), [(tag, word)]);
 }
 
 #[test]
-fn every_change_of_a_record_is_an_error() {
-    let tag = Tag::from_bits(TAG);
-    let whole = encode_word(tag, Word::from_bits(WORD));
-    let head = Head::new(INSTANCE, 7).encode();
-    let broken = |key: &[u8], bytes: &[u8]| {
-        assert_eq!(decode_word(key, bytes), Err(Flaw::Damaged), "{bytes:x?}");
-        assert_eq!(Head::decode(bytes), Err(Flaw::Damaged), "{bytes:x?}");
-    };
+fn every_change_of_a_page_is_an_error() {
+    let (key, whole) = page(3);
     for bit in 0..whole.len() * 8 {
-        let mut bytes = whole;
+        let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        broken(&key(tag), &bytes);
-    }
-    for bit in 0..head.len() * 8 {
-        let mut bytes = head;
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        broken(HEAD_KEY, &bytes);
+        damaged(&key, &bytes);
     }
     for length in 0..whole.len() {
-        broken(&key(tag), &whole[..length]);
+        damaged(&key, &whole[..length]);
     }
-    for length in 0..head.len() {
-        broken(HEAD_KEY, &head[..length]);
+    for more in [1, 4, 16, 1000] {
+        damaged(&key, &[&whole[..], &vec![0; more]].concat());
     }
-    for more in [1, 4, 1000] {
-        broken(&key(tag), &[&whole[..], &vec![0; more]].concat());
-        broken(HEAD_KEY, &[&head[..], &vec![0; more]].concat());
+    for bit in 0..key.len() * 8 {
+        let mut other = key.clone();
+        other[bit / 8] ^= 1 << (bit % 8);
+        damaged(&other, &whole);
     }
-    // A whole record under another's key, and under what is no key of ours.
-    for bit in 0..64 {
-        broken(&key(Tag::from_bits(TAG ^ 1 << bit)), &whole);
-    }
-    broken(&[], &whole);
-    broken(&[0; 1000], &whole);
-    assert_eq!(decode_word(HEAD_KEY, &head), Err(Flaw::Damaged));
+    damaged(&[], &whole);
+    damaged(&[0; 1000], &whole);
 }
 
 #[test]
-fn a_whole_record_of_another_version_says_so() {
-    let mut bytes = Head::new(INSTANCE, 7).encode();
-    bytes[0] = 2;
-    let (body, sum) = bytes.split_last_chunk_mut::<4>().unwrap();
-    let full = crate::codec::checksum(&[HEAD_KEY, &*body].concat());
-    sum.copy_from_slice(&full.to_le_bytes()[..4]);
-    assert_eq!(Head::decode(&bytes), Err(Flaw::Version(2)));
+fn a_page_that_lies_with_a_right_checksum_is_an_error_too() {
+    let (key, whole) = page(3);
+    let body = &whole[..whole.len() - 4];
+    assert!(Page::decode(INSTANCE, &key, &seal(&key, body)).is_ok());
+    for (length, body_at) in [(u64::MAX, 27), (1 << 40, 27), (4, 27), (2, 27), (129, 27)] {
+        let mut lies = body.to_vec();
+        lies[body_at..body_at + 8].copy_from_slice(&length.to_le_bytes());
+        damaged(&key, &seal(&key, &lies));
+    }
+    for length in 1..body.len() {
+        damaged(&key, &seal(&key, &body[..length]));
+    }
+    damaged(&key, &seal(&key, &[]));
+    damaged(&key, &seal(&key, &[body, &[0]].concat()));
+    for key in [&key[..9], &[&key[..], &[0]].concat()] {
+        damaged(key, &seal(key, body));
+    }
+    let mut newer = body.to_vec();
+    newer[0] = 2;
+    let read = Page::decode(INSTANCE, &key, &seal(&key, &newer));
+    assert_eq!(read, Err(Flaw::Version(2)));
+    assert_eq!(Page::decode([0; 16], &key, &whole), Err(Flaw::Foreign));
+}
+
+#[test]
+fn a_page_has_its_most() {
+    let (key, most) = page(PAGE_WORDS as u64);
+    let (_, read) = Page::decode(INSTANCE, &key, &most).unwrap();
+    assert_eq!(read.words().count(), PAGE_WORDS);
+    let more = Page::new(INSTANCE, 7, 3, &words(PAGE_WORDS as u64 + 1, 1));
+    assert_eq!(more.encode(&key), None);
 }
