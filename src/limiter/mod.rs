@@ -11,6 +11,7 @@ mod law;
 mod open;
 mod outcome;
 mod overrides;
+mod overriding;
 mod store;
 
 use std::fmt;
