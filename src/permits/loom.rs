@@ -308,6 +308,28 @@ fn loom_permit_close_is_enough_to_end_a_wait() {
 }
 
 #[test]
+fn loom_permit_returned_while_closing_serves_nobody_twice() {
+    model(1, 1, 2, |world| {
+        let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
+        let mut waiters = [world.acquire(KEY, 1), world.acquire(KEY, 1)];
+        let poll = |waiter: &mut Acquire<'_>| {
+            Pin::new(waiter)
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .map(|held| held.err())
+        };
+        assert!(waiters.iter_mut().all(|waiter| poll(waiter).is_pending()));
+        let giver = spawn(&world, move |_| drop(held));
+        world.shard.close();
+        join([giver]);
+        for waiter in &mut waiters {
+            assert!(poll(waiter).is_ready(), "a close ends every wait");
+        }
+        drop(waiters);
+        world.assert_idle();
+    });
+}
+
+#[test]
 fn loom_permit_raised_limit_meets_a_waiter_on_its_way() {
     model(1, 1, 1, |world| {
         let held = world.try_take(KEY, 1).unwrap();

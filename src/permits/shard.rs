@@ -299,6 +299,10 @@ impl Shard {
         };
         for index in self.slots.indices() {
             for entry in queues.heavier(index, limit) {
+                // A refusal lets those behind it be served: who was is not refused any more.
+                if queues.outcome(entry) != Outcome::Waiting {
+                    continue;
+                }
                 let own = self.refuse(&mut queues, entry, error, &mut woken);
                 woken.push(own);
             }
@@ -338,10 +342,15 @@ impl Shard {
     /// Serves the first in line, if enough is free for it.
     fn grant(&self, queues: &mut Queues, index: u32) -> Option<Waker> {
         let (entry, weight) = queues.head(index)?;
+        let (limit, is_closed) = self.terms();
+        if is_closed {
+            // Returned too late for those who wait: they are being refused.
+            return None;
+        }
         let slot = self.slots.at(index);
         let mut state = slot.state();
         loop {
-            let next = state.plus(weight, self.limit())?;
+            let next = state.plus(weight, limit)?;
             match slot.replace(state, next.with_queue(queues.len(index) > 1)) {
                 Ok(()) => return Some(queues.settle(entry, Outcome::Granted)),
                 Err(seen) => state = seen,
