@@ -18,6 +18,38 @@ fn filled(path: &Path) {
     assert_eq!(ledger.sequence(), 10);
 }
 
+/// Sled by itself, which may still hold its lock from the time before.
+fn sled_open(path: &Path) -> sled::Db {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match sled::open(path) {
+            Ok(db) => return db,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn an_unfinished_snapshot_is_removed_and_a_cut_one_kept_out_of_sight() {
+    let folder = crate::directory::scratch();
+    let path = folder.path().join("store");
+    filled(&path);
+    drop(Ledger::open(&path, INSTANCE).unwrap());
+    let snapshot = names(&path)
+        .into_iter()
+        .find(|name| name.starts_with("snap."));
+    let snapshot = snapshot.unwrap();
+    let unfinished = "snap.7FFFFFFFFFFFFFFF.generating";
+    fs::copy(path.join(&snapshot), path.join(unfinished)).unwrap();
+    drop(Ledger::open(&path, INSTANCE).unwrap());
+    assert!(names(&path).contains(&snapshot));
+    assert!(!names(&path).iter().any(|name| name.contains("generating")));
+    fs::write(path.join(&snapshot), "cut").unwrap();
+    assert_eq!(scan(&path).0.words, 304);
+    assert!(names(&path).contains(&format!("unreadable.{snapshot}")));
+}
+
 fn scan(path: &Path) -> (Scan, u64) {
     let mut ledger = Ledger::open(path, INSTANCE).unwrap();
     let mut shown = 0;
@@ -40,7 +72,7 @@ fn every_gap_in_the_log_is_seen() {
     for (sequence, part) in pages {
         let path = folder.path().join(format!("without {sequence} {part}"));
         copy(&folder.path().join("whole"), &path);
-        let db = sled::open(&path).unwrap();
+        let db = sled_open(&path);
         let key = Place { sequence, part }.encode();
         assert!(db.remove(key).unwrap().is_some());
         drop(db);
@@ -51,7 +83,7 @@ fn every_gap_in_the_log_is_seen() {
     // The end of the log gone by whole commits does not show here, but in the sequence.
     let path = folder.path().join("short");
     copy(&folder.path().join("whole"), &path);
-    let db = sled::open(&path).unwrap();
+    let db = sled_open(&path);
     for part in 0..3 {
         let sequence = 10;
         db.remove(Place { sequence, part }.encode()).unwrap();
@@ -67,7 +99,7 @@ fn a_page_from_elsewhere_is_damage_and_the_last_of_all_forbids_opening() {
     let path = folder.path().join("store");
     filled(&path);
     let put = |sequence, instance| {
-        let db = sled::open(&path).unwrap();
+        let db = sled_open(&path);
         let key = Place { sequence, part: 0 }.encode();
         let page = Page::new(instance, 10, 1, &words(1, 1));
         db.insert(key, page.encode(&key).unwrap()).unwrap();
