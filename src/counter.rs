@@ -2,6 +2,9 @@
 //!
 //! This is where the algorithms, the table and the clock meet, and the only place.
 
+#[cfg(all(test, tollgate_loom))]
+mod loom;
+
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::clock::Clock;
 use crate::inbox::Inbox;

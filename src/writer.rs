@@ -81,9 +81,15 @@ impl Source {
     }
 }
 
+/// Opens the journal; also says whether it is a new one. Called on the writer's thread, until it
+/// succeeds: reading an old journal takes its time, and nobody has to wait for it.
+pub(crate) type OpenJournal = Box<dyn FnMut() -> Result<(Generations, bool), StoreError> + Send>;
+
 /// The journal as the writer keeps it: written in batches, renewed when it has grown too large.
 struct Keeping {
-    journal: Generations,
+    open: OpenJournal,
+    /// None until it could be opened.
+    journal: Option<Generations>,
     /// Tags still to be carried into the next generation, while one is made.
     to_carry: Option<Vec<Tag>>,
     /// When to look again whether it has grown too large: the look counts what is alive.
@@ -93,8 +99,26 @@ struct Keeping {
 }
 
 impl Keeping {
+    /// The journal, opened if it is not yet.
+    fn journal(&mut self) -> Result<&mut Generations, StoreError> {
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => {
+                let (journal, is_new) = (self.open)()?;
+                self.must_carry |= is_new;
+                journal
+            }
+        };
+        Ok(self.journal.insert(journal))
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Generations::size_bytes)
+    }
+
     /// One pass over what is dirty now. Gives the number of words written.
     fn round(&mut self, source: &Source) -> Result<u64, StoreError> {
+        self.journal()?;
         // Before the queue is drained: a change missed after this raises the flag for the next
         // round.
         let missed = source.inbox.take_missed();
@@ -118,7 +142,7 @@ impl Keeping {
                 self.tend(source)?;
                 return Ok(written);
             }
-            if let Err(error) = self.journal.commit(&batch) {
+            if let Err(error) = self.journal()?.commit(&batch) {
                 source.soil(&batch);
                 // The rest of the queue was not looked at; its words are dirty still.
                 tags.for_each(drop);
@@ -134,7 +158,7 @@ impl Keeping {
     /// Puts all living words into the next generation at once. After a failure nothing that the
     /// store says is believed any more.
     fn carry_all(&mut self, source: &Source) -> Result<(), StoreError> {
-        self.journal.begin_renewal()?;
+        self.journal()?.begin_renewal()?;
         self.to_carry = Some(source.living());
         while self.to_carry.is_some() {
             self.carry_some(source)?;
@@ -151,19 +175,19 @@ impl Keeping {
         if std::mem::take(&mut self.must_carry) {
             let living = source.living();
             if !living.is_empty() {
-                self.journal.begin_renewal()?;
+                self.journal()?.begin_renewal()?;
                 self.to_carry = Some(living);
             }
             return Ok(());
         }
         // Zero alive: only what has failed, or is over its least size, is worth counting for.
-        if !self.journal.should_renew(0) || Instant::now() < self.look_at {
+        if !self.journal()?.should_renew(0) || Instant::now() < self.look_at {
             return Ok(());
         }
         self.look_at = Instant::now() + LOOK_EVERY;
         let living = source.living();
-        if self.journal.should_renew(living.len() as u64) {
-            self.journal.begin_renewal()?;
+        if self.journal()?.should_renew(living.len() as u64) {
+            self.journal()?.begin_renewal()?;
             self.to_carry = Some(living);
         }
         Ok(())
@@ -179,10 +203,10 @@ impl Keeping {
             // Read now, after the last commit: what is written last counts.
             let words = some.into_iter().map(|tag| (tag, source.word(tag)));
             let words: Vec<_> = words.filter(|(_, word)| word.is_live(now)).collect();
-            self.journal.carry(&words)?;
+            self.journal()?.carry(&words)?;
         }
         if tags.is_empty() {
-            self.journal.finish_renewal()?;
+            self.journal()?.finish_renewal()?;
         } else {
             self.to_carry = Some(tags);
         }
@@ -246,15 +270,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread, which writes once an `interval`. A journal that is new is first told all
-    /// that lives in the table.
+    /// Starts the thread, which opens the journal and writes it once an `interval`. A journal that
+    /// is new is first told all that lives in the table.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub(crate) fn start(
         source: Source,
-        journal: Generations,
-        is_new: bool,
+        open: OpenJournal,
         interval: Duration,
     ) -> std::io::Result<Self> {
         let state = State {
@@ -264,7 +287,7 @@ impl Writer {
             gone: false,
             durable_at: Instant::now(),
             written: 0,
-            bytes: journal.size_bytes(),
+            bytes: 0,
             trouble: None,
         };
         let desk = Desk {
@@ -281,10 +304,11 @@ impl Writer {
                 let _leaving = Leaving(at.clone());
                 let look_at = Instant::now();
                 let mut keeping = Keeping {
-                    journal,
+                    open,
+                    journal: None,
                     to_carry: None,
                     look_at,
-                    must_carry: is_new,
+                    must_carry: false,
                 };
                 while write(&at, &source, &mut keeping, interval) {}
             })?;
@@ -380,7 +404,7 @@ fn write(desk: &Desk, source: &Source, keeping: &mut Keeping, interval: Duration
     drop(state);
     let began = Instant::now();
     let result = keeping.round(source).map_err(|error| error.to_string());
-    let bytes = keeping.journal.size_bytes();
+    let bytes = keeping.size_bytes();
     let mut state = lock(&desk.state);
     state.done = asked;
     state.bytes = bytes;

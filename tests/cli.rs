@@ -319,7 +319,8 @@ fn a_policy_is_linted_and_explained() {
     assert_eq!(bench.run("policy lint p.json").status(), 0);
 }
 
-const HOSTILE: &str = "\u{1b}[31m10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] \"GET /\u{1b}]0;x\u{7} HTTP/1.1\" 200 1\n\
+const HOSTILE: &str = "\u{1b}[31m10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] \
+     \"GET /\u{1b}]0;x\u{7} HTTP/1.1\" 200 1\n\
      \u{1b}[2J rubbish\n\
      10.0.0.1 - \u{202e}eve [10/Oct/2000:13:55:37 +0000] \"GET / HTTP/1.1\" 200 1\n";
 

@@ -89,7 +89,6 @@ impl Bench {
                 "--json",
             ])
             .args([
-                "--amounts",
                 "--worst",
                 "1000",
                 "--progress",

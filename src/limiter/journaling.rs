@@ -20,7 +20,6 @@ pub struct Recovery {
     pub without_slot: u64,
     /// What is wrong with the journal, in words; empty if nothing is.
     pub troubles: Vec<String>,
-    pub(super) is_journal_new: bool,
 }
 
 impl Recovery {

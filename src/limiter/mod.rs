@@ -11,6 +11,7 @@ mod law;
 mod open;
 mod outcome;
 mod overrides;
+mod overriding;
 mod store;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::policy::{Policy, Request};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, lock};
 use cell::LawCell;
 use check::Want;
 use keeper::Keeper;
@@ -79,7 +80,8 @@ pub(crate) struct Inner {
     store: Store,
     inbox: Arc<Inbox>,
     writer: Writer,
-    recovery: Recovery,
+    /// What the journal told; more is told when the writer has opened it.
+    recovery: Arc<Mutex<Recovery>>,
     /// Words healed: found further in the future than any clock of ours can have put them.
     healed: AtomicU64,
     /// Checks that found no room for a counter.
@@ -201,7 +203,7 @@ impl Limiter {
             newcomers_without_slot: number(&inner.newcomers),
             words_healed: number(&inner.healed),
             clock_waits: inner.clock.is_slow(),
-            recovery: inner.recovery.clone(),
+            recovery: lock(&inner.recovery).clone(),
             writing: inner.writer.writing(),
             trouble: inner
                 .trouble

@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::journal::{Generations, StoreError};
 use crate::policy::Policy;
-use crate::sync::AtomicU64;
-use crate::writer::{Source, Writer};
+use crate::sync::{AtomicU64, lock};
+use crate::writer::{OpenJournal, Source, Writer};
 
 /// Counters that a directory has room for unless it is said otherwise.
 const COUNTERS: u64 = 1_000_000;
@@ -91,7 +91,8 @@ impl Builder {
         if let Some(latest) = store.latest {
             clock.resume_from(latest);
         }
-        let (journal, recovery) = open_journal(&store, &law, &clock)?;
+        let recovery = Arc::new(Mutex::new(Recovery::default()));
+        let open_journal = open_journal(&store, &law, &clock, &recovery)?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
         inbox.ask_for_sweep();
@@ -102,8 +103,7 @@ impl Builder {
             inbox: inbox.clone(),
         };
         let no_thread = || DirectoryError::io("start a thread for", path);
-        let writer = Writer::start(source, journal, recovery.is_journal_new, self.interval)
-            .map_err(no_thread())?;
+        let writer = Writer::start(source, open_journal, self.interval).map_err(no_thread())?;
         let inner = Arc::new(Inner {
             law: LawCell::new(law),
             clock,
@@ -132,27 +132,40 @@ impl Builder {
     }
 }
 
-/// Opens the journal, and if the table could not be kept, rebuilds it from there.
-fn open_journal(store: &Store, law: &Law, clock: &Clock) -> Result<(Generations, Recovery), Error> {
-    let mut recovery = Recovery::default();
+/// How the journal is to be opened: by the writer, off the path of starting up, whatever its size.
+/// Only if the table could not be kept is it opened at once, and the counters rebuilt from it.
+fn open_journal(
+    store: &Store,
+    law: &Law,
+    clock: &Clock,
+    recovery: &Arc<Mutex<Recovery>>,
+) -> Result<OpenJournal, Error> {
+    let (instance, path) = (
+        store.directory.header().instance,
+        store.directory.journal_path(),
+    );
+    let told = recovery.clone();
+    let mut open = move || {
+        let (journal, report) = Generations::open(&path, instance)?;
+        let is_new = report.is_new;
+        lock(&told).told(report);
+        Ok((journal, is_new))
+    };
+    if !matches!(store.opened, Opened::SetAside { .. }) {
+        return Ok(Box::new(open));
+    }
     let failed = |error: StoreError| Error::journal(error.to_string());
-    let instance = store.directory.header().instance;
-    let path = store.directory.journal_path();
-    let (mut journal, report) = Generations::open(&path, instance).map_err(failed)?;
-    let is_set_aside = matches!(store.opened, Opened::SetAside { .. });
-    if report.is_new && is_set_aside {
+    let (mut journal, is_new) = open().map_err(failed)?;
+    let mut recovery = lock(recovery);
+    if is_new {
         recovery
             .troubles
             .push("there was no journal to rebuild the counters from".into());
     }
-    // A journal that is new beside a table that is not must be told all that the table holds.
-    recovery.is_journal_new = report.is_new;
-    recovery.told(report);
-    if is_set_aside {
-        let shared = law.shared_tags();
-        recovery
-            .rebuild(&mut journal, store, &shared, clock.now())
-            .map_err(failed)?;
-    }
-    Ok((journal, recovery))
+    let shared = law.shared_tags();
+    recovery
+        .rebuild(&mut journal, store, &shared, clock.now())
+        .map_err(failed)?;
+    let mut opened = Some((journal, is_new));
+    Ok(Box::new(move || opened.take().map_or_else(&mut open, Ok)))
 }

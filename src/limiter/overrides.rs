@@ -9,11 +9,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::Limiter;
-use super::law::Law;
 use crate::algorithm::Rule;
 use crate::codec::checksum;
-use crate::directory::{DirectoryError, read_bounded, replace};
+use crate::directory::{DirectoryError, read_bounded};
 use crate::error::Error;
 use crate::policy::{KeyParts, LimitIndex, Plan};
 
@@ -71,7 +69,11 @@ impl<'k> From<&'k [(&'k str, &'k str)]> for OverrideKey<'k> {
 
 impl OverrideKey<'_> {
     /// The key by attribute, if the limit's key can have these values.
-    fn named(self, plan: &Plan, limit: LimitIndex) -> Result<Vec<(String, String)>, Error> {
+    pub(super) fn named(
+        self,
+        plan: &Plan,
+        limit: LimitIndex,
+    ) -> Result<Vec<(String, String)>, Error> {
         let spec = &plan.limits[limit.0];
         let named: Vec<(String, String)> = match self {
             Self::Named(values) => values
@@ -114,19 +116,11 @@ impl Override {
         Ok((limit, parts, rate.rule))
     }
 
-    fn parts<'a>(&'a self, plan: &Plan, limit: LimitIndex) -> Option<KeyParts<'a>> {
+    pub(super) fn parts<'a>(&'a self, plan: &Plan, limit: LimitIndex) -> Option<KeyParts<'a>> {
         let values = self.key.iter();
         let values: Vec<_> = values.map(|(name, value)| (&**name, &**value)).collect();
         let parts = plan.parts_by_name(plan.limits[limit.0].key, &values);
         parts.filter(|parts| !parts.is_empty())
-    }
-
-    /// True if both mean one counter, however they spell its key.
-    fn is_same(&self, other: &Self, law: &Law, limit: LimitIndex) -> bool {
-        let hash = |one: &Self| one.parts(law.plan(), limit).map(|parts| law.hash(&parts));
-        let spells_same = self.key == other.key;
-        self.limit == other.limit
-            && (spells_same || hash(self).is_some_and(|own| Some(own) == hash(other)))
     }
 }
 
@@ -203,10 +197,20 @@ impl Overrides {
         self.0.iter()
     }
 
+    /// Removes those that `is_gone` says yes to; true if there were any.
+    pub(super) fn remove(&mut self, is_gone: impl Fn(&Override) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|one| !is_gone(one));
+        self.0.len() < before
+    }
+
     /// Puts `next` in the place of the one that means the same counter, or adds it.
-    fn set(&mut self, next: Override, law: &Law, limit: LimitIndex) -> Result<(), Error> {
-        let same = |one: &Override| one.is_same(&next, law, limit);
-        if let Some(place) = self.0.iter().position(same) {
+    pub(super) fn set(
+        &mut self,
+        next: Override,
+        is_same: impl Fn(&Override, &Override) -> bool,
+    ) -> Result<(), Error> {
+        if let Some(place) = self.0.iter().position(|one| is_same(one, &next)) {
             self.0[place] = next;
         } else if self.0.len() == OVERRIDES_MAX {
             let why = format!("there are {OVERRIDES_MAX} already; remove some first");
@@ -229,82 +233,4 @@ fn decode(line: &str) -> Option<Override> {
             .collect::<Option<_>>()?,
         rate: text(value.get("rate")?)?,
     })
-}
-
-impl Limiter {
-    /// Gives one key a rate of its own, at once and until it is removed; what it has used stays
-    /// used. It goes before tiers and before what the policy overrides, is kept in the directory,
-    /// and stays through changes of the policy.
-    ///
-    /// # Errors
-    /// If the policy has no such limit, the key has another shape, the rate cannot be read or is of
-    /// another kind than the limit's, or the directory cannot be written. Nothing is changed then.
-    pub fn set_override<'k>(
-        &self,
-        limit: &str,
-        key: impl Into<OverrideKey<'k>>,
-        rate: &str,
-    ) -> Result<(), Error> {
-        let key = key.into();
-        self.change_overrides(|law, overrides| {
-            let place = law.plan().limit_named(limit);
-            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
-            let key = key.named(law.plan(), place)?;
-            let next = Override {
-                limit: limit.into(),
-                key,
-                rate: rate.into(),
-            };
-            next.ready(law.plan())?;
-            overrides.set(next, law, place)
-        })
-    }
-
-    /// Takes back what [`set_override`](Self::set_override) gave; false if there was nothing.
-    ///
-    /// # Errors
-    /// If the policy has no such limit, or the directory cannot be written. Nothing is changed
-    /// then.
-    pub fn remove_override<'k>(
-        &self,
-        limit: &str,
-        key: impl Into<OverrideKey<'k>>,
-    ) -> Result<bool, Error> {
-        let key = key.into();
-        let mut found = false;
-        self.change_overrides(|law, overrides| {
-            let place = law.plan().limit_named(limit);
-            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
-            let named = Override {
-                limit: limit.into(),
-                key: key.named(law.plan(), place)?,
-                rate: String::new(),
-            };
-            let before = overrides.0.len();
-            overrides.0.retain(|one| !one.is_same(&named, law, place));
-            found = overrides.0.len() < before;
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
-    /// What was overridden while running, in the order it was set.
-    pub fn overrides(&self) -> Vec<Override> {
-        self.inner.law.current().overrides.0.clone()
-    }
-
-    fn change_overrides(
-        &self,
-        change: impl FnOnce(&Law, &mut Overrides) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let path = self.inner.store.directory.overrides_path();
-        self.inner.law.replace(|law| {
-            let mut overrides = law.overrides.clone();
-            change(law, &mut overrides)?;
-            let next = Law::new(law.policy.clone(), overrides, law.secret())?;
-            // On the disk before it is in force: what was seen to hold must hold after a restart.
-            replace(&path, &next.overrides.encode())?;
-            Ok(next)
-        })
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::plan::KeyValue;
+use super::terms::KeyValue;
 
 /// `address` as it counts: IPv4-mapped as IPv4, IPv6 by its first `ipv6_prefix` bits.
 pub(super) fn value(address: IpAddr, ipv6_prefix: u8) -> KeyValue<'static> {

@@ -1,8 +1,8 @@
 //! Buckets inside buckets: the limits that each leads to.
 
 use super::bounds::BUCKETS_MAX;
-use super::compile::Names;
 use super::fault::{Faults, fix, quoted};
+use super::names::Names;
 use super::route::{BucketText, Name};
 
 /// Buckets with their parents looked up.

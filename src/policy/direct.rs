@@ -2,8 +2,9 @@
 
 use super::address;
 use super::key::KeySpec;
-use super::plan::{AttributeIndex, KeyIndex, KeyParts, LimitIndex, Plan};
+use super::plan::Plan;
 use super::request::AttributeValue;
+use super::terms::{AttributeIndex, KeyIndex, KeyParts, LimitIndex};
 
 impl Plan {
     /// The limit of this name.

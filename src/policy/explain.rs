@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::plan::{KeyParts, KeyValue, LimitIndex, LimitSpec, OverrideSpec, Plan, RateSpec};
+use super::plan::{LimitSpec, OverrideSpec, Plan};
 use super::request::{Request, RequestError};
 use super::resolve::{Pick, Refusal};
+use super::terms::{KeyParts, KeyValue, LimitIndex, RateSpec};
 use super::{Policy, key::KeySpec};
 
 /// What a policy makes of a request. `Display` tells it in lines.

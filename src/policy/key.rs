@@ -13,8 +13,8 @@ use arrayvec::ArrayVec;
 
 use super::bounds::{ATTRIBUTES_MAX, KEY_PARTS_MAX, NAME_BYTES_MAX};
 use super::fault::{Fix, Place, fix, quoted};
-use super::plan::{AttributeIndex, KeyParts, KeyValue};
 use super::scan::Scan;
+use super::terms::{AttributeIndex, KeyParts, KeyValue};
 
 /// Where a key's part comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]

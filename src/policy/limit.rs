@@ -3,9 +3,9 @@
 use super::bounds::{ATTRIBUTES_MAX, LIMITS_MAX, NAME_BYTES_MAX, PHRASE_BYTES_MAX};
 use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
-use super::plan::{Cost, Durability, WhenFull, WhenKeyMissing};
 use super::rate::Rate;
 use super::shape::{Algorithm, check_zone};
+use super::terms::{Cost, Durability, WhenFull, WhenKeyMissing};
 use super::tree::{Fields, Spot, Value, check_name};
 
 /// A rate as read, and its place; no rate if it was a fault.

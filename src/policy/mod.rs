@@ -16,6 +16,7 @@ mod explain;
 mod fault;
 mod key;
 mod limit;
+mod names;
 mod overrides;
 mod path;
 mod plan;
@@ -29,6 +30,7 @@ mod scan;
 mod scope;
 mod shape;
 mod template;
+mod terms;
 mod text;
 mod tier;
 mod tree;
@@ -39,17 +41,18 @@ use std::sync::Arc;
 pub(crate) use bounds::{KEY_PARTS_MAX, PICKS_MAX};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
-pub(crate) use plan::{
-    AttributeIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, Plan,
-    RouteIndex, TierIndex, WhenFull,
-};
+pub(crate) use plan::{LimitSpec, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{Refusal, Resolution};
+pub(crate) use terms::{
+    AttributeIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex, RouteIndex, TierIndex,
+    WhenFull,
+};
 
-use compile::PolicyText;
 use fault::{Faults, Place, fix};
 use key::Attributes;
+use names::PolicyText;
 use tree::{Node, Spot};
 
 /// The limits of a service, read from a text.

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::compile::{Names, PolicyText};
 use super::fault::{Faults, Fix, fix, quoted};
 use super::key::{Attributes, KeySpec, Sequence};
-use super::plan::{AttributeIndex, LimitIndex, LimitSpec, OverrideSpec};
+use super::names::{Names, PolicyText};
+use super::plan::{LimitSpec, OverrideSpec};
 use super::rates::{Allowance, plain};
 use super::route::{OverrideKey, OverrideText};
+use super::terms::{AttributeIndex, LimitIndex};
 
 /// An override whose limit is known.
 pub(super) struct Pending {

@@ -2,9 +2,10 @@
 
 use super::fault::{Faults, Fix, Place, fix, nearest, quoted};
 use super::limit::LimitText;
-use super::plan::{KeyIndex, LimitSpec, RateSpec};
+use super::plan::LimitSpec;
 use super::rate::{Quota, Rate, Span, Unit};
 use super::shape::{Algorithm, Calendars, Shape};
+use super::terms::{KeyIndex, RateSpec};
 use super::tier::TierText;
 use crate::algorithm::Rule;
 

@@ -6,14 +6,15 @@ use super::address;
 use super::bounds::{KEY_PARTS_MAX, PICKS_MAX};
 use super::key::{AttributeSpec, KeySpec, Sequence, Source};
 use super::path::{self, Buffer};
-use super::plan::{
-    AttributeIndex, Cost, KeyIndex, KeyParts, KeyValue, LimitIndex, LimitSpec, OverrideSpec, Plan,
-    RateSpec, RouteIndex, Target, TierIndex, WhenKeyMissing,
-};
+use super::plan::{LimitSpec, OverrideSpec, Plan};
 use super::rate::Rate;
 use super::rates::plain;
 use super::request::{AttributeValue, Request, RequestError};
-use super::router::Captures;
+use super::template::Captures;
+use super::terms::{
+    AttributeIndex, Cost, KeyIndex, KeyParts, KeyValue, LimitIndex, RateSpec, RouteIndex, Target,
+    TierIndex, WhenKeyMissing,
+};
 use crate::algorithm::Rule;
 
 /// What a request comes to: its route, its tier, and the limits it meets.

@@ -8,14 +8,8 @@
 //! Published routers (matchit, wayfind) allocate from the fifth capture on, or take no two
 //! captures in a segment, and know no methods; a check here may not allocate.
 
-use arrayvec::ArrayVec;
-
-use super::bounds::CAPTURES_MAX;
-use super::plan::RouteIndex;
-use super::template::{Pattern, Segment, Template};
-
-/// Where in the path each capture lies, in the order of the template.
-pub(super) type Captures = ArrayVec<(usize, usize), CAPTURES_MAX>;
+use super::template::{Captures, Pattern, Segment, Template};
+use super::terms::RouteIndex;
 
 /// All routes of a policy.
 pub(super) struct Router {

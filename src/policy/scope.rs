@@ -5,14 +5,13 @@ use std::collections::HashMap;
 
 use super::bounds::PICKS_MAX;
 use super::buckets::Buckets;
-use super::compile::{Names, PolicyText};
 use super::fault::{Faults, Place, fix, quoted};
 use super::key::Attributes;
-use super::plan::{
-    AttributeIndex, LimitIndex, LimitSpec, RouteIndex, RouteSpec, ScopeIndex, Target,
-};
+use super::names::{Names, PolicyText};
+use super::plan::{LimitSpec, RouteSpec};
 use super::route::{RouteEntry, TargetText};
 use super::router::Router;
+use super::terms::{AttributeIndex, LimitIndex, RouteIndex, ScopeIndex, Target};
 
 /// Routes and the limits that they lead to.
 pub(super) struct Scopes {

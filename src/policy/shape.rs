@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::fault::{Fix, fix, quoted};
-use super::plan::{Durability, RateSpec};
 use super::rate::{Quota, Span, Unit};
+use super::terms::{Durability, RateSpec};
 use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
 use crate::time::HOLD_MAX;
 

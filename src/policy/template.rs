@@ -4,9 +4,13 @@
 //! captures in turn (`{sha}.{type}`, `{id}.json`). The last may be the rest of the path: `{*name}`
 //! or `**`, which also stands for nothing at all. Names of captures do not tell templates apart.
 
+use arrayvec::ArrayVec;
+
 use super::bounds::{CAPTURES_MAX, METHODS_MAX, NAME_BYTES_MAX, SEGMENTS_MAX};
 use super::fault::{Fix, fix, quoted};
-use super::router::Captures;
+
+/// Where in the path each capture lies, in the order of the template.
+pub(super) type Captures = ArrayVec<(usize, usize), CAPTURES_MAX>;
 
 /// A route's methods and template.
 #[derive(Clone, PartialEq, Eq, Debug)]

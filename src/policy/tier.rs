@@ -5,7 +5,7 @@ use super::bounds::{CRITERION_VALUES_MAX, LIMITS_MAX, TIERS_MAX, VALUE_BYTES_MAX
 use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, parse_one};
 use super::limit::{RateText, read_rate};
-use super::plan::{AttributeIndex, KeyValue};
+use super::terms::{AttributeIndex, KeyValue};
 use super::tree::{Spot, Value, check_name};
 
 /// A tier. The first whose criteria all hold is a request's tier.

@@ -5,7 +5,6 @@ use loom::thread;
 
 use super::{Region, Table, Update};
 use crate::algorithm::Word;
-use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::time::Timestamp;
 
@@ -145,55 +144,5 @@ fn loom_revive_against_claim() {
         );
         let holder = if new == Update::Full { 1 } else { 9 };
         assert_eq!(table.read(Tag::from_bits(holder)).count(), 1);
-    });
-}
-
-/// A change is noted, or the sweep flag raised, while the writer drains: whatever the order, the
-/// last word is written or told of. The queue holds one tag, so that the flag is needed.
-#[test]
-fn loom_inbox() {
-    model(|| {
-        let table = table(1);
-        let inbox = Arc::new(Inbox::new(1));
-        let tags = [Tag::from_bits(1), Tag::from_bits(2)];
-        let change = |table: &Table, inbox: &Inbox, tag: Tag, count: u32| {
-            let update = table.update(tag, NOW, |_| Some(Word::window(200, count).dirty()));
-            let Update::Done { before, after } = update else {
-                unreachable!()
-            };
-            if after.is_dirty() && !before.is_dirty() {
-                inbox.mark(tag);
-            }
-        };
-        change(&table, &inbox, tags[0], 1);
-        let changer = {
-            let (table, inbox) = (table.clone(), inbox.clone());
-            thread::spawn(move || {
-                change(&table, &inbox, tags[1], 1);
-                change(&table, &inbox, tags[0], 2);
-            })
-        };
-        let mut written = [0; 2];
-        let mut drain = || {
-            let mut dirty = Vec::new();
-            if inbox.take_missed() {
-                table.for_each(|tag, word| {
-                    if word.is_dirty() {
-                        dirty.push(tag);
-                    }
-                });
-            }
-            dirty.extend(std::iter::from_fn(|| inbox.next()));
-            for tag in dirty {
-                if let Some(word) = table.wash(tag) {
-                    written[usize::from(tag == tags[1])] = word.count();
-                }
-            }
-        };
-        drain();
-        changer.join().unwrap();
-        drain();
-        assert_eq!(written, [2, 1]);
-        table.for_each(|_, word| assert!(!word.is_dirty()));
     });
 }

@@ -8,7 +8,6 @@ use tollgate::{
 };
 
 use crate::log::Entry;
-use crate::rate::Rate;
 use crate::replay::{Judge, Outcome, Ruling};
 
 /// Judges by a limiter of its own, on a clock that the log moves.
@@ -112,8 +111,14 @@ impl LimiterJudge {
     fn take_outcomes(&mut self, decision: &Decision, explained: &Explanation) -> Option<usize> {
         let ruling = decision.ruling().filter(|_| !decision.is_allowed());
         let mut ruled = None;
-        for (said, why) in decision.limits().zip(&explained.limits) {
-            let Some(limit) = self.limits.iter().position(|name| name == said.name()) else {
+        for said in decision.limits() {
+            let place = self.limits.iter().position(|name| name == said.name());
+            let why = explained
+                .limits
+                .iter()
+                .find(|limit| limit.limit == said.name());
+            // Both know the limits of one and the same policy.
+            let (Some(limit), Some(why)) = (place, why) else {
                 continue;
             };
             if ruling
@@ -122,14 +127,10 @@ impl LimiterJudge {
             {
                 ruled = Some(self.outcomes.len());
             }
-            let capacity = Rate::parse(&why.rate).map(|rate| rate.capacity());
-            let is_own = capacity.is_some_and(|capacity| capacity != said.limit());
             self.outcomes.push(Outcome {
                 limit,
                 rate: why.rate.clone(),
                 algorithm: why.algorithm.clone(),
-                // A rate that the policy or somebody since gave this key alone.
-                is_override: is_own,
                 key: match why.key.as_str() {
                     "" => "(everyone)".to_owned(),
                     key => key.to_owned(),
@@ -159,5 +160,131 @@ fn unjudged(error: RequestError) -> Ruling<'static> {
             RequestError::PathTooLong => "a path too long to be read",
             _ => "a request that cannot be judged",
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "
+        [limits.user]
+        rate = \"2/min\"
+        key = \"user\"
+        when_key_missing = \"refuse\"
+        [limits.all]
+        rate = \"1/min\"
+        shadow = true
+        [tiers.gold]
+        when = { plan = \"gold\" }
+        rates = { user = \"3/min\" }
+        [[overrides]]
+        limit = \"user\"
+        key = \"eve\"
+        rate = \"1/min\"
+        [[routes]]
+        route = \"GET /free\"
+        exempt = true
+    ";
+
+    fn entry<'a>(path: &'a str, attributes: &[(&'a str, &'a str)]) -> Entry<'a> {
+        Entry {
+            time: Timestamp::EPOCH,
+            method: "GET".into(),
+            path: Some(path.into()),
+            cost: None,
+            attributes: attributes
+                .iter()
+                .map(|(name, text)| ((*name).into(), (*text).into()))
+                .collect(),
+        }
+    }
+
+    fn judge() -> (tempfile::TempDir, LimiterJudge) {
+        let directory = tempfile::tempdir().unwrap();
+        let policy = Policy::from_toml(POLICY).unwrap();
+        let path = directory.path().join("counters");
+        let judge = LimiterJudge::open(policy, &path, 1_000, Timestamp::EPOCH).unwrap();
+        (directory, judge)
+    }
+
+    /// The user limit's part in the last decision.
+    fn user(judge: &LimiterJudge) -> &Outcome {
+        judge
+            .outcomes
+            .iter()
+            .find(|outcome| outcome.limit == 0)
+            .unwrap()
+    }
+
+    #[test]
+    fn rulings_tell_keys_rates_and_reasons() {
+        let (_directory, mut judge) = judge();
+        let now = Timestamp::from_secs(1_700_000_000);
+        for (attributes, rate, most) in [
+            (&[("user", "alice")][..], "2 per minute", 2),
+            (&[("user", "bob"), ("plan", "gold")], "3 per minute", 3),
+            (&[("user", "eve")], "1 per minute", 1),
+        ] {
+            for number in 1..=most + 1 {
+                let ruling = judge.judge(now, &entry("/", attributes)).unwrap();
+                assert_eq!(ruling.allowed, number <= most, "{attributes:?} {number}");
+                assert_eq!(
+                    (ruling.route, ruling.exempt, ruling.unjudged),
+                    (None, false, None)
+                );
+                let ruled = ruling.ruling.map(|place| ruling.outcomes[place].limit);
+                assert_eq!(
+                    ruled,
+                    (number > most).then_some(0),
+                    "{attributes:?} {number}"
+                );
+                let outcome = user(&judge);
+                assert_eq!(outcome.rate, rate);
+                assert_eq!(outcome.key, format!("user={}", attributes[0].1));
+                assert_eq!((outcome.cost, outcome.shadow), (1, false));
+            }
+        }
+        // The shadow had room once, and has said so ever since without refusing.
+        let all = judge
+            .outcomes
+            .iter()
+            .find(|outcome| outcome.limit == 1)
+            .unwrap();
+        assert!(all.refused && all.shadow);
+        assert_eq!(all.key, "(everyone)");
+        judge.clock.set(Timestamp::from_secs(1_700_000_120));
+        assert!(
+            judge
+                .judge(now, &entry("/", &[("user", "eve")]))
+                .unwrap()
+                .allowed
+        );
+    }
+
+    #[test]
+    fn what_no_amount_would_help() {
+        let (_directory, mut judge) = judge();
+        let now = Timestamp::from_secs(1_700_000_000);
+        assert!(!judge.judge(now, &entry("/", &[])).unwrap().allowed);
+        assert!(user(&judge).is_beyond_amounts && user(&judge).refused);
+        let dear = Entry {
+            cost: Some(9),
+            ..entry("/", &[("user", "alice")])
+        };
+        assert!(!judge.judge(now, &dear).unwrap().allowed);
+        assert!(
+            !user(&judge).is_beyond_amounts,
+            "9 per minute would have been enough"
+        );
+        let long = format!("/%61{}", "/a".repeat(1_000));
+        let ruling = judge.judge(now, &entry(&long, &[])).unwrap();
+        assert_eq!(
+            (ruling.allowed, ruling.unjudged),
+            (false, Some("a path too long to be read"))
+        );
+        let ruling = judge.judge(now, &entry("/free", &[])).unwrap();
+        assert!(ruling.allowed && ruling.exempt && ruling.outcomes.is_empty());
+        assert_eq!(ruling.route, Some("/free"));
     }
 }

@@ -148,7 +148,6 @@ fn amounts(state: &State, recorder: &mut Recorder, home: &Home) -> anyhow::Resul
             .full_since_nanos
             .map(|at| Timestamp::from_nanos(at).to_string()),
         left_out: state.tracks.left_out,
-        overridden: state.tracks.overridden,
         limits,
     })
 }

@@ -18,18 +18,6 @@ fn filled(path: &Path) {
     assert_eq!(ledger.sequence(), 10);
 }
 
-/// Sled by itself, which may still hold its lock from the time before.
-fn sled_open(path: &Path) -> sled::Db {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        match sled::open(path) {
-            Ok(db) => return db,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn an_unfinished_snapshot_is_removed_and_a_cut_one_kept_out_of_sight() {
     let folder = crate::directory::scratch();
@@ -58,6 +46,17 @@ fn scan(path: &Path) -> (Scan, u64) {
     (scan, ledger.sequence())
 }
 
+/// The engine itself, once it has let go of its lock, which it does a little late.
+fn opened(path: &Path) -> sled::Db {
+    for _ in 0..200 {
+        match sled::open(path) {
+            Ok(db) => return db,
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+        }
+    }
+    sled::open(path).unwrap()
+}
+
 #[test]
 fn every_gap_in_the_log_is_seen() {
     let folder = crate::directory::scratch();
@@ -72,7 +71,7 @@ fn every_gap_in_the_log_is_seen() {
     for (sequence, part) in pages {
         let path = folder.path().join(format!("without {sequence} {part}"));
         copy(&folder.path().join("whole"), &path);
-        let db = sled_open(&path);
+        let db = opened(&path);
         let key = Place { sequence, part }.encode();
         assert!(db.remove(key).unwrap().is_some());
         drop(db);
@@ -83,7 +82,7 @@ fn every_gap_in_the_log_is_seen() {
     // The end of the log gone by whole commits does not show here, but in the sequence.
     let path = folder.path().join("short");
     copy(&folder.path().join("whole"), &path);
-    let db = sled_open(&path);
+    let db = opened(&path);
     for part in 0..3 {
         let sequence = 10;
         db.remove(Place { sequence, part }.encode()).unwrap();
@@ -99,7 +98,7 @@ fn a_page_from_elsewhere_is_damage_and_the_last_of_all_forbids_opening() {
     let path = folder.path().join("store");
     filled(&path);
     let put = |sequence, instance| {
-        let db = sled_open(&path);
+        let db = opened(&path);
         let key = Place { sequence, part: 0 }.encode();
         let page = Page::new(instance, 10, 1, &words(1, 1));
         db.insert(key, page.encode(&key).unwrap()).unwrap();

@@ -1,6 +1,7 @@
 //! Lines of real and of hostile servers.
 
 use jiff::tz::TimeZone;
+use proptest::prelude::*;
 
 use super::super::Stamps;
 use super::*;
@@ -188,5 +189,43 @@ fn malformed_lines_say_why() {
     ] {
         let fault = parse(0, line).unwrap_err().0;
         assert!(fault.contains(why), "{line}: {fault}");
+    }
+}
+
+/// Text as servers write it between quotes.
+fn escape(text: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'"' => "\\\"".to_owned(),
+        b'\\' => "\\\\".to_owned(),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    };
+    text.bytes().map(escape).collect()
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_escaped_comes_back(agent in ".{1,40}", path in "[^ ?]{1,30}") {
+        let path = format!("/{path}");
+        let line = format!(
+            r#"10.1.2.3 - - [10/Oct/2000:13:55:36 +0000] "GET {} HTTP/1.1" 200 1 "-" "{}""#,
+            escape(&path),
+            escape(&agent),
+        );
+        let entry = request(0, &line);
+        prop_assert_eq!(entry.path.as_deref(), Some(path.trim_end()));
+        let found = attribute(&entry, "user_agent");
+        prop_assert_eq!(found, Some(agent.as_str()).filter(|agent| *agent != "-"));
+    }
+
+    #[test]
+    fn no_line_is_too_strange(
+        start in prop_oneof![Just(""), Just(COMMON), Just("a - - [10/Oct/2000:13:55:36 +0000] \"")],
+        rest in r#"[ -~]{0,60}|[\[\]"\\x0-9 -]{0,60}|.{0,60}"#,
+    ) {
+        let line = format!("{start}{rest}");
+        if let Err(Malformed(why)) = parse(1, &line) {
+            prop_assert!(!why.is_empty() && !why.contains('\n'));
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Json {
         }
         for (field, value) in object {
             let name = map.taken(&field, self.reading.mapped_only);
-            if let (Some(text), Some(name)) = (text(&value), name) {
+            if let (Some(name), Some(text)) = (name, text(&value)) {
                 record.put(name, text)?;
             }
         }

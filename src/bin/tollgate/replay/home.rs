@@ -11,8 +11,9 @@
 //! A checkpoint is written beside the others, made durable and then named, so one that has its
 //! name is whole, and counters and totals never come from different moments.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -47,7 +48,9 @@ impl Home {
     /// a replay.
     pub(crate) fn open(path: &Path, resume: bool) -> anyhow::Result<Self> {
         let shown = path.display();
-        fs::create_dir_all(path).with_context(|| format!("cannot create {shown}"))?;
+        // Keys are names and addresses of people: nobody else's business.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.with_context(|| format!("cannot create {shown}"))?;
         let names = names(path)?;
         if !names.is_empty() && !names.iter().any(|name| name == LOCK) {
             bail!("{shown} is not empty and holds no replay; --data needs a directory of its own");

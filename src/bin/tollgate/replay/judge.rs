@@ -50,11 +50,10 @@ pub(crate) struct Ruling<'a> {
 pub(crate) struct Outcome {
     /// Place in [`Judge::limits`].
     pub(crate) limit: usize,
-    /// The rate for the caller's tier, and the algorithm, in the words of the policy.
+    /// The rate that held, of the caller's tier or of this key alone, and the algorithm, in the
+    /// words of the policy.
     pub(crate) rate: String,
     pub(crate) algorithm: String,
-    /// True if another rate held: this key has one of its own.
-    pub(crate) is_override: bool,
     /// True if it was refused for what no amount would help against, such as a missing key.
     pub(crate) is_beyond_amounts: bool,
     /// The key, readable.

@@ -128,11 +128,9 @@ impl Keys {
             .iter()
             .rev()
             .filter(|(refused, _)| *refused > 0);
-        let Some(&(fewest, _)) = by_refusals
-            .clone()
-            .nth(most.saturating_sub(1))
-            .or(by_refusals.clone().next_back())
-        else {
+        // All that were refused as often as the last one shown: of equals the busier comes first.
+        let last = by_refusals.clone().take(most).min();
+        let Some(&(fewest, _)) = last else {
             return Vec::new();
         };
         let at_least = by_refusals.take_while(|(refused, _)| *refused >= fewest);

@@ -96,6 +96,8 @@ pub(crate) struct KeysSummary {
 pub(crate) struct KeySummary {
     pub(crate) limit: String,
     pub(crate) key: String,
+    /// True if the limit is in shadow: it has refused nothing, only had no room.
+    pub(crate) shadow: bool,
     /// At least, unless exact.
     pub(crate) requests: u64,
     /// At most, unless exact; too high by no more than the error.
@@ -124,8 +126,6 @@ pub(crate) struct AmountsSummary {
     pub(crate) until: Option<String>,
     /// Uses of rates beyond the most that are told apart, left out too.
     pub(crate) left_out: u64,
-    /// Uses by keys with a rate of their own, left out too.
-    pub(crate) overridden: u64,
     pub(crate) limits: Vec<LimitAmounts>,
 }
 
@@ -183,6 +183,14 @@ impl LimitAmounts {
             &self.nothing,
         ]
         .map(Option::as_ref)
+    }
+}
+
+impl KeySummary {
+    /// The limit's name, and that it is in shadow.
+    pub(crate) fn limit_shown(&self) -> String {
+        let shadow = if self.shadow { " (shadow)" } else { "" };
+        format!("{}{shadow}", self.limit)
     }
 }
 
@@ -259,12 +267,10 @@ impl Summary {
 }
 
 fn keys(state: &State, worst: usize) -> KeysSummary {
-    let name = |count: &KeyCount| {
-        let limit = state.totals.limits.get(count.limit);
-        limit.map_or_else(String::new, |limit| limit.name.clone())
-    };
+    let limit = |count: &KeyCount| state.totals.limits.get(count.limit);
     let summary = |count: KeyCount| KeySummary {
-        limit: name(&count),
+        limit: limit(&count).map_or_else(String::new, |limit| limit.name.clone()),
+        shadow: limit(&count).is_some_and(|limit| limit.shadow),
         key: count.key.into(),
         requests: count.requests,
         refused: count.refused,
@@ -328,7 +334,6 @@ pub(super) mod tests {
         let amounts = AmountsSummary {
             until: Some("then".to_owned()),
             left_out: 1,
-            overridden: 1,
             limits: vec![LimitAmounts {
                 limit: text.to_owned(),
                 rate: text.to_owned(),

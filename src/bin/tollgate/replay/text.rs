@@ -150,7 +150,7 @@ impl KeysSummary {
             };
             [
                 plain(&key.key),
-                plain(&key.limit),
+                plain(&key.limit_shown()),
                 count(key.requests),
                 count(key.refused),
                 error,
@@ -211,13 +211,9 @@ impl AmountsSummary {
                 "From {until} on there were too many requests to try; they are left out."
             )?;
         }
-        for (left_out, whose) in [
-            (self.left_out, "at further rates"),
-            (self.overridden, "by keys with a rate of their own"),
-        ] {
-            if left_out > 0 {
-                writeln!(f, "{} uses {whose} are left out.", count(left_out))?;
-            }
+        if self.left_out > 0 {
+            let left_out = count(self.left_out);
+            writeln!(f, "{left_out} uses at further rates are left out.")?;
         }
         Ok(())
     }

@@ -62,6 +62,8 @@ pub(crate) struct Late {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LimitCount {
     pub(crate) name: String,
+    /// True if it refuses nothing and only says what it would have.
+    pub(crate) shadow: bool,
     /// Requests that met it.
     pub(crate) requests: u64,
     pub(crate) cost: u64,
@@ -132,6 +134,7 @@ impl Totals {
             let Some(limit) = self.limits.get_mut(outcome.limit) else {
                 continue;
             };
+            limit.shadow = outcome.shadow;
             limit.requests += 1;
             limit.cost = limit.cost.saturating_add(outcome.cost);
             limit.ruled += u64::from(ruling.ruling == Some(number));

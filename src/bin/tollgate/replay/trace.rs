@@ -53,8 +53,6 @@ pub(crate) struct Tracks {
     pub(crate) full_since_nanos: Option<u64>,
     /// Uses of limits and rates beyond the most that are told apart.
     pub(crate) left_out: u64,
-    /// Uses by keys that have a rate of their own.
-    pub(crate) overridden: u64,
 }
 
 /// Records uses.
@@ -95,10 +93,6 @@ impl Recorder {
     /// If it cannot be written.
     pub(crate) fn record(&mut self, time: Timestamp, outcome: &Outcome) -> anyhow::Result<()> {
         if outcome.is_beyond_amounts {
-            return Ok(());
-        }
-        if outcome.is_override {
-            self.kept.overridden += 1;
             return Ok(());
         }
         if self.recorded >= USES_MAX {

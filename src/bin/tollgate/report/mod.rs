@@ -165,7 +165,7 @@ fn worst_keys(summary: &Summary) -> Markup {
                     } }
                     tbody { @for key in &keys.worst { tr {
                         td.key { (plain(&key.key)) }
-                        td { (plain(&key.limit)) }
+                        td { (plain(&key.limit_shown())) }
                         td.n { (count(key.requests)) }
                         td.n {
                             (count(key.refused))
@@ -229,10 +229,6 @@ fn would_have_been(amounts: &AmountsSummary) -> Markup {
                 }
                 @if amounts.left_out > 0 {
                     " " (count(amounts.left_out)) " uses at further rates are left out."
-                }
-                @if amounts.overridden > 0 {
-                    " " (count(amounts.overridden)) " uses by keys with a rate of their own are "
-                    "left out."
                 }
             }
         }

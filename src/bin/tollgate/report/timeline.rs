@@ -139,9 +139,9 @@ fn draw_into(
 }
 
 /// Steps between labels in seconds: what clocks and calendars show.
-const STEPS_SECS: [i64; 20] = [
+const STEPS_SECS: [i64; 23] = [
     1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400,
-    172_800, 604_800, 2_419_200, 31_536_000,
+    172_800, 345_600, 604_800, 1_209_600, 2_419_200, 7_776_000, 31_536_000,
 ];
 
 /// Where the time axis has labels, `most` at most: at whole steps.

@@ -1,0 +1,92 @@
+//! Overrides set and removed while running.
+
+use super::Limiter;
+use super::law::Law;
+use super::overrides::{Override, OverrideKey, Overrides};
+use crate::directory::replace;
+use crate::error::Error;
+use crate::policy::LimitIndex;
+
+impl Limiter {
+    /// Gives one key a rate of its own, at once and until it is removed; what it has used stays
+    /// used. It goes before tiers and before what the policy overrides, is kept in the directory,
+    /// and stays through changes of the policy.
+    ///
+    /// # Errors
+    /// If the policy has no such limit, the key has another shape, the rate cannot be read or is of
+    /// another kind than the limit's, or the directory cannot be written. Nothing is changed then.
+    pub fn set_override<'k>(
+        &self,
+        limit: &str,
+        key: impl Into<OverrideKey<'k>>,
+        rate: &str,
+    ) -> Result<(), Error> {
+        let key = key.into();
+        self.change_overrides(|law, overrides| {
+            let place = law.plan().limit_named(limit);
+            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
+            let key = key.named(law.plan(), place)?;
+            let next = Override {
+                limit: limit.into(),
+                key,
+                rate: rate.into(),
+            };
+            next.ready(law.plan())?;
+            overrides.set(next, |one, other| is_same(one, other, law, place))
+        })
+    }
+
+    /// Takes back what [`set_override`](Self::set_override) gave; false if there was nothing.
+    ///
+    /// # Errors
+    /// If the policy has no such limit, or the directory cannot be written. Nothing is changed
+    /// then.
+    pub fn remove_override<'k>(
+        &self,
+        limit: &str,
+        key: impl Into<OverrideKey<'k>>,
+    ) -> Result<bool, Error> {
+        let key = key.into();
+        let mut found = false;
+        self.change_overrides(|law, overrides| {
+            let place = law.plan().limit_named(limit);
+            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
+            let named = Override {
+                limit: limit.into(),
+                key: key.named(law.plan(), place)?,
+                rate: String::new(),
+            };
+            found = overrides.remove(|one| is_same(one, &named, law, place));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// What was overridden while running, in the order it was set.
+    pub fn overrides(&self) -> Vec<Override> {
+        self.inner.law.current().overrides.iter().cloned().collect()
+    }
+
+    fn change_overrides(
+        &self,
+        change: impl FnOnce(&Law, &mut Overrides) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let path = self.inner.store.directory.overrides_path();
+        self.inner.law.replace(|law| {
+            let mut overrides = law.overrides.clone();
+            change(law, &mut overrides)?;
+            let next = Law::new(law.policy.clone(), overrides, law.secret())?;
+            // On the disk before it is in force: what was seen to hold must hold after a restart.
+            replace(&path, &next.overrides.encode())?;
+            Ok(next)
+        })
+    }
+}
+
+/// True if both mean one counter, however they spell its key.
+fn is_same(one: &Override, other: &Override, law: &Law, limit: LimitIndex) -> bool {
+    let hash = |one: &Override| one.parts(law.plan(), limit).map(|parts| law.hash(&parts));
+    let spells_same = one.key == other.key;
+    one.limit == other.limit
+        && (spells_same || hash(one).is_some_and(|own| Some(own) == hash(other)))
+}
