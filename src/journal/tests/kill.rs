@@ -93,6 +93,7 @@ fn what_a_killed_process_had_acknowledged_is_there() {
             most <= acknowledged.max(committed) + 1,
             "round {round}: {most}, not yet asked for"
         );
+        committed = most;
     }
     assert!(
         acknowledged > 20,
