@@ -214,6 +214,8 @@ mod tests {
             slots.write([next; 4], true).unwrap();
             assert_eq!(open(&path).last(), Some(&[next; 4]));
         }
+        // One write more, so that this time the other slot is the one to start over in.
+        slots.write([5; 4], true).unwrap();
         std::fs::remove_file(&path).unwrap();
         slots.write([5; 4], true).unwrap_err();
         for next in [6, 7] {

@@ -18,6 +18,26 @@ fn filled(path: &Path) {
     assert_eq!(ledger.sequence(), 10);
 }
 
+#[test]
+fn an_unfinished_snapshot_is_removed_and_a_cut_one_kept_out_of_sight() {
+    let folder = crate::directory::scratch();
+    let path = folder.path().join("store");
+    filled(&path);
+    drop(Ledger::open(&path, INSTANCE).unwrap());
+    let snapshot = names(&path)
+        .into_iter()
+        .find(|name| name.starts_with("snap."));
+    let snapshot = snapshot.unwrap();
+    let unfinished = "snap.7FFFFFFFFFFFFFFF.generating";
+    fs::copy(path.join(&snapshot), path.join(unfinished)).unwrap();
+    drop(Ledger::open(&path, INSTANCE).unwrap());
+    assert!(names(&path).contains(&snapshot));
+    assert!(!names(&path).iter().any(|name| name.contains("generating")));
+    fs::write(path.join(&snapshot), "cut").unwrap();
+    assert_eq!(scan(&path).0.words, 304);
+    assert!(names(&path).contains(&format!("unreadable.{snapshot}")));
+}
+
 fn scan(path: &Path) -> (Scan, u64) {
     let mut ledger = Ledger::open(path, INSTANCE).unwrap();
     let mut shown = 0;
