@@ -45,7 +45,7 @@ impl fmt::Display for Opened {
             Self::SetAside { to, why } => {
                 write!(
                     f,
-                    "counters could not be trusted ({why}); set aside in {}",
+                    "table not believed ({why}); set aside in {}, counters rebuilt",
                     to.display()
                 )
             }
