@@ -159,7 +159,8 @@ fn a_match_takes_as_long_with_ten_thousand_routes_as_with_ten() {
         best.min().unwrap()
     };
     let (few, many) = (time(10), time(10_000));
-    assert!(many < 4 * few, "{few:?} with 10, {many:?} with 10,000");
+    // Looked at one by one it would be a thousand times; the bound leaves room for a busy machine.
+    assert!(many < 50 * few, "{few:?} with 10, {many:?} with 10,000");
 }
 
 /// A text is judged in well under this, whatever it is.
