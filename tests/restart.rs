@@ -340,6 +340,19 @@ fn shards_cut_stretched_swapped_or_gone_are_rebuilt() {
 }
 
 #[test]
+fn a_rebuild_that_did_not_happen_is_made_good() {
+    let dir = common::scratch();
+    closed_clean(&dir);
+    fs::remove_file(data(&dir).join("table/05")).unwrap();
+    // The table is set aside, and then the opening fails before anything is rebuilt.
+    let strict = POLICY.replacen("key =", "durability = \"strict\"\nkey =", 1);
+    let refused = Limiter::open(data(&dir), Policy::from_toml(&strict).unwrap());
+    assert!(refused.unwrap_err().is_invalid());
+    let limiter = open_at(&data(&dir), noon()).unwrap();
+    assert_eq!(used(&limiter, "alice"), [7; 4], "{:?}", limiter.health());
+}
+
+#[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let dir = common::scratch();
     drop(open_at(&data(&dir), noon()).unwrap());

@@ -43,6 +43,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// No place: a table under this mark is not to be believed anywhere.
+    pub(crate) const NOWHERE: Self = Self {
+        boot: [0; 16],
+        mount: 0,
+        files: 0,
+    };
+
     /// This kernel, the mount that `table` is on, and these shard files.
     pub(crate) fn here(table: &Path, files: &[(u64, u64)]) -> Result<Self, DirectoryError> {
         let boot_path = Path::new("/proc/sys/kernel/random/boot_id");

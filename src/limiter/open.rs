@@ -93,6 +93,7 @@ impl Builder {
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
         let open_journal = open_journal(&store, &law, &clock, &recovery)?;
+        store.begin()?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
         inbox.ask_for_sweep();

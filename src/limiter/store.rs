@@ -85,22 +85,16 @@ impl Store {
             }
             .into());
         }
-        Self::in_directory(directory)
+        let store = Self::in_directory(directory)?;
+        // Half a copy is not to be believed; closing it says that it is whole.
+        store.mark_open(Place::NOWHERE)?;
+        Ok(store)
     }
 
     fn in_directory(directory: Directory) -> Result<Self, Error> {
         let mut marks = Marks::open(directory.marks_path())?;
-        let (files, opened) = find_table(&directory, &marks)?;
+        let (files, opened) = find_table(&directory, &mut marks)?;
         let latest = marks.last().map(|mark| mark.latest);
-        // Before the first admission: from here on the table is only as good as the page cache.
-        let instance = directory.header().instance;
-        marks.write(
-            State::Open,
-            instance,
-            files.place,
-            latest.unwrap_or_default(),
-            true,
-        )?;
         Ok(Self {
             marks: Mutex::new(marks),
             place: files.place,
@@ -110,6 +104,19 @@ impl Store {
             latest,
             directory,
         })
+    }
+
+    /// Marks the table as one to be believed while this kernel runs. To be called once it holds all
+    /// that it is to hold, and before the first admission: from then on it is as good as the page
+    /// cache, and no better.
+    pub(super) fn begin(&self) -> Result<(), Error> {
+        self.mark_open(self.place)
+    }
+
+    fn mark_open(&self, place: Place) -> Result<(), Error> {
+        let instance = self.directory.header().instance;
+        let latest = self.latest.unwrap_or_default();
+        Ok(lock(&self.marks).write(State::Open, instance, place, latest, true)?)
     }
 
     /// Remembers the latest time seen. Outlives the process, not the kernel.
@@ -136,7 +143,7 @@ struct Files {
 }
 
 /// Opens the table if it can be believed, else puts a fresh one in its place.
-fn find_table(directory: &Directory, marks: &Marks) -> Result<(Files, Opened), Error> {
+fn find_table(directory: &Directory, marks: &mut Marks) -> Result<(Files, Opened), Error> {
     let Some(mark) = marks.last() else {
         // No mark: nobody was ever admitted. What there is of a table is half a creation.
         remove_half_made(&directory.table_path())?;
@@ -162,6 +169,14 @@ fn find_table(directory: &Directory, marks: &Marks) -> Result<(Files, Opened), E
         Err(error) if error.is_damaged() || error.is_missing() => error.to_string(),
         Err(error) => return Err(error),
     };
+    // Until the next table is rebuilt, none is to be believed, however the rebuilding ends.
+    marks.write(
+        State::Open,
+        mark.instance,
+        Place::NOWHERE,
+        mark.latest,
+        true,
+    )?;
     let to = directory.set_table_aside()?;
     Ok((make_table(directory)?, Opened::SetAside { to, why }))
 }
