@@ -59,9 +59,10 @@ mod mapped {
             // lives as long as `self`. It starts at a page boundary plus a whole number of pages,
             // so it is aligned for `Line`; so does memory of our own (`Region::anonymous`). Every
             // bit pattern is a valid `Line`, which holds only atomics: writes through shared
-            // references are what they are for, here and in any other process. Should another process cut the file short, an
-            // access ends this process by SIGBUS; it is never undefined. The directory lock, the
-            // file's mode and its allocated length keep that from happening by accident.
+            // references are what they are for, here and in any other process that maps the
+            // file. Should another process cut the file short, an access ends this process by
+            // SIGBUS; it is never undefined. The directory lock, the file's mode and its
+            // allocated length keep that from happening by accident.
             unsafe { std::slice::from_raw_parts(first, self.lines) }
         }
     }
