@@ -8,10 +8,9 @@
 //! opening                   a limiter is about to be opened
 //! found THREAD COUNT...     what each limit counted for THREAD when it was
 //! opened HOW NANOS          it is open
-//! begin THREAD N            take number N of THREAD in this opening is about to be asked for
-//! done THREAD N NANOS       it was admitted
-//! take POT                  a pot, which is small and everybody's, is about to be asked
-//! took POT                  it admitted
+//! begin THREAD N            THREAD is about to ask for the Nth time in this opening
+//! done THREAD N NANOS       it was admitted, for the Nth time
+//! took POT                  a pot, a small strict limit that all lives empty, admitted
 //! flushed N...              so many takes of each thread are durable, `flush` says
 //! durable NANOS             everything done before is durable, `health` says
 //! late MILLIS               nothing has become durable for so long, and no trouble was told
@@ -38,8 +37,8 @@ use tollgate::{Limiter, Policy};
 const THREADS: usize = 4;
 /// What a pot admits in all its lives.
 const POT: u64 = 400;
-/// What a strict limit may count too much after a cut.
-const RESERVATION: u64 = 0;
+/// What the strict limit may count too much after a cut.
+const RESERVATION: u64 = 50;
 
 /// What a limit remembers over a cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +47,8 @@ enum Keeps {
     Nothing,
     /// All but the last interval.
     Durable,
+    /// All, and it may count a reservation more.
+    Everything,
 }
 
 /// A limit that every take is charged to.
@@ -58,12 +59,13 @@ struct Charged {
     refill: u64,
 }
 
-const LIMITS: [Charged; 4] = [
+const LIMITS: [Charged; 5] = [
     charged("quota", Keeps::Durable, 0),
     // One token comes back in five minutes.
     charged("bucket", Keeps::Durable, 2),
     charged("sliding", Keeps::Durable, 0),
     charged("memory", Keeps::Nothing, 0),
+    charged("strict", Keeps::Everything, 0),
 ];
 
 const fn charged(name: &'static str, keeps: Keeps, refill: u64) -> Charged {
@@ -100,9 +102,19 @@ const POLICY: &str = r#"
     key = "thread"
     when_key_missing = "skip"
 
+    [limits.strict]
+    rate = "1000000000 per 3000 days"
+    algorithm = "fixed window"
+    durability = "strict"
+    reserve = 50
+    key = "thread"
+    when_key_missing = "skip"
+
     [limits.pot]
     rate = "400 per 3000 days"
     algorithm = "fixed window"
+    durability = "strict"
+    reserve = 30
     key = "pot"
     when_key_missing = "skip"
 "#;

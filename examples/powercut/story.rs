@@ -46,8 +46,8 @@ pub(crate) struct Story {
     /// The longest time without anything durable and without a reason, in milliseconds.
     pub(crate) late: u64,
     pub(crate) lines: u64,
-    /// By pot: how often it was asked, and how often it admitted.
-    pub(crate) pots: BTreeMap<u64, (u64, u64)>,
+    /// By pot: how often it admitted, in all lives.
+    pub(crate) pots: BTreeMap<u64, u64>,
     /// What cannot have been, were all promises kept.
     pub(crate) faults: Vec<String>,
 }
@@ -92,8 +92,7 @@ impl Story {
                 done.push(*nanos);
                 (done.len() as u64 == *number).then_some(())?;
             }
-            ("take", [pot]) => self.pots.entry(*pot).or_default().0 += 1,
-            ("took", [pot]) => self.pots.entry(*pot).or_default().1 += 1,
+            ("took", [pot]) => *self.pots.entry(*pot).or_default() += 1,
             ("flushed", done) if done.len() == THREADS => {
                 for (thread, done) in self.threads.iter_mut().zip(done) {
                     thread.secure(*done);
@@ -164,16 +163,19 @@ impl Story {
         let done = thread.done.len() as u64;
         let due = self.last.saturating_sub(LAG_NANOS);
         let low = match charged.keeps {
+            Keeps::Everything => base + done,
             _ if is_kept => base + done,
             Keeps::Nothing => 0,
             // With an error told, the time that may be lost grows.
             Keeps::Durable if self.has_errors || self.opened_at > due => sure,
             Keeps::Durable => sure.max(base + thread.before(due)),
         };
+        let is_ahead = !is_kept && charged.keeps == Keeps::Everything;
+        let ahead = if is_ahead { RESERVATION } else { 0 };
         Bounds {
             what: format!("{} of thread {number}", charged.name),
             low: low.saturating_sub(charged.refill),
-            high: base + thread.begun + if is_kept { 0 } else { RESERVATION },
+            high: base + thread.begun + ahead,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{Limiter, Opened, Request};
+use tollgate::{Limiter, Opened, Request, Verdict};
 
 use crate::{THREADS, counts, now, open, text};
 
@@ -137,6 +137,7 @@ impl Session<'_> {
 
     fn take(&self, thread: usize) -> Result<(), String> {
         let name = thread.to_string();
+        let mut done = 0;
         for number in 1.. {
             if !self.goes_on() {
                 break;
@@ -144,13 +145,20 @@ impl Session<'_> {
             self.out.say(&format!("begin {thread} {number}"))?;
             let request = Request::new().attribute("thread", &name);
             let decision = self.limiter.check(&request);
-            if !decision.is_allowed() {
-                return self.fatal(&format!("thread {thread} at {number}: {decision}"));
+            match decision.verdict() {
+                Verdict::Unwritable => {
+                    self.out.say(&format!("ERR {decision}"))?;
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
+                _ if decision.is_allowed() => {}
+                _ => return self.fatal(&format!("thread {thread} at {number}: {decision}")),
             }
+            done += 1;
             let now = now();
-            self.out.say(&format!("done {thread} {number} {now}"))?;
+            self.out.say(&format!("done {thread} {done} {now}"))?;
             // Ordering: release, after the take; who reads the number and then flushes has it.
-            self.done[thread].store(number, Ordering::Release);
+            self.done[thread].store(done, Ordering::Release);
             std::thread::sleep(Duration::from_micros(300));
         }
         Ok(())
@@ -159,14 +167,16 @@ impl Session<'_> {
     /// Empties one pot after the other, from the first on in every session.
     fn take_pots(&self) -> Result<(), String> {
         let pots = self.limiter.limit("pot").map_err(text)?;
-        let mut pot = 0;
+        let mut pot = 0_u64;
         while self.goes_on() {
-            self.out.say(&format!("take {pot}"))?;
-            if pots.check(format!("{pot}").as_str()).is_allowed() {
-                self.out.say(&format!("took {pot}"))?;
-                std::thread::sleep(Duration::from_micros(500));
-            } else {
-                pot += 1;
+            let outcome = pots.check(pot.to_string().as_str());
+            match outcome.verdict() {
+                Verdict::Unwritable => std::thread::sleep(Duration::from_millis(5)),
+                _ if outcome.is_allowed() => {
+                    self.out.say(&format!("took {pot}"))?;
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+                _ => pot += 1,
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ use killer::{Dice, Life};
 use ledger::Ledger;
 
 /// Every durability there is.
-const DURABILITIES: [&str; 2] = ["memory", "logged"];
+const DURABILITIES: [&str; 3] = ["memory", "logged", "strict"];
 /// Kills on one directory.
 // Whole tens: in every tenth round all keys are looked at.
 const ROUNDS: u64 = 110;
@@ -80,6 +80,11 @@ fn killed_memory_limits_keep_every_admission() {
 #[test]
 fn killed_logged_limits_keep_every_admission() {
     rounds(&Plan::of(&["logged"]), ROUNDS, &mut Dice::new());
+}
+
+#[test]
+fn killed_strict_limits_keep_every_admission() {
+    rounds(&Plan::of(&["strict"]), ROUNDS, &mut Dice::new());
 }
 
 #[test]

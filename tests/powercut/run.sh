@@ -160,14 +160,15 @@ bug() {
   local name=$1
   shift
   "plant_$name"
-  build_worker "$copy" "$rig/planted-target" "$rig/planted"
+  build_worker "$copy" "$copy/target" "$rig/planted"
   local failed_before=$failed
   cut "planted: $name" "$rig/planted" "$@"
   if [ "$failed" = "$failed_before" ]; then
     echo "planted: $name: NOT FOUND"
     missed=$((missed + 1))
   fi
-  cp -r "$root/src/." "$copy/src/"
+  rm -rf "$copy/src"
+  cp -r "$copy/sound" "$copy/src"
 }
 
 plant_engine_unsynced() {
@@ -200,11 +201,12 @@ plant_private_memory() {
 }
 
 planted() {
-  copy=$rig/planted-source
+  copy=$target/powercut-planted
   missed=0
   rm -rf "$copy"
   mkdir -p "$copy"
   cp -r Cargo.toml Cargo.lock README.md src examples benches "$copy/"
+  cp -r src "$copy/sound"
   local cuts=(disk --cuts 8 --max-ms 600)
   bug engine_unsynced "${cuts[@]}"
   bug loss_untold "${cuts[@]}" --env POWERCUT_LOSS=reported
@@ -217,7 +219,7 @@ planted() {
   # The other way round: a loss in the engine, which the bugs above bring about, is always told.
   failed=0
   plant_engine_unsynced
-  build_worker "$copy" "$rig/planted-target" "$rig/planted"
+  build_worker "$copy" "$copy/target" "$rig/planted"
   cut "planted: loss told" "$rig/planted" "${cuts[@]}" --env POWERCUT_LOSS=reported
   [ "$missed" = 0 ] && [ "$failed" = 0 ]
 }
