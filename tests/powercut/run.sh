@@ -195,9 +195,23 @@ plant_clean_unsynced() {
   plant "$copy/src/limiter/store.rs" 'self.table.sync().and_then(|()| self.shared.sync())' \
     'Ok::<(), io::Error>(())'
 }
+plant_strict_not_asked() {
+  plant "$copy/src/counter.rs" 'self.reserve.is_none() || self.ground.ceilings.covers(tag, word)' \
+    'let _ = (tag, word); true'
+}
+plant_ceiling_unsynced() {
+  plant "$copy/src/ceiling/medium.rs" 'file.write_all_at(bytes, offset)?;
+            file.sync_data()' 'file.write_all_at(bytes, offset)'
+}
+plant_ceilings_not_lifted() {
+  plant "$copy/src/limiter/reserving.rs" 'if matches!(counters, Counters::Lost) {' 'if false {'
+}
 plant_private_memory() {
-  plant "$copy/src/table/region.rs" '.map_raw(file)?;' \
-    '.map_anon()?.into(); let _ = file;'
+  plant "$copy/src/table/region.rs" 'let map = MmapOptions::new()
+                .offset(HEADER_LEN)
+                .len(len)
+                .map_raw(file)?;' 'let _ = (file, HEADER_LEN);
+            let map: MmapRaw = MmapOptions::new().len(len).map_anon()?.into();'
 }
 
 planted() {
@@ -205,7 +219,7 @@ planted() {
   missed=0
   rm -rf "$copy"
   mkdir -p "$copy"
-  cp -r Cargo.toml Cargo.lock README.md src examples benches "$copy/"
+  cp -r Cargo.toml Cargo.lock README.md src tests examples benches "$copy/"
   cp -r src "$copy/sound"
   local cuts=(disk --cuts 8 --max-ms 600)
   bug engine_unsynced "${cuts[@]}"
@@ -215,6 +229,9 @@ planted() {
   bug durable_too_early "${cuts[@]}"
   bug no_sweep_after_a_kill "${cuts[@]}" --env POWERCUT_PLAN=kill
   bug clean_unsynced "${cuts[@]}" --env POWERCUT_PLAN=close
+  bug strict_not_asked "${cuts[@]}"
+  bug ceiling_unsynced "${cuts[@]}"
+  bug ceilings_not_lifted "${cuts[@]}"
   bug private_memory kill --cuts 3 --rounds 3 --max-ms 100
   # The other way round: a loss in the engine, which the bugs above bring about, is always told.
   failed=0
