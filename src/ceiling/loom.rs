@@ -73,6 +73,7 @@ fn take(counters: &Table, ceilings: &Ceilings, twin: &Twin) {
             least,
             target,
             now: NOW,
+            is_awaited: true,
         };
         assert_eq!(ceilings.raise(demand), Ok(()));
     }
@@ -109,6 +110,7 @@ fn loom_ceiling_asked_ahead() {
             least: Word::window(DIES_AT, count),
             target: Word::window(DIES_AT, count),
             now: NOW,
+            is_awaited: true,
         };
         assert_eq!(ceilings.raise(demand(1)), Ok(()));
         let other = {
@@ -138,6 +140,7 @@ fn loom_ceiling_brought_down() {
             least: Word::window(DIES_AT, 1),
             target: Word::window(DIES_AT, 2),
             now: NOW,
+            is_awaited: true,
         };
         assert_eq!(ceilings.raise(first), Ok(()));
         ceilings.lower(TAG, Word::ABSENT);

@@ -240,7 +240,10 @@ impl Ceilings {
             && desk.demands.len() < AHEAD_MAX
             && self.is_running(&mut desk)
         {
-            desk.demands.push(demand);
+            desk.demands.push(Demand {
+                is_awaited: false,
+                ..demand
+            });
             shared.call.notify_all();
         } else {
             // Somebody else may ask a little later.
