@@ -345,8 +345,8 @@ fn lives(cut: u64, survival: Survival) -> Option<u64> {
         .as_ref()
         .is_ok_and(|limiter| live(limiter, &mut known));
     if is_over {
-        let renewed = machine.path().join("journal/000002");
-        assert!(renewed.exists(), "{place}: the journal was not renewed");
+        let first = machine.path().join("journal/000001");
+        assert!(!first.exists(), "{place}: the journal was not renewed");
         return Some(machine.disk.steps());
     }
     // What a limiter still writes into its marks without power is not there.

@@ -204,7 +204,7 @@ plant_ceiling_unsynced() {
             file.sync_data()' 'file.write_all_at(bytes, offset)'
 }
 plant_ceilings_not_lifted() {
-  plant "$copy/src/limiter/reserving.rs" 'if matches!(counters, Counters::Lost) {' 'if false {'
+  plant "$copy/src/limiter/reserving.rs" 'if worth == Worth::Lost {' 'if false {'
 }
 plant_private_memory() {
   plant "$copy/src/table/region.rs" 'let map = MmapOptions::new()
