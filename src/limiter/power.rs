@@ -1,5 +1,5 @@
 //! The power goes before every single step of a limiter at work: the real checks, writer, journal
-//! and ceilings, over a disk that keeps only what was flushed, and a table full of garbage after it.
+//! and ceilings, over a disk that keeps only what was flushed; after it the table is garbage.
 
 use std::fs;
 use std::io;
