@@ -35,9 +35,9 @@ use crate::time::Timestamp;
 pub(crate) use desk::{Demand, Failing};
 use desk::{Desk, PATIENCE, Shared};
 use file::Found;
-use medium::Medium;
+pub(crate) use medium::Medium;
 #[cfg(not(tollgate_loom))]
-use medium::Paper;
+pub(crate) use medium::Paper;
 use pen::{Pen, Record};
 
 /// Reservations asked for ahead of need that can wait to be written.
@@ -95,7 +95,8 @@ pub(crate) fn create(
 }
 
 impl Ceilings {
-    /// Opens the file at `path`; also says what is wrong with it, if something is.
+    /// Opens the file at `path`, which `medium` reads and writes; also says what is wrong with it,
+    /// if something is.
     ///
     /// `table` is to hold the ceilings, and is empty.
     ///
@@ -104,12 +105,12 @@ impl Ceilings {
     #[cfg(not(tollgate_loom))]
     pub(crate) fn open(
         path: &Path,
+        medium: Box<dyn Medium>,
         instance: [u8; 16],
         table: Table,
         counters: Counters,
         now: Timestamp,
     ) -> Result<(Self, Option<String>), DirectoryError> {
-        let medium = Box::new(Paper::new(path));
         Self::on(medium, instance, table, counters, now).map_err(|error| match error {
             Refusal::Io(error) => DirectoryError::io("open", path)(error),
             Refusal::Version { found } => DirectoryError::Version {
