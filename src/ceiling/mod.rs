@@ -338,6 +338,41 @@ impl Ceilings {
     }
 }
 
+/// Ceilings on a medium in memory, for models of those who count.
+#[cfg(all(test, tollgate_loom))]
+pub(crate) struct InMemory {
+    pub(crate) ceilings: Ceilings,
+    twin: medium::Twin,
+}
+
+#[cfg(all(test, tollgate_loom))]
+impl InMemory {
+    pub(crate) fn new(tables: &[&Arc<Table>], now: Timestamp) -> Self {
+        let twin = medium::Twin::new(medium::Content::default());
+        let tables = tables.iter().map(|table| Arc::clone(table)).collect();
+        let counters = Counters {
+            tables,
+            worth: Worth::New,
+        };
+        let table = Table::new(vec![crate::table::Region::heap(1)]);
+        let opened = Ceilings::on(Box::new(twin.clone()), [0; 16], table, counters, now);
+        let (ceilings, _) = opened.unwrap_or_else(|_| unreachable!("memory does not fail"));
+        Self { ceilings, twin }
+    }
+
+    /// The ceiling that a power cut at this instant would leave.
+    pub(crate) fn durable(&self, tag: Tag) -> Word {
+        let mut last = Word::ABSENT;
+        let found = file::read(&mut self.twin.clone(), [0; 16], &mut |of, word| {
+            if of == tag {
+                last = word;
+            }
+        });
+        assert!(matches!(found, Ok(Found::Whole { .. })));
+        last
+    }
+}
+
 /// Nothing can be made durable now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unwritable;
