@@ -37,8 +37,8 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Recovery, Trouble, Verdict, Writing,
+    Builder, Decision, Health, Key, Lasts, Limit, LimitOutcome, Limiter, Mapping, Opened, Outcome,
+    Override, OverrideKey, Placement, Recovery, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

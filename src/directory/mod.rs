@@ -3,8 +3,8 @@
 //! ```text
 //! lock            held by flock for the life of a limiter; its text is the holder's pid
 //! header          format version, instance id, secret, shape of the table; written once
-//! marks           two slots in turn: open or clean, boot, mount, latest time seen
-//! table/NN        shard NN
+//! marks           two slots in turn: open or clean, boot, mount, where the table is, latest time seen
+//! table/NN        shard NN, unless the table lies elsewhere: see `folder.rs`
 //! journal/        what is still known after the power went, see `journal`
 //! overrides       what was overridden while running
 //! ```
@@ -12,8 +12,11 @@
 //! Other names are left alone.
 
 mod error;
+mod folder;
 mod header;
+mod home;
 mod marks;
+mod memory;
 mod slots;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,8 +27,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 pub(crate) use error::DirectoryError;
-pub(crate) use header::Header;
-pub(crate) use marks::{Marks, Place, State};
+pub(crate) use folder::{Folder, Site};
+pub(crate) use header::{Header, draw_stamp};
+pub(crate) use home::sweep;
+pub(crate) use marks::{Mark, Marks, Place, State};
+pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use slots::Slots;
 
 /// How long to wait for a lock whose holder is just going away.
@@ -36,6 +42,8 @@ const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
 pub(crate) struct Directory {
     path: PathBuf,
     header: Header,
+    /// Device and inode number of the directory itself: what a copy of it does not share.
+    identity: (u64, u64),
     /// Dropped last: with it goes the lock.
     _lock: File,
 }
@@ -61,10 +69,12 @@ impl Directory {
             }
             Err(error) => return Err(DirectoryError::io("read", &at)(error)),
         };
+        let meta = fs::metadata(path).map_err(DirectoryError::io("look at", path))?;
         Ok((
             Self {
                 path: path.to_owned(),
                 header,
+                identity: (meta.dev(), meta.ino()),
                 _lock: lock,
             },
             is_new,
@@ -89,41 +99,6 @@ impl Directory {
 
     pub(crate) fn journal_path(&self) -> PathBuf {
         self.path.join("journal")
-    }
-
-    pub(crate) fn table_path(&self) -> PathBuf {
-        self.path.join("table")
-    }
-
-    /// Where a shard lies.
-    pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
-        self.table_path().join(format!("{number:02}"))
-    }
-
-    /// Makes the folder of the shards, if there is none.
-    pub(crate) fn make_table(&self) -> Result<(), DirectoryError> {
-        make_private(&self.table_path())
-    }
-
-    /// Moves a table that cannot be believed out of the way; says where to. Only the latest such
-    /// table is kept.
-    pub(crate) fn set_table_aside(&self) -> Result<PathBuf, DirectoryError> {
-        let from = self.table_path();
-        let aside = self.path.join("table.untrusted");
-        match fs::remove_dir_all(&aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DirectoryError::io("remove", &aside)(error));
-            }
-            _ => {}
-        }
-        match fs::rename(&from, &aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DirectoryError::io("set aside", &from)(error));
-            }
-            _ => {}
-        }
-        sync_dir(&self.path)?;
-        Ok(aside)
     }
 }
 
@@ -177,16 +152,24 @@ pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
+/// Locks the file, made if there is none, and puts this process's id into it.
 fn take_lock(path: &Path) -> Result<File, DirectoryError> {
-    let mut lock = OpenOptions::new()
+    let lock = open_lock(path, true).map_err(DirectoryError::io("open", path))?;
+    wait_for_lock(path, lock)
+}
+
+fn open_lock(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(create)
         .truncate(false)
         .mode(0o600)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(path)
-        .map_err(DirectoryError::io("open", path))?;
+}
+
+fn wait_for_lock(path: &Path, mut lock: File) -> Result<File, DirectoryError> {
     let deadline = std::time::Instant::now() + LOCK_WAIT;
     loop {
         match lock.try_lock() {
