@@ -18,10 +18,16 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::home::Home;
-use super::wait_for_lock;
-use super::{Directory, DirectoryError, make_private, open_lock, sync_dir, take_lock};
+use super::{
+    Directory, DirectoryError, LOCK_WAIT, make_private, open_lock, sync_dir, take_lock,
+    wait_for_lock,
+};
+
+/// How long to wait while others make and remove folders under the same root.
+const FOLDERS_WAIT: Duration = Duration::from_secs(5);
 
 /// Where a table lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,10 +133,10 @@ impl Directory {
                 check_root(root)?;
                 let private = private_path(root);
                 make_own(&private)?;
-                let _guard = take_lock(&private.join("lock"))?;
+                let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
                 remove_all(&path)?;
                 make_own(&path)?;
-                Some(take_lock(&path.join("lock"))?)
+                Some(take_lock(&path.join("lock"), LOCK_WAIT)?)
             }
         };
         let site = site.clone();
@@ -152,10 +158,11 @@ impl Directory {
                 return Ok(());
             }
             check_private(&private)?;
-            let _guard = take_lock(&private.join("lock"))?;
-            return remove_all(&path);
+            let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
+            remove_all(&path)
+        } else {
+            remove_all(&path)
         }
-        remove_all(&path)
     }
 
     /// Moves a table in the data directory that cannot be believed out of the way; says where to.
@@ -235,7 +242,7 @@ pub(super) fn check_private(path: &Path) -> Result<(), DirectoryError> {
 fn lock_folder(path: &Path) -> Result<File, DirectoryError> {
     let at = path.join("lock");
     let lock = open_lock(&at, false).map_err(DirectoryError::io("open", &at))?;
-    let lock = wait_for_lock(&at, lock)?;
+    let lock = wait_for_lock(&at, lock, LOCK_WAIT)?;
     let held = lock
         .metadata()
         .map_err(DirectoryError::io("look at", &at))?;

@@ -132,6 +132,11 @@ impl Marks {
         self.0.last().and_then(Mark::decode)
     }
 
+    /// True if nothing was ever written: then nobody was ever admitted either.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.0.is_blank()
+    }
+
     /// Writes the next mark over the older of the two. With `durable`, returns once it is on the
     /// disk; without, it outlives the process but not the kernel.
     pub(crate) fn write(&mut self, mark: &Mark, durable: bool) -> Result<(), DirectoryError> {

@@ -23,6 +23,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
@@ -35,7 +36,7 @@ pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use slots::Slots;
 
 /// How long to wait for a lock whose holder is just going away.
-const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
+const LOCK_WAIT: Duration = Duration::from_millis(200);
 
 /// A locked directory.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Directory {
         new_header: impl FnOnce() -> io::Result<Header>,
     ) -> Result<(Self, bool), DirectoryError> {
         make_private(path)?;
-        let lock = take_lock(&path.join("lock"))?;
+        let lock = take_lock(&path.join("lock"), LOCK_WAIT)?;
         let at = path.join("header");
         let (header, is_new) = match read_bounded(&at, 4096) {
             Ok(bytes) => (Header::decode(&at, &bytes)?, false),
@@ -153,9 +154,9 @@ pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
 }
 
 /// Locks the file, made if there is none, and puts this process's id into it.
-fn take_lock(path: &Path) -> Result<File, DirectoryError> {
+fn take_lock(path: &Path, patience: Duration) -> Result<File, DirectoryError> {
     let lock = open_lock(path, true).map_err(DirectoryError::io("open", path))?;
-    wait_for_lock(path, lock)
+    wait_for_lock(path, lock, patience)
 }
 
 fn open_lock(path: &Path, create: bool) -> io::Result<File> {
@@ -169,12 +170,12 @@ fn open_lock(path: &Path, create: bool) -> io::Result<File> {
         .open(path)
 }
 
-fn wait_for_lock(path: &Path, mut lock: File) -> Result<File, DirectoryError> {
-    let deadline = std::time::Instant::now() + LOCK_WAIT;
+fn wait_for_lock(path: &Path, mut lock: File, patience: Duration) -> Result<File, DirectoryError> {
+    let deadline = Instant::now() + patience;
     loop {
         match lock.try_lock() {
             Ok(()) => break,
-            Err(fs::TryLockError::WouldBlock) if std::time::Instant::now() < deadline => {
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
                 std::thread::sleep(LOCK_WAIT / 20);
             }
             Err(fs::TryLockError::WouldBlock) => {

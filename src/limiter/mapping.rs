@@ -93,29 +93,57 @@ impl Wanted {
     ) -> Result<(Shards, Placement), Error> {
         let mut notes = Vec::new();
         let sites = self.sites(directory, &mut notes)?;
-        for (number, site) in sites.iter().enumerate() {
-            if let Some(shards) = there_is
-                .as_ref()
-                .filter(|shards| shards.folder.site() == site)
-            {
-                let path = shards.folder.path().to_owned();
-                let placement = self.placement(path, None, notes)?;
-                return Ok((there_is.ok_or_else(|| no_place(directory, &[]))?, placement));
+        let from = there_is.as_ref().map(|shards| shards.folder.site().clone());
+        let shards = self.first(directory, &sites, there_is, &mut notes)?;
+        let site = shards.folder.site();
+        // The mark names no other place than these two: whatever else there is was left by a kill.
+        for other in sites.iter().chain([&Site::Data]) {
+            if other != site && from.as_ref() != Some(other) {
+                let removed = directory.remove_folder(other);
+                notes.extend(removed.err().map(|error| error.to_string()));
+            }
+        }
+        let path = shards.folder.path().to_owned();
+        let placement = Placement {
+            lasts: self.lasts(&path)?,
+            path,
+            moved_from: from
+                .filter(|from| from != site)
+                .map(|from| directory.folder_path(&from)),
+            notes,
+        };
+        Ok((shards, placement))
+    }
+
+    /// A table at the first of these sites that takes one.
+    fn first(
+        &self,
+        directory: &Directory,
+        sites: &[Site],
+        mut there_is: Option<Shards>,
+        notes: &mut Vec<String>,
+    ) -> Result<Shards, Error> {
+        for site in sites {
+            if let Some(shards) = there_is.take_if(|shards| shards.folder.site() == site) {
+                return Ok(shards);
             }
             match self.make(directory, site) {
                 Ok(shards) => {
-                    let from = there_is.as_ref().map(|from| from.folder.path().to_owned());
                     if let Some(there_is) = &there_is {
                         shards.copy_from(there_is);
                     }
-                    let path = shards.folder.path().to_owned();
-                    return Ok((shards, self.placement(path, from, notes)?));
+                    return Ok(shards);
                 }
-                Err(error) if number + 1 == sites.len() && notes.is_empty() => return Err(error),
+                Err(error) if self.is_one_place() => return Err(error),
                 Err(error) => notes.push(error.to_string()),
             }
         }
-        Err(no_place(directory, &notes))
+        let why = match notes.as_slice() {
+            [] => "no memory file system was found".into(),
+            notes => notes.join("; "),
+        };
+        let path = directory.path().into();
+        Err(DirectoryError::NoPlace { path, why }.into())
     }
 
     /// Where it may lie, best first. What is passed over goes into the notes.
@@ -175,36 +203,20 @@ impl Wanted {
         made
     }
 
-    fn placement(
-        &self,
-        path: PathBuf,
-        moved_from: Option<PathBuf>,
-        notes: Vec<String>,
-    ) -> Result<Placement, Error> {
-        let lasts = if !is_memory(&path)? {
+    /// True if one place was asked for, and what is wrong with it is what is wrong.
+    fn is_one_place(&self) -> bool {
+        matches!(self.mapping, Mapping::DataDirectory | Mapping::Under(_))
+    }
+
+    fn lasts(&self, path: &Path) -> Result<Lasts, Error> {
+        Ok(if !is_memory(path)? {
             Lasts::Disk
         } else if is_container() && !matches!(self.mapping, Mapping::Under(_)) {
             Lasts::Container
         } else {
             Lasts::Boot
-        };
-        Ok(Placement {
-            path,
-            lasts,
-            moved_from,
-            notes,
         })
     }
-}
-
-fn no_place(directory: &Directory, notes: &[String]) -> Error {
-    let why = if notes.is_empty() {
-        "no memory file system was found".into()
-    } else {
-        notes.join("; ")
-    };
-    let path = directory.path().into();
-    DirectoryError::NoPlace { path, why }.into()
 }
 
 /// True if there are signs that this process runs in a container.

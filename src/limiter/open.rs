@@ -93,7 +93,7 @@ impl Builder {
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
         let path = path.as_ref();
-        let store = Store::open(path, self.counters, &Wanted::new(self.mapping))?;
+        let mut store = Store::open(path, self.counters, &Wanted::new(self.mapping))?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let law = Law::new(self.policy, overrides, store.directory.header().secret())?;
         let clock = match self.clock {

@@ -121,13 +121,15 @@ impl Store {
     /// Marks the table as one to be believed while this kernel runs. To be called once it holds all
     /// that it is to hold, and before the first admission: from then on it is as good as the page
     /// cache, and no better.
-    pub(super) fn begin(&self) -> Result<(), Error> {
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
         self.mark_open(self.place)?;
-        match &self.left {
-            // From now on the mark names the new place: the old one is nobody's.
-            Some(site) => Ok(self.directory.remove_folder(site)?),
-            None => Ok(()),
+        // From now on the mark names the new place: the old one is nobody's.
+        if let Some(site) = self.left.take()
+            && let Err(error) = self.directory.remove_folder(&site)
+        {
+            self.placement.notes.push(error.to_string());
         }
+        Ok(())
     }
 
     fn mark_open(&self, place: Place) -> Result<(), Error> {
@@ -188,9 +190,15 @@ fn find_table(
     wanted: &Wanted,
 ) -> Result<(Shards, Opened, Placement), Error> {
     let Some(mark) = marks.last() else {
-        // No mark: nobody was ever admitted. What there is of a table is half a creation.
+        if marks.is_blank() {
+            // Nobody was ever admitted. What there is of a table is half a creation.
+            let (shards, placement) = wanted.settle(directory, None)?;
+            return Ok((shards, Opened::New, placement));
+        }
+        let why = format!("{} cannot be read", directory.marks_path().display());
+        let to = Some(directory.set_table_aside()?);
         let (shards, placement) = wanted.settle(directory, None)?;
-        return Ok((shards, Opened::New, placement));
+        return Ok((shards, Opened::SetAside { to, why }, placement));
     };
     if mark.instance != directory.header().instance {
         let why = "belongs to another directory than the header beside it".into();
