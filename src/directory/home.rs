@@ -162,3 +162,106 @@ fn sweep_folder(path: &Path, device: u64, namespace: u64) -> Result<(), Director
     };
     if is_gone { remove_all(path) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Site;
+
+    /// A data directory in `dir`, and the path of its folder under `dir` as a root.
+    fn furnished(dir: &Path) -> (Directory, PathBuf) {
+        let (directory, _) = Directory::open(&dir.join("data"), || Header::draw(1)).unwrap();
+        let site = Site::under(dir).unwrap();
+        let folder = directory.make_folder(&site).unwrap();
+        let path = folder.path().to_owned();
+        (directory, path)
+    }
+
+    fn rewrite(folder: &Path, change: impl FnOnce(&mut Home)) {
+        let bytes = read_bounded(&folder.join("home"), LEN_MAX).unwrap();
+        let mut home = Home::decode(&bytes).unwrap();
+        change(&mut home);
+        home.write(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_gone_is_removed() {
+        let dir = crate::directory::scratch();
+        let (directory, folder) = furnished(dir.path());
+        sweep(dir.path()).unwrap();
+        assert!(folder.exists(), "its directory is there");
+        drop(directory);
+        fs::remove_dir_all(dir.path().join("data")).unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_path_in_another_mount_namespace_says_nothing() {
+        let dir = crate::directory::scratch();
+        let (_, folder) = furnished(dir.path());
+        fs::remove_dir_all(dir.path().join("data")).unwrap();
+        rewrite(&folder, |home| home.namespace ^= 1);
+        sweep(dir.path()).unwrap();
+        assert!(folder.exists());
+    }
+
+    #[test]
+    fn a_drive_that_is_not_mounted_now_may_come_back() {
+        let dir = crate::directory::scratch();
+        let (_, folder) = furnished(dir.path());
+        // Its path, now without anything on the device that the folder's name tells.
+        rewrite(&folder, |home| home.path = "/proc/no/such/directory".into());
+        sweep(dir.path()).unwrap();
+        assert!(folder.exists());
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_read_says_nothing() {
+        let dir = crate::directory::scratch();
+        let (_, folder) = furnished(dir.path());
+        fs::write(dir.path().join("data/header"), "something else").unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(folder.exists());
+    }
+
+    #[test]
+    fn halves_are_removed_and_other_names_left_alone() {
+        let dir = crate::directory::scratch();
+        let (_directory, folder) = furnished(dir.path());
+        fs::remove_file(folder.join("home")).unwrap();
+        let other = folder.with_file_name("someone-elses-folder");
+        fs::create_dir(&other).unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(other.exists() && !folder.exists());
+    }
+
+    #[test]
+    fn a_folder_in_use_is_left_alone() {
+        let dir = crate::directory::scratch();
+        let (directory, path) = furnished(dir.path());
+        let folder = directory
+            .open_folder(&Site::under(dir.path()).unwrap())
+            .unwrap();
+        fs::remove_file(path.join("home")).unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(path.exists());
+        drop(folder);
+        sweep(dir.path()).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_length_of_a_home_is_noticed() {
+        let dir = crate::directory::scratch();
+        let (_, folder) = furnished(dir.path());
+        let bytes = read_bounded(&folder.join("home"), LEN_MAX).unwrap();
+        assert!(Home::decode(&bytes).is_some());
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x10;
+            assert_eq!(Home::decode(&flipped), None, "{at}");
+            assert_eq!(Home::decode(&bytes[..at]), None, "{at}");
+        }
+    }
+}

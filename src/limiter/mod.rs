@@ -15,6 +15,8 @@ mod overrides;
 mod overriding;
 mod shards;
 mod store;
+#[cfg(test)]
+mod store_tests;
 
 use std::fmt;
 use std::path::Path;

@@ -118,6 +118,11 @@ impl Store {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn shard_path(&self, number: u32) -> PathBuf {
+        self.folder.shard_path(number)
+    }
+
     /// Marks the table as one to be believed while this kernel runs. To be called once it holds all
     /// that it is to hold, and before the first admission: from then on it is as good as the page
     /// cache, and no better.

@@ -70,10 +70,10 @@ mod mapped {
         #[inline]
         #[expect(unsafe_code, reason = "the crate's one view of mapped memory")]
         pub(super) fn lines(&self) -> &[Line] {
-            // Safety: the mapping is `HEADER_LEN + lines * LINE_LEN` bytes long (`Region::map` makes
-            // it so) and lives as long as `self`. It starts at a page boundary and the header is a
-            // whole number of lines, so the first line is aligned. Every bit pattern is a valid
-            // `Line`, which holds only atomics: writes through shared references are what they are
+            // Safety: the mapping is `HEADER_LEN + lines * LINE_LEN` bytes long (`Region::map`
+            // makes it so) and lives as long as `self`. It starts at a page boundary and the header
+            // is a whole number of lines, so the first line is aligned. Every bit pattern is a
+            // valid `Line`, which holds only atomics: writes through shared references are what they are
             // for, here and in any other process that maps the file. Should another process cut the
             // file short, an access ends this process by SIGBUS; it is never undefined. The
             // directory lock, the file's mode and its allocated length keep that from happening by
