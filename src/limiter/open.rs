@@ -11,7 +11,7 @@ use super::law::Law;
 use super::mapping::{Mapping, Wanted};
 use super::overrides::Overrides;
 use super::store::{Opened, Store};
-use super::{Inner, Limiter};
+use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
@@ -105,6 +105,7 @@ impl Builder {
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
         let open_journal = open_journal(&store, &law, &clock, &recovery)?;
+        let ceilings = reserving::open(&store, &law, &mut lock(&recovery), clock.now())?;
         store.begin()?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
@@ -123,6 +124,7 @@ impl Builder {
             store,
             inbox,
             writer,
+            ceilings,
             recovery,
             healed: AtomicU64::new(0),
             newcomers: AtomicU64::new(0),
