@@ -109,8 +109,10 @@ fn mount_namespace() -> Result<u64, DirectoryError> {
     Ok(meta.ino())
 }
 
-/// Removes folders under this root whose data directory is gone and that nobody uses; what cannot be
-/// removed is told.
+/// Removes folders under this root whose data directory is gone and that nobody uses.
+///
+/// # Errors
+/// What cannot be removed; the next sweep tries again.
 pub(crate) fn sweep(root: &Path) -> Result<(), DirectoryError> {
     let private = private_path(root);
     if fs::symlink_metadata(&private).is_err() {

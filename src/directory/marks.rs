@@ -2,9 +2,9 @@
 //!
 //! A table that was not closed clean lives in the page cache. It is whole if the kernel, the mount
 //! and the files are still the ones it was written under; else it may be torn or stale. The marks
-//! hold what tells: boot id, mount, and the files' own numbers. They also hold where the table lies,
-//! the stamp that its shards bear, so that no table of another time is taken for it, and the latest
-//! time seen, so that a clock set back between two runs is noticed.
+//! hold what tells: boot id, mount, and the files' own numbers. They also hold where the table
+//! lies, the stamp that its shards bear, so that no table of another time is taken for it, and the
+//! latest time seen, so that a clock set back between two runs is noticed.
 //!
 //! ```text
 //! offset | bytes | field of a slot's body; the slots are laid out in `slots.rs`

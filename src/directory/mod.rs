@@ -3,7 +3,7 @@
 //! ```text
 //! lock            held by flock for the life of a limiter; its text is the holder's pid
 //! header          format version, instance id, secret, shape of the table; written once
-//! marks           two slots in turn: open or clean, boot, mount, where the table is, latest time seen
+//! marks           two slots in turn: open or clean, where the table is, latest time seen
 //! table/NN        shard NN, unless the table lies elsewhere: see `folder.rs`
 //! journal/        what is still known after the power went, see `journal`
 //! ceilings        how far strict counters may count, see `ceiling`

@@ -11,9 +11,9 @@ use crate::error::Error;
 
 /// Where the table of counters is to lie.
 ///
-/// Wherever that is, it outlives the process; after a reboot it is not believed unless it was closed
-/// clean, and what is then known is in the journal. In memory no check ever waits for a disk, and
-/// no failing one can end the process; see the README, "Where the counters lie".
+/// Wherever that is, it outlives the process; after a reboot it is not believed unless it was
+/// closed clean, and what is then known is in the journal. In memory no check ever waits for a
+/// disk, and no failing one can end the process; see the README, "Where the counters lie".
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Mapping {
@@ -85,7 +85,7 @@ impl Wanted {
         Self { mapping, roots }
     }
 
-    /// Puts a table where it is wanted: the one that there is, whose words are kept, or a fresh one.
+    /// Puts a table where it is wanted: the one there is, whose words are kept, or a fresh one.
     pub(super) fn settle(
         &self,
         directory: &Directory,

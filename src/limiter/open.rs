@@ -85,8 +85,8 @@ impl Builder {
     ///
     /// # Errors
     /// If another limiter has it open, it is not private to this user, it is damaged or of another
-    /// format, there is no room for it, the table cannot be put where [`Self::mapping`] says, or the
-    /// system refuses.
+    /// format, there is no room for it, the table cannot be put where [`Self::mapping`] says, or
+    /// the system refuses.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Limiter, Error> {
         if self.counters == 0 || self.counters > COUNTERS_MAX {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");

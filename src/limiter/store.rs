@@ -27,8 +27,8 @@ pub enum Opened {
     /// it was written under, or it is damaged, of another time or gone. It was set aside, and the
     /// counters were rebuilt from the journal; [`Recovery`](crate::Recovery) says how many.
     SetAside {
-        /// Where the old table is; none if it lay outside the data directory, in memory most likely,
-        /// and was removed.
+        /// Where the old table is; none if it lay outside the data directory, in memory most
+        /// likely, and was removed.
         to: Option<PathBuf>,
         /// What is wrong with it.
         why: String,

@@ -26,7 +26,7 @@ use shard::{Insert, Search, Shard};
 /// Shards of a table, a power of two: so many threads can insert at once.
 pub(crate) const SHARDS: u32 = 16;
 
-/// In the place of a commit: the journal does not hold all that it should, and must be told it again.
+/// In the place of a commit: the journal does not hold all that it should, and must be told again.
 pub(crate) const NOT_WHOLE: u64 = u64::MAX;
 
 /// Slots used of a hundred when the table holds what it was made for.
@@ -213,8 +213,8 @@ impl Table {
         noted.load(Ordering::Relaxed)
     }
 
-    /// Takes over all slots and notes of a table of the same shape, place for place. Nobody else may
-    /// use either meanwhile.
+    /// Takes over all slots and notes of a table of the same shape, place for place. Nobody else
+    /// may use either meanwhile.
     pub(crate) fn copy_from(&self, other: &Self) {
         debug_assert_eq!(self.slots(), other.slots(), "place for place");
         for (to, from) in self.shards.iter().zip(&other.shards) {

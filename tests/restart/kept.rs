@@ -194,8 +194,8 @@ fn a_torn_mark_leaves_the_one_before_it(world: &World) {
     world.close_one();
     let path = world.data().join("marks");
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    // Three marks were written: open (sequence 1, slot 1), open and about to be stamped (2, slot 0),
-    // and clean (3, slot 1).
+    // Three marks were written: open (sequence 1, slot 1), open and about to be stamped (2, slot
+    // 0), and clean (3, slot 1).
     file.write_all_at(&[0xFF; 40], 4096 + 20).unwrap();
     let limiter = world.open();
     assert_eq!(limiter.health().opened, Opened::Kept);

@@ -1,4 +1,4 @@
-//! Where the table lies: chosen, moved, wiped, stolen, and never mixed with what it does not go with.
+//! Where the table lies: chosen, moved, wiped, stolen, and never mixed with what it is not of.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -279,7 +279,7 @@ fn a_directory_restored_from_an_earlier_life_does_not_get_the_later_table() {
 
 /// With the table in the data directory only the journal is restored: the table's files would be
 /// others, and not believed.
-fn a_journal_that_is_older_than_the_table_is_told_every_counter_again(world: &World) {
+fn an_older_journal_is_told_every_counter_again(world: &World) {
     let mut child = world.child();
     let copy = world.dir.path().join("copy");
     copy_files(&world.data(), &copy);
@@ -311,7 +311,7 @@ fn a_journal_that_is_older_than_the_table_is_told_every_counter_again(world: &Wo
     assert_eq!(used(&limiter, "alice"), [42; 4]);
 }
 
-super::wherever_the_table_lies!(a_journal_that_is_older_than_the_table_is_told_every_counter_again,);
+super::wherever_the_table_lies!(an_older_journal_is_told_every_counter_again);
 
 /// Runs the child of these tests where `/dev/shm` is a memory file system of `size` of its own.
 fn in_small_memory(data: &Path, size: &str) -> Option<Life> {
