@@ -42,10 +42,20 @@ const LIMITS: [&str; 4] = ["bucket", "day", "window", "sliding"];
 macro_rules! wherever_the_table_lies {
     ($($name:ident),* $(,)?) => {
         mod in_the_data_directory {
-            $(#[test] fn $name() { super::$name(&crate::World::in_data()); })*
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(&crate::World::in_data());
+                }
+            )*
         }
         mod outside {
-            $(#[test] fn $name() { super::$name(&crate::World::outside()); })*
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(&crate::World::outside());
+                }
+            )*
         }
     };
 }
