@@ -10,10 +10,13 @@ use crate::journal::{Generations, Report, StoreError};
 pub(super) type OpenGenerations =
     Box<dyn Fn(&Path, [u8; 16]) -> Result<(Generations, Report), StoreError> + Send>;
 
+/// Opens the file of ceilings.
+pub(super) type OpenCeilings = Box<dyn FnOnce(&Path) -> Box<dyn Medium>>;
+
 /// How what outlives the kernel is opened, by its path.
 pub(super) struct Media {
     pub(super) journal: OpenGenerations,
-    pub(super) ceilings: Box<dyn FnOnce(&Path) -> Box<dyn Medium>>,
+    pub(super) ceilings: OpenCeilings,
 }
 
 /// Files.
