@@ -37,8 +37,8 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Recovery, Trouble, Verdict, Writing,
+    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Limit, LimitOutcome, Limiter,
+    Opened, Outcome, Override, OverrideKey, Recovery, Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

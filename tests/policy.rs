@@ -153,6 +153,29 @@ fn c6_a_bucket_inside_a_bucket_adds_its_limits() {
 }
 
 #[test]
+fn h2_chameleon_runs_few_heavy_requests_at_a_time() {
+    let policy = example("chameleon");
+    let heavy = |plan| {
+        let request = Request::http("POST", "/v3/analyze/segments").attribute("account", "a1");
+        let limits = explain(&policy, &request.attribute("plan", plan)).limits;
+        let one = limits.into_iter().find(|limit| limit.limit == "heavy");
+        let one = one.unwrap();
+        format!(
+            "{}, {}, {}, cost {}",
+            one.rate, one.algorithm, one.key, one.cost
+        )
+    };
+    let rest = "16 more may wait up to 4 s, max_concurrent, account=a1, cost 1";
+    assert_eq!(heavy("start"), format!("4 at a time, {rest}"));
+    assert_eq!(heavy("enterprise"), format!("10 at a time, {rest}"));
+    let other = Request::http("GET", "/v3/segments").attribute("account", "a1");
+    assert_eq!(names(&policy, &other), ["global"]);
+    let told: Vec<_> = policy.concurrency().collect();
+    let words = "4 at a time, 16 more may wait up to 4 s (max_concurrent), for each account";
+    assert_eq!(told, [("heavy", words.to_owned())]);
+}
+
+#[test]
 fn h1_h3_chameleon() {
     let policy = example("chameleon");
     let edit = Request::http("POST", "/v3/edit/tours").attribute("account", "a");

@@ -4,13 +4,15 @@ use arrayvec::ArrayVec;
 
 use super::Inner;
 use super::cell::OwnLaw;
+use super::concurrency::{ConcurrencyEntry, hopeless};
 use super::decision::{Decision, Entry};
 use super::law::Law;
 use super::outcome::{Outcome, Source, Verdict};
 use crate::counter::{Counter, Ground, Seen, Take};
 use crate::key::KeyHash;
 use crate::policy::{
-    KeyIndex, KeyParts, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
+    KeyIndex, KeyParts, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request,
+    Resolution, TierIndex, WhenFull,
 };
 use crate::sync::Ordering;
 use crate::time::Timestamp;
@@ -18,10 +20,38 @@ use crate::time::Timestamp;
 /// What is wanted of the limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
-    /// The cost, if all have room.
+    /// The cost, if all have room; limits that give permits refuse to be asked without any.
     Take,
+    /// The cost, whatever limits on how many run at a time the request meets.
+    Rates,
+    /// The numbers of the rates, and what permits are to be taken.
+    Permits,
     /// Only their numbers.
     Look,
+}
+
+/// The keys of a request, each hashed once.
+#[derive(Default)]
+struct Hashes(ArrayVec<(KeyIndex, KeyHash), { PICKS_MAX + PERMIT_PICKS_MAX }>);
+
+impl Hashes {
+    fn get(
+        &mut self,
+        law: &Law,
+        request: &Request<'_>,
+        resolution: &Resolution<'_>,
+        key: KeyIndex,
+    ) -> KeyHash {
+        if let Some((_, hash)) = self.0.iter().find(|(known, _)| *known == key) {
+            return *hash;
+        }
+        // Requests that lack the key's values share the key without parts.
+        let mut parts = KeyParts::default();
+        law.plan().key_parts(key, request, resolution, &mut parts);
+        let hash = law.hash(&parts);
+        self.0.push((key, hash));
+        hash
+    }
 }
 
 /// A limit as it applies to one key.
@@ -59,6 +89,7 @@ impl Inner {
         let mut decision = Decision {
             law: law.clone(),
             entries: ArrayVec::new(),
+            concurrency: ArrayVec::new(),
             route: None,
             tier: None,
             is_exempt: false,
@@ -73,63 +104,62 @@ impl Inner {
         decision.tier = resolution.tier;
         decision.is_exempt = resolution.exempt;
         let now = self.clock.now();
-        self.look_at_all(law, request, &resolution, now, &mut decision.entries);
-        if want == Want::Take && decision.is_allowed() {
-            self.take_all(law, &mut decision);
-        }
-        if self.clock.is_slow() {
+        let mut hashes = Hashes::default();
+        for pick in &resolution.picks {
+            let key = law.limit(pick.limit).key;
+            let key = hashes.get(law, request, &resolution, key);
             decision
                 .entries
-                .iter_mut()
-                .for_each(|entry| entry.outcome.slow = true);
+                .push(self.look_at(law, pick, resolution.tier, key, now));
+        }
+        if want != Want::Rates {
+            for pick in &resolution.permits {
+                let key = law.concurrency(pick.limit).key;
+                let key = hashes.get(law, request, &resolution, key);
+                let entry = permits_of(law, pick, resolution.tier, key, want);
+                decision.concurrency.push(entry);
+            }
+        }
+        match want {
+            Want::Take | Want::Rates if decision.is_allowed() => self.take_rates(&mut decision),
+            _ => self.note_slowness(&mut decision),
         }
         decision
     }
 
-    /// Puts every limit's word on the request into `entries`; nothing is taken.
-    fn look_at_all(
+    /// Takes from all limits of a decision that has only looked, and allowed.
+    pub(super) fn take_rates(&self, decision: &mut Decision) {
+        let law = decision.law.clone();
+        self.take_all(&law, decision);
+        self.note_slowness(decision);
+    }
+
+    fn note_slowness(&self, decision: &mut Decision) {
+        if self.clock.is_slow() {
+            let entries = decision.entries.iter_mut();
+            entries.for_each(|entry| entry.outcome.slow = true);
+        }
+    }
+
+    /// One limit's word on a request; nothing is taken.
+    fn look_at(
         &self,
         law: &Law,
-        request: &Request<'_>,
-        resolution: &Resolution<'_>,
+        pick: &Pick,
+        tier: Option<TierIndex>,
+        key: KeyHash,
         now: Timestamp,
-        entries: &mut ArrayVec<Entry, PICKS_MAX>,
-    ) {
-        let mut hashes: ArrayVec<(KeyIndex, KeyHash), PICKS_MAX> = ArrayVec::new();
-        for pick in &resolution.picks {
-            let spec = law.limit(pick.limit);
-            let known = hashes.iter().find(|(key, _)| *key == spec.key);
-            let key = match known {
-                Some((_, hash)) => *hash,
-                None => {
-                    // Requests that lack the key's values share the key without parts.
-                    let mut parts = KeyParts::default();
-                    law.plan()
-                        .key_parts(spec.key, request, resolution, &mut parts);
-                    let hash = law.hash(&parts);
-                    hashes.push((spec.key, hash));
-                    hash
-                }
-            };
-            let (limit, tier, cost) = (pick.limit, resolution.tier, pick.cost);
-            let counter = self.counter(law, &Applied { limit, tier, key });
-            let outcome = match pick.refusal {
-                None => Outcome::new(counter.rule, counter.look(now, cost), cost),
-                Some(refusal) => {
-                    let verdict = match refusal {
-                        Refusal::KeyMissing => Verdict::KeyMissing,
-                        Refusal::CostTooHigh { .. } => Verdict::Impossible,
-                        Refusal::CostUnreadable => Verdict::CostUnreadable,
-                    };
-                    Outcome::without_counter(counter.rule, now, cost, verdict)
-                }
-            };
-            let outcome = outcome.in_shadow(spec.shadow);
-            entries.push(Entry {
-                limit,
-                tag: counter.tag,
-                outcome,
-            });
+    ) -> Entry {
+        let (limit, cost) = (pick.limit, pick.cost);
+        let counter = self.counter(law, &Applied { limit, tier, key });
+        let outcome = match pick.refusal {
+            None => Outcome::new(counter.rule, counter.look(now, cost), cost),
+            Some(refusal) => Outcome::without_counter(counter.rule, now, cost, hopeless(refusal)),
+        };
+        Entry {
+            limit,
+            tag: counter.tag,
+            outcome: outcome.in_shadow(law.limit(limit).shadow),
         }
     }
 
@@ -252,4 +282,32 @@ fn judged(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
         is_shared: counter.is_shared,
     };
     Outcome::new(counter.rule, seen, cost).taken(seen, source)
+}
+
+/// What a limit on how many run at a time says to a request before any permit is asked for.
+fn permits_of(
+    law: &Law,
+    pick: &PermitPick,
+    tier: Option<TierIndex>,
+    key: KeyHash,
+    want: Want,
+) -> ConcurrencyEntry {
+    let (key, level) = (key.bits(), law.level(tier));
+    let mut entry = ConcurrencyEntry {
+        limit: pick.limit,
+        key,
+        level,
+        weight: pick.weight,
+        most: law.semaphore(pick.limit).most(key, level),
+        running: 0,
+        waiting: 0,
+        verdict: Verdict::Allowed,
+    };
+    match (pick.refusal, want) {
+        (Some(refusal), _) => entry.refuse(law, hopeless(refusal)),
+        (None, Want::Take) => entry.refuse(law, Verdict::NeedsPermit),
+        (None, Want::Look) => entry.looked(law),
+        (None, Want::Rates | Want::Permits) => {}
+    }
+    entry
 }

@@ -26,6 +26,15 @@ pub enum Verdict {
     KeyMissing,
     /// The attribute that carries the request's cost is not a whole number.
     CostUnreadable,
+    /// Not now: as many run at a time as may, and as many wait for one of them to end as may.
+    QueueFull,
+    /// Not now: as many run at a time as may, and none ended while the request waited.
+    WaitedTooLong,
+    /// Not any more: the limiter was closed, before the call or while the request waited.
+    Closed,
+    /// The limit says how many run at a time, so it must be asked for a permit, and was not: see
+    /// [`Limiter::acquire`](crate::Limiter::acquire).
+    NeedsPermit,
     /// The limit is no longer in the policy.
     Unknown,
     /// The request was put together wrongly, so no limit was asked.
@@ -36,6 +45,46 @@ impl Verdict {
     /// True if the limit lets the request pass.
     pub fn is_allowed(self) -> bool {
         matches!(self, Self::Allowed | Self::Shadowed)
+    }
+
+    /// True if no wait makes the same request pass.
+    pub(super) fn is_hopeless(self) -> bool {
+        match self {
+            Self::Impossible
+            | Self::KeyMissing
+            | Self::CostUnreadable
+            | Self::Closed
+            | Self::NeedsPermit
+            | Self::Unknown
+            | Self::Malformed => true,
+            Self::Allowed
+            | Self::Shadowed
+            | Self::Refused
+            | Self::TableFull
+            | Self::QueueFull
+            | Self::WaitedTooLong => false,
+        }
+    }
+}
+
+/// The verdict alone, without the numbers behind it.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allowed => "allowed",
+            Self::Shadowed => "would be refused",
+            Self::Refused => "refused, there is no room",
+            Self::Impossible => "impossible, more is asked for than there is",
+            Self::TableFull => "refused, no room for another counter",
+            Self::KeyMissing => "refused, the request lacks the limit's key",
+            Self::CostUnreadable => "refused, its cost is not a whole number",
+            Self::QueueFull => "refused, no more may wait",
+            Self::WaitedTooLong => "refused, waited too long",
+            Self::Closed => "refused, the limiter is closed",
+            Self::NeedsPermit => "refused, a limit on how many run must be asked by acquire",
+            Self::Unknown => "refused, the limit is no longer in the policy",
+            Self::Malformed => "refused, the request is put together wrongly",
+        })
     }
 }
 
@@ -173,14 +222,7 @@ impl Outcome {
     /// When the same cost will be admitted, if nobody else takes anything until then: now if it
     /// would be at once, `None` if it never will. A full table gives no time; try again then.
     pub fn retry_at(&self) -> Option<Timestamp> {
-        let hopeless = [
-            Verdict::Impossible,
-            Verdict::CostUnreadable,
-            Verdict::KeyMissing,
-            Verdict::Unknown,
-            Verdict::Malformed,
-        ];
-        if hopeless.contains(&self.verdict) {
+        if self.verdict.is_hopeless() {
             return None;
         }
         match self
@@ -240,11 +282,7 @@ impl fmt::Display for Outcome {
                     self.cost
                 )
             }
-            (Verdict::TableFull, _) => write!(f, "refused, no room for another counter"),
-            (Verdict::KeyMissing, _) => write!(f, "refused, the request lacks the limit's key"),
-            (Verdict::CostUnreadable, _) => write!(f, "refused, its cost is not a whole number"),
-            (Verdict::Unknown, _) => write!(f, "refused, the limit is no longer in the policy"),
-            (Verdict::Malformed, _) => write!(f, "refused, the request is put together wrongly"),
+            (other, _) => other.fmt(f),
         }
     }
 }

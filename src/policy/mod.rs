@@ -11,6 +11,7 @@ mod address;
 mod bounds;
 mod buckets;
 mod compile;
+mod concurrency;
 mod direct;
 mod explain;
 mod fault;
@@ -38,16 +39,17 @@ mod tree;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use bounds::{KEY_PARTS_MAX, PICKS_MAX};
+pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
+pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
-pub(crate) use plan::{LimitSpec, Plan};
+pub(crate) use plan::{LimitSpec, Overridden, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
-pub(crate) use resolve::{Refusal, Resolution};
+pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use terms::{
-    AttributeIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex, RouteIndex, TierIndex,
-    WhenFull,
+    AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
+    RouteIndex, TierIndex, WhenFull,
 };
 
 use fault::{Faults, Place, fix};
@@ -115,7 +117,10 @@ impl Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.limits()).finish()
+        f.debug_map()
+            .entries(self.limits())
+            .entries(self.concurrency())
+            .finish()
     }
 }
 

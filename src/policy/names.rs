@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use super::fault::{Faults, Place, fix, nearest, quoted};
 use super::key::Attributes;
-use super::limit::LimitText;
+use super::limit::LimitTexts;
 use super::route::{BucketText, Name, OverrideText, RouteEntry, TargetText};
 use super::tier::TierText;
 
 /// A whole policy as read.
 pub(super) struct PolicyText {
     pub(super) attributes: Attributes,
-    pub(super) limits: Vec<LimitText>,
+    pub(super) limits: LimitTexts,
     pub(super) tiers: Vec<TierText>,
     pub(super) buckets: Vec<BucketText>,
     pub(super) routes: Vec<RouteEntry>,

@@ -3,6 +3,8 @@
 mod calendar;
 #[path = "../common/mod.rs"]
 mod common;
+mod concurrency;
+mod concurrency_terms;
 mod cost;
 mod direct;
 mod keys;

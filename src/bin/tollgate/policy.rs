@@ -74,7 +74,7 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Lint { policy } => {
             let (policy, _) = read(policy)?;
-            for (name, words) in policy.limits() {
+            for (name, words) in policy.limits().chain(policy.concurrency()) {
                 out::print(format_args!("{name}: {words}"))?;
             }
         }
