@@ -47,8 +47,8 @@ pub struct LimitExplanation {
 }
 
 impl Policy {
-    /// The rate limits by name, each in words, such as `100 per minute, burst 150 (token bucket), for
-    /// each api_key | ip`.
+    /// The rate limits by name, each in words, such as `100 per minute, burst 150 (token bucket),
+    /// for each api_key | ip`.
     pub fn limits(&self) -> impl Iterator<Item = (&str, String)> {
         self.plan.limits.iter().map(|limit| {
             let rate = limit.rates.first().map_or("", |rate| &rate.words);
