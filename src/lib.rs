@@ -10,6 +10,7 @@
 )]
 
 mod algorithm;
+mod ceiling;
 mod clock;
 mod codec;
 mod counter;
@@ -38,7 +39,8 @@ pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Limit, LimitOutcome, Limiter,
-    Opened, Outcome, Override, OverrideKey, Recovery, Running, Trouble, Verdict, Writing,
+    Opened, Outcome, Override, OverrideKey, Recovery, Reservations, Running, Trouble, Verdict,
+    Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

@@ -70,16 +70,19 @@ impl Inner {
             calendars: &law.plan().calendars,
             clock: &self.clock,
             inbox: &self.inbox,
+            ceilings: &self.ceilings,
             healed: &self.healed,
         }
     }
 
     pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
+        let rule = law.rule(applied.limit, applied.tier, applied.key);
         Counter {
             ground: self.ground(law),
-            rule: law.rule(applied.limit, applied.tier, applied.key),
+            rule,
             tag: law.tag(applied.limit, applied.key),
             is_logged: law.is_logged(applied.limit),
+            reserve: law.reserve(applied.limit, rule),
             is_shared: false,
         }
     }
@@ -191,6 +194,7 @@ impl Inner {
             rule: &entry.outcome.rule,
             tag: entry.tag,
             is_logged: law.is_logged(entry.limit),
+            reserve: law.reserve(entry.limit, &entry.outcome.rule),
             is_shared: false,
         }
     }
@@ -219,6 +223,7 @@ impl Inner {
         let outcome = match counter.take(now, cost) {
             Take::Judged(seen) => judged(counter, seen, cost),
             Take::Full => self.take_without_slot(law, limit, counter, now, cost),
+            Take::Unsecured(seen) => unsecured(counter, seen, cost),
         };
         outcome.in_shadow(law.limit(limit).shadow)
     }
@@ -246,6 +251,7 @@ impl Inner {
                     // The shared table is large enough for every limit of a policy; words of
                     // limits long gone may still fill it for a while.
                     Take::Full => Verdict::TableFull,
+                    Take::Unsecured(seen) => return unsecured(&shared, seen, cost),
                 }
             }
             WhenFull::Refuse => Verdict::TableFull,
@@ -310,4 +316,10 @@ fn permits_of(
         (None, Want::Rates | Want::Permits) => {}
     }
     entry
+}
+
+/// What a take from a strict counter came to that the disk refuses to know of: nothing.
+#[cold]
+fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
+    Outcome::new(counter.rule, seen, cost).refused_as(Verdict::Unwritable)
 }

@@ -22,6 +22,9 @@ pub enum Verdict {
     Impossible,
     /// Not now: the table has no room for another counter, and the limit refuses newcomers then.
     TableFull,
+    /// Not now: the limit is strict, and the disk refuses, or is too slow, to make durable what it
+    /// would admit.
+    Unwritable,
     /// The request lacks what the limit's key is made of, and the limit refuses such requests.
     KeyMissing,
     /// The attribute that carries the request's cost is not a whole number.
@@ -61,6 +64,7 @@ impl Verdict {
             | Self::Shadowed
             | Self::Refused
             | Self::TableFull
+            | Self::Unwritable
             | Self::QueueFull
             | Self::WaitedTooLong => false,
         }
@@ -76,6 +80,7 @@ impl fmt::Display for Verdict {
             Self::Refused => "refused, there is no room",
             Self::Impossible => "impossible, more is asked for than there is",
             Self::TableFull => "refused, no room for another counter",
+            Self::Unwritable => "refused, the disk cannot be written",
             Self::KeyMissing => "refused, the request lacks the limit's key",
             Self::CostUnreadable => "refused, its cost is not a whole number",
             Self::QueueFull => "refused, no more may wait",
@@ -166,6 +171,12 @@ impl Outcome {
         self
     }
 
+    /// The same as a refusal of this kind.
+    pub(super) fn refused_as(mut self, verdict: Verdict) -> Self {
+        self.verdict = verdict;
+        self
+    }
+
     /// The same for a limit in shadow, which only says what it would have done.
     pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
         if is_shadow && !self.is_allowed() {
@@ -220,7 +231,8 @@ impl Outcome {
     }
 
     /// When the same cost will be admitted, if nobody else takes anything until then: now if it
-    /// would be at once, `None` if it never will. A full table gives no time; try again then.
+    /// would be at once, `None` if it never will. A full table or a
+    /// disk that refuses gives no time; try again then.
     pub fn retry_at(&self) -> Option<Timestamp> {
         if self.verdict.is_hopeless() {
             return None;

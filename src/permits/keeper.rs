@@ -2,8 +2,8 @@
 //!
 //! It sleeps until the earliest deadline it was told of, ends what is due in everything it looks
 //! after, and asks each for the next. Each tells it of a deadline earlier than all others of its
-//! own; the rest it finds by itself. Nobody need poll a future for its wait to end, so a future that
-//! is never polled again cannot hold up a line beyond its deadline.
+//! own; the rest it finds by itself. Nobody need poll a future for its wait to end, so a future
+//! that is never polled again cannot hold up a line beyond its deadline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};

@@ -6,7 +6,7 @@ use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
 use super::rate::Rate;
 use super::shape::{Algorithm, check_zone};
-use super::terms::{Cost, Durability, WhenFull, WhenKeyMissing};
+use super::terms::{Cost, Durability, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
 use super::tree::{Fields, Spot, Value, check_name};
 
 /// A rate as read, and its place; no rate if it was a fault.
@@ -23,6 +23,8 @@ pub(super) struct LimitText {
     pub(super) zone: String,
     pub(super) week_from_sunday: bool,
     pub(super) durability: Option<Durability>,
+    /// Means something to a strict limit only.
+    pub(super) strict: Strict,
     pub(super) when_full: WhenFull,
     pub(super) common: Common,
 }
@@ -72,6 +74,8 @@ const LIMIT_FIELDS: &[&str] = &[
     "cost_unsaid",
     "max_cost",
     "durability",
+    "reserve",
+    "when_unwritable",
     "when_full",
     "when_key_missing",
     "shadow",
@@ -82,6 +86,8 @@ const RATE_FIELDS: &[&str] = &[
     "time_zone",
     "week_starts",
     "durability",
+    "reserve",
+    "when_unwritable",
     "when_full",
 ];
 const CONCURRENCY_FIELDS: &[&str] = &["queue", "wait", "max_keys"];
@@ -265,6 +271,7 @@ fn read_limit(
         zone: own_zone.unwrap_or_else(|| zone.to_owned()),
         week_from_sunday,
         durability: read_durability(fields, faults),
+        strict: read_strict(fields, faults),
         when_full: read_when_full(fields, faults),
         common,
     }
@@ -286,6 +293,31 @@ fn read_durability(fields: &Fields<'_>, faults: &mut Faults) -> Option<Durabilit
         ("strict", Durability::Strict),
     ];
     choice(fields, "durability", &options, faults)
+}
+
+/// What a strict limit says beside; nothing that any other limit may say.
+fn read_strict(fields: &Fields<'_>, faults: &mut Faults) -> Strict {
+    let is_strict = |spot: &Spot<'_>| matches!(spot.value, Value::Text(text) if text == "strict");
+    for name in ["reserve", "when_unwritable"] {
+        if let Some(spot) = fields.get(name)
+            && !fields.get("durability").is_some_and(is_strict)
+        {
+            let problem = format!("{name} means nothing to a limit that is not strict");
+            let advice = "add durability = \"strict\", or leave it out";
+            faults.push(&spot.place, fix(problem, advice));
+        }
+    }
+    let options = [
+        ("refuse", WhenUnwritable::Refuse),
+        ("admit", WhenUnwritable::Admit),
+    ];
+    let when_unwritable = choice(fields, "when_unwritable", &options, faults);
+    Strict {
+        reserve: fields
+            .get("reserve")
+            .and_then(|spot| spot.whole(1..=u64::MAX, faults)),
+        when_unwritable: when_unwritable.unwrap_or(WhenUnwritable::Refuse),
+    }
 }
 
 fn read_when_full(fields: &Fields<'_>, faults: &mut Faults) -> WhenFull {

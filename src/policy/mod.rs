@@ -49,7 +49,7 @@ pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
-    RouteIndex, TierIndex, WhenFull,
+    RouteIndex, TierIndex, WhenFull, WhenUnwritable,
 };
 
 use fault::{Faults, Place, fix};
