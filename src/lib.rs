@@ -18,6 +18,7 @@ mod counter;
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
+mod idempotency;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;

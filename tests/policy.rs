@@ -192,6 +192,32 @@ fn h1_h3_chameleon() {
 }
 
 #[test]
+fn c7_what_is_no_way_to_know_a_request_says_what_to_write() {
+    for (said, told) in [
+        (
+            "remember = '24h'",
+            "key is missing; write key = \"user + request_id\"",
+        ),
+        ("key = ''", "tells no request from another"),
+        ("key = 'user + (run?)'", "leave the ? out"),
+        ("key = 'run'\nremember = '0s'", "for no time"),
+        ("key = 'run'\nremember = 'soon'", "write it like \"24h\""),
+        (
+            "key = 'run'\nremember = '1 month'",
+            "months differ in length",
+        ),
+        ("key = 'run'\nremember = '1500 ms'", "whole seconds"),
+        ("key = 'run'\nremember = '9000 d'", "idempotency.remember"),
+        ("key = 'run'\nremember = 5", "a text belongs here"),
+        ("key = '{run}'", "no route captures {run}"),
+    ] {
+        let text = format!("[limits.l]\nrate = '1/s'\n[idempotency]\n{said}\n");
+        let faults = Policy::from_toml(&text).expect_err(said).to_string();
+        assert!(faults.contains(told), "{said}: {faults}");
+    }
+}
+
+#[test]
 fn k2_k4_katforge() {
     let policy = example("katforge");
     for (method, path, rate) in [

@@ -16,7 +16,7 @@ use arrayvec::ArrayVec;
 
 use super::check::Want;
 use super::concurrency::ConcurrencyEntry;
-use super::decision::Decision;
+use super::decision::{Decision, Identity};
 use super::outcome::Verdict;
 use super::{Inner, Limiter};
 use crate::permits::{Acquire, AcquireError, Permit};
@@ -139,8 +139,10 @@ impl<'a> Asking<'a> {
 
     /// Takes the rates, if all permits are there.
     fn end(mut self) -> Admission {
-        if self.decision.is_allowed() {
-            if self.has_waited {
+        if self.decision.is_allowed() && !self.decision.is_repeat() {
+            // A request with an id has its turn again: it may be known by now.
+            let has_id = matches!(self.decision.identity, Identity::New);
+            if self.has_waited || has_id {
                 let asked = mem::take(&mut self.decision.concurrency);
                 let law = self.decision.law.clone();
                 self.decision = self.inner.judge(&law, self.request, Want::Rates);

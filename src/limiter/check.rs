@@ -5,9 +5,10 @@ use arrayvec::ArrayVec;
 use super::Inner;
 use super::cell::OwnLaw;
 use super::concurrency::{ConcurrencyEntry, hopeless};
-use super::decision::{Decision, Entry};
+use super::decision::{Decision, Entry, Identity};
 use super::law::Law;
 use super::outcome::{Outcome, Source, Verdict};
+use crate::algorithm::Step;
 use crate::counter::{Counter, Ground, Seen, Take};
 use crate::key::KeyHash;
 use crate::policy::{
@@ -35,22 +36,44 @@ pub(super) enum Want {
 struct Hashes(ArrayVec<(KeyIndex, KeyHash), { PICKS_MAX + PERMIT_PICKS_MAX }>);
 
 impl Hashes {
-    fn get(
-        &mut self,
-        law: &Law,
-        request: &Request<'_>,
-        resolution: &Resolution<'_>,
-        key: KeyIndex,
-    ) -> KeyHash {
+    fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
         if let Some((_, hash)) = self.0.iter().find(|(known, _)| *known == key) {
             return *hash;
         }
         // Requests that lack the key's values share the key without parts.
         let mut parts = KeyParts::default();
-        law.plan().key_parts(key, request, resolution, &mut parts);
-        let hash = law.hash(&parts);
+        asked.has_key(key, &mut parts);
+        let hash = asked.law.hash(&parts);
         self.0.push((key, hash));
         hash
+    }
+}
+
+/// A request under a law.
+struct Asked<'a, 'r> {
+    law: &'a OwnLaw,
+    request: &'a Request<'r>,
+    resolution: &'a Resolution<'r>,
+    want: Want,
+}
+
+impl<'a> Asked<'a, '_> {
+    /// Puts the parts of a key into `parts`; false if the request lacks what the key needs.
+    fn has_key(&self, key: KeyIndex, parts: &mut KeyParts<'a>) -> bool {
+        let plan = self.law.plan();
+        plan.key_parts(key, self.request, self.resolution, parts)
+    }
+
+    /// The limit that its id is counted by, and its id, if it has one.
+    fn id(&self) -> Option<Applied> {
+        let limit = self.law.plan().idempotency?;
+        let mut parts = KeyParts::default();
+        let has_id = !self.resolution.exempt && self.has_key(self.law.limit(limit).key, &mut parts);
+        has_id.then(|| Applied {
+            limit,
+            tier: None,
+            key: self.law.hash(&parts),
+        })
     }
 }
 
@@ -96,6 +119,7 @@ impl Inner {
             route: None,
             tier: None,
             is_exempt: false,
+            identity: Identity::None,
             error: None,
         };
         let mut resolution = Resolution::default();
@@ -106,28 +130,85 @@ impl Inner {
         decision.route = resolution.route;
         decision.tier = resolution.tier;
         decision.is_exempt = resolution.exempt;
+        let asked = Asked {
+            law,
+            request,
+            resolution: &resolution,
+            want,
+        };
+        match asked.id() {
+            None => {
+                self.judge_limits(&asked, &mut decision);
+            }
+            Some(id) => self.judge_once(&asked, &id, &mut decision),
+        }
+        self.note_slowness(&mut decision);
+        decision
+    }
+
+    /// Judges a request with an id: if it is a repeat, it is answered as before.
+    #[cold]
+    fn judge_once(&self, asked: &Asked<'_, '_>, id: &Applied, decision: &mut Decision) {
+        let counter = self.counter(asked.law, id);
+        decision.identity = Identity::New;
+        let is_repeat = self.turns.once(
+            counter.tag,
+            decision,
+            // An id is counted once, so a known one has no room.
+            |_| !matches!(counter.look(self.clock.now(), 1).step, Step::Admit(_)),
+            |decision| self.judge_limits(asked, decision),
+            |decision| {
+                let now = self.clock.now();
+                let outcome = self.take_one(asked.law, id.limit, &counter, now, 1);
+                if outcome.taken.is_some() {
+                    decision.identity = Identity::Kept(Entry {
+                        limit: id.limit,
+                        tag: counter.tag,
+                        outcome,
+                    });
+                }
+            },
+        );
+        if is_repeat {
+            decision.identity = Identity::Repeat;
+            self.look_at_all(asked, decision);
+        }
+    }
+
+    /// Judges a request by its limits; true if it was charged.
+    fn judge_limits(&self, asked: &Asked<'_, '_>, decision: &mut Decision) -> bool {
+        self.look_at_all(asked, decision);
+        let takes = matches!(asked.want, Want::Take | Want::Rates) && decision.is_allowed();
+        if takes {
+            self.take_all(asked.law, decision);
+        }
+        takes && decision.is_allowed()
+    }
+
+    /// Puts the word of every limit on the request into the decision; nothing is taken.
+    fn look_at_all(&self, asked: &Asked<'_, '_>, decision: &mut Decision) {
+        let Asked {
+            law, resolution, ..
+        } = *asked;
         let now = self.clock.now();
+        let is_repeat = decision.is_repeat();
         let mut hashes = Hashes::default();
         for pick in &resolution.picks {
-            let key = law.limit(pick.limit).key;
-            let key = hashes.get(law, request, &resolution, key);
-            decision
-                .entries
-                .push(self.look_at(law, pick, resolution.tier, key, now));
+            let applied = Applied {
+                limit: pick.limit,
+                tier: resolution.tier,
+                key: hashes.get(asked, law.limit(pick.limit).key),
+            };
+            let entry = self.look_at(law, pick, &applied, now, is_repeat);
+            decision.entries.push(entry);
         }
-        if want != Want::Rates {
+        if asked.want != Want::Rates {
             for pick in &resolution.permits {
-                let key = law.concurrency(pick.limit).key;
-                let key = hashes.get(law, request, &resolution, key);
-                let entry = permits_of(law, pick, resolution.tier, key, want);
+                let key = hashes.get(asked, law.concurrency(pick.limit).key);
+                let entry = permits_of(law, pick, resolution.tier, key, asked.want);
                 decision.concurrency.push(entry);
             }
         }
-        match want {
-            Want::Take | Want::Rates if decision.is_allowed() => self.take_rates(&mut decision),
-            _ => self.note_slowness(&mut decision),
-        }
-        decision
     }
 
     /// Takes from all limits of a decision that has only looked, and allowed.
@@ -149,13 +230,17 @@ impl Inner {
         &self,
         law: &Law,
         pick: &Pick,
-        tier: Option<TierIndex>,
-        key: KeyHash,
+        applied: &Applied,
         now: Timestamp,
+        is_repeat: bool,
     ) -> Entry {
         let (limit, cost) = (pick.limit, pick.cost);
-        let counter = self.counter(law, &Applied { limit, tier, key });
+        let counter = self.counter(law, applied);
         let outcome = match pick.refusal {
+            _ if is_repeat => {
+                let outcome = Outcome::new(counter.rule, counter.look(now, 0), 0);
+                outcome.with_verdict(Verdict::Repeated)
+            }
             None => Outcome::new(counter.rule, counter.look(now, cost), cost),
             Some(refusal) => Outcome::without_counter(counter.rule, now, cost, hopeless(refusal)),
         };
@@ -321,5 +406,5 @@ fn permits_of(
 /// What a take from a strict counter came to that the disk refuses to know of: nothing.
 #[cold]
 fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
-    Outcome::new(counter.rule, seen, cost).refused_as(Verdict::Unwritable)
+    Outcome::new(counter.rule, seen, cost).with_verdict(Verdict::Unwritable)
 }

@@ -20,6 +20,19 @@ pub(super) struct Entry {
     pub(super) tag: Tag,
 }
 
+/// What is known of a request's id.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Identity {
+    /// It has none.
+    None,
+    /// It was not seen before, and is not remembered: nothing was charged, or there was no room.
+    New,
+    /// It is remembered from now on.
+    Kept(Entry),
+    /// It was seen before.
+    Repeat,
+}
+
 /// What all limits that a request meets say to it together.
 ///
 /// Allowed means that every one of them had room and that all were charged; refused, that at least
@@ -34,6 +47,7 @@ pub struct Decision {
     pub(super) route: Option<RouteIndex>,
     pub(super) tier: Option<TierIndex>,
     pub(super) is_exempt: bool,
+    pub(super) identity: Identity,
     /// Why the request could not be judged at all.
     pub(super) error: Option<RequestError>,
 }
@@ -104,7 +118,19 @@ impl Decision {
         let other = || self.concurrency_refusal().map(|other| other.verdict());
         rate.map(|rate| rate.verdict())
             .or_else(other)
-            .unwrap_or(Verdict::Allowed)
+            .unwrap_or(match self.is_repeat() {
+                true => Verdict::Repeated,
+                false => Verdict::Allowed,
+            })
+    }
+
+    /// True if a request with the same id was allowed before, within the time that the policy's
+    /// `[idempotency]` says: the rates say the same again, and nothing is charged.
+    ///
+    /// A client chooses its ids, and may send one for ever. Answer a repeat with what was answered
+    /// before; who does the work again does it for free.
+    pub fn is_repeat(&self) -> bool {
+        matches!(self.identity, Identity::Repeat)
     }
 
     /// Every limit on how many run at a time that the request met, in the order in which they are
@@ -214,7 +240,11 @@ impl fmt::Display for Decision {
             (Some(full), _) => write!(f, "{what} by {}: {full}", full.name())?,
             (None, Some(ruling)) => write!(f, "{what} by {}: {}", ruling.name(), **ruling)?,
             (None, None) if self.concurrency.is_empty() => {
-                return write!(f, "allowed: no limit applies");
+                let repeat = match self.is_repeat() {
+                    true => ", and the request is a repeat",
+                    false => "",
+                };
+                return write!(f, "allowed: no limit applies{repeat}");
             }
             (None, None) => write!(f, "{what}")?,
         }

@@ -35,11 +35,13 @@ pub use store::Opened;
 use crate::ceiling::Ceilings;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::idempotency::Turns;
 use crate::inbox::Inbox;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
 use cell::LawCell;
 use check::Want;
+use decision::Identity;
 use keeper::Keeper;
 use store::Store;
 
@@ -85,6 +87,8 @@ pub(crate) struct Inner {
     clock: Clock,
     store: Store,
     inbox: Arc<Inbox>,
+    /// Of requests that have ids.
+    turns: Turns,
     writer: Writer,
     /// How far strict limits may count.
     ceilings: Ceilings,
@@ -174,10 +178,14 @@ impl Limiter {
             .read(|law| self.inner.judge(law, request, Want::Look))
     }
 
-    /// Gives back all that a decision took. What was taken in a window that has closed since is
+    /// Gives back all that a decision took, and forgets the request's id. What was taken in a window that has closed since is
     /// gone with it; nothing is credited beyond what a limit holds.
     pub fn refund(&self, mut decision: Decision) {
         let law = decision.law.clone();
+        // The id first: a repeat that comes in between is charged, and nothing is given twice.
+        if let Identity::Kept(id) = &mut decision.identity {
+            self.inner.give_back(&law, id);
+        }
         for entry in &mut decision.entries {
             self.inner.give_back(&law, entry);
         }

@@ -14,6 +14,7 @@ use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
+use crate::idempotency::Turns;
 use crate::inbox::Inbox;
 use crate::journal::{Generations, StoreError};
 use crate::policy::Policy;
@@ -111,6 +112,7 @@ impl Builder {
             clock,
             store,
             inbox,
+            turns: Turns::new(),
             writer,
             ceilings,
             recovery,

@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 pub enum Verdict {
     /// There is room.
     Allowed,
+    /// A request with the same id was allowed before; nothing is charged again.
+    Repeated,
     /// There is none, but the limit is in shadow: it only says that it would have refused.
     Shadowed,
     /// Not now; [`Outcome::retry_after`] says when.
@@ -47,7 +49,7 @@ pub enum Verdict {
 impl Verdict {
     /// True if the limit lets the request pass.
     pub fn is_allowed(self) -> bool {
-        matches!(self, Self::Allowed | Self::Shadowed)
+        matches!(self, Self::Allowed | Self::Repeated | Self::Shadowed)
     }
 
     /// True if no wait makes the same request pass.
@@ -61,6 +63,7 @@ impl Verdict {
             | Self::Unknown
             | Self::Malformed => true,
             Self::Allowed
+            | Self::Repeated
             | Self::Shadowed
             | Self::Refused
             | Self::TableFull
@@ -76,6 +79,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Allowed => "allowed",
+            Self::Repeated => "allowed, charged before",
             Self::Shadowed => "would be refused",
             Self::Refused => "refused, there is no room",
             Self::Impossible => "impossible, more is asked for than there is",
@@ -171,8 +175,8 @@ impl Outcome {
         self
     }
 
-    /// The same as a refusal of this kind.
-    pub(super) fn refused_as(mut self, verdict: Verdict) -> Self {
+    /// The same with another verdict.
+    pub(super) fn with_verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
         self
     }
@@ -279,6 +283,8 @@ impl fmt::Display for Outcome {
         match (self.verdict, self.rule) {
             (Verdict::Allowed, Rule::Unlimited) => write!(f, "allowed, unlimited"),
             (Verdict::Allowed, _) => write!(f, "allowed, {remaining} of {limit} left"),
+            (Verdict::Repeated, Rule::Unlimited) => self.verdict.fmt(f),
+            (Verdict::Repeated, _) => write!(f, "{}, {remaining} of {limit} left", self.verdict),
             (Verdict::Shadowed, _) => write!(f, "would be refused, {used} of {limit} used"),
             (Verdict::Refused, _) => {
                 let wait = self.retry_after().unwrap_or_default();

@@ -25,7 +25,7 @@ pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
     );
     let mut keys = Vec::new();
     let mut calendars = Calendars::default();
-    let limits = compile_limits(&text, &pending, &mut keys, &mut calendars, faults);
+    let mut limits = compile_limits(&text, &pending, &mut keys, &mut calendars, faults);
     check_captures(&text, faults);
     let concurrency = concurrency::compile(&text.limits.concurrency, &text.tiers, &mut keys);
     let scopes = scope::compile(&text, &limit_names, &limits, &concurrency, faults);
@@ -35,10 +35,21 @@ pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
         keys: &keys,
     };
     let overrides = overrides::compile(&text, pending, &targets, faults);
+    // Last of all: no route leads to it, and nothing can refer to it.
+    let idempotency = text.idempotency.as_ref().map(|limit| {
+        let key = intern(&mut keys, &limit.common.key);
+        let sources = Sources {
+            limits: &[],
+            tiers: &text.tiers,
+        };
+        limits.push(sources.limit(limit, &[], key, &mut calendars, faults));
+        LimitIndex(limits.len() - 1)
+    });
     Plan {
         // A limit that is missing here is a fault, and the plan is not used.
         limits: limits.into_iter().flatten().collect(),
         concurrency,
+        idempotency,
         keys,
         attributes: text.attributes.specs,
         tiers: text.tiers.into_iter().map(|tier| tier.spec).collect(),

@@ -6,7 +6,7 @@ use super::concurrency::ConcurrencySpec;
 use super::plan::{LimitSpec, Overridden, OverrideSpec, Plan};
 use super::request::{Request, RequestError};
 use super::resolve::{PermitPick, Pick, Refusal, Resolution};
-use super::terms::{KeyIndex, KeyParts, KeyValue, TierIndex};
+use super::terms::{KeyIndex, KeyParts, KeyValue, LimitIndex, TierIndex};
 use super::{Policy, key::KeySpec};
 
 /// What a policy makes of a request. `Display` tells it in lines.
@@ -19,6 +19,8 @@ pub struct Explanation {
     pub exempt: bool,
     /// The caller's tier.
     pub tier: Option<String>,
+    /// The id by which it is charged once, such as `user=alice request_id=42`, if it has one.
+    pub id: Option<String>,
     /// The limits it meets: rates first, strictest first, then those on how many run at a time.
     pub limits: Vec<LimitExplanation>,
 }
@@ -50,7 +52,9 @@ impl Policy {
     /// The rate limits by name, each in words, such as `100 per minute, burst 150 (token bucket),
     /// for each api_key | ip`.
     pub fn limits(&self) -> impl Iterator<Item = (&str, String)> {
-        self.plan.limits.iter().map(|limit| {
+        let own = self.plan.limits.iter().enumerate();
+        let own = own.filter(|(place, _)| self.plan.idempotency != Some(LimitIndex(*place)));
+        own.map(|(_, limit)| {
             let rate = limit.rates.first().map_or("", |rate| &rate.words);
             let words = format!("{rate} ({})", limit.shape);
             (&*limit.name, self.whose(words, limit.key, limit.shadow))
@@ -64,6 +68,15 @@ impl Policy {
             let words = format!("{} ({MAX_CONCURRENT})", limit.words(limit.most(None)));
             (&*limit.name, self.whose(words, limit.key, limit.shadow))
         })
+    }
+
+    /// How requests with an id are charged once, in words, such as `charged once per 24
+    /// hours, for each user + request_id`; none if the policy says nothing of it.
+    pub fn idempotency(&self) -> Option<String> {
+        let limit = self.plan.limits.get(self.plan.idempotency?.0)?;
+        let rate = limit.rates.first().map_or("", |rate| &rate.words);
+        let words = format!("charged once{}", rate.strip_prefix('1').unwrap_or(rate));
+        Some(self.whose(words, limit.key, limit.shadow))
     }
 
     /// `words`, and for whom.
@@ -103,7 +116,17 @@ impl Policy {
             let parts = has_key.then_some(parts);
             Some(explain_permits(plan, pick, limit, found.tier, parts))
         });
+        let id = plan
+            .idempotency
+            .filter(|_| !found.exempt)
+            .and_then(|limit| {
+                let mut parts = KeyParts::default();
+                let key = plan.limits.get(limit.0)?.key;
+                plan.key_parts(key, request, &found, &mut parts)
+                    .then(|| shown_key(plan, Some(parts)))
+            });
         Ok(Explanation {
+            id,
             route: route.map(|route| route.template.to_string()),
             exempt: found.exempt,
             tier: tier.map(|tier| tier.name.to_string()),
@@ -236,6 +259,9 @@ impl fmt::Display for Explanation {
         match &self.tier {
             Some(tier) => write!(f, ", tier {tier}")?,
             None => write!(f, ", no tier")?,
+        }
+        if let Some(id) = &self.id {
+            write!(f, ", charged once for {id}")?;
         }
         if self.limits.is_empty() {
             write!(f, "; no limit applies")?;

@@ -15,6 +15,7 @@ mod concurrency;
 mod direct;
 mod explain;
 mod fault;
+mod idempotency;
 mod key;
 mod limit;
 mod names;
@@ -142,6 +143,7 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         "routes",
         "default",
         "overrides",
+        "idempotency",
     ];
     let fields = root.fields(known, faults);
     let zone = fields
@@ -182,6 +184,9 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
     let overrides = fields
         .get("overrides")
         .map(|spot| route::read_overrides(spot, faults));
+    let idempotency = fields
+        .get("idempotency")
+        .and_then(|spot| idempotency::read(spot, &mut attributes, faults));
     PolicyText {
         attributes,
         limits,
@@ -190,5 +195,6 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         routes,
         default: default.flatten(),
         overrides: overrides.unwrap_or_default(),
+        idempotency,
     }
 }

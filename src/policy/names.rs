@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::fault::{Faults, Place, fix, nearest, quoted};
 use super::key::Attributes;
-use super::limit::LimitTexts;
+use super::limit::{LimitText, LimitTexts};
 use super::route::{BucketText, Name, OverrideText, RouteEntry, TargetText};
 use super::tier::TierText;
 
@@ -17,6 +17,8 @@ pub(super) struct PolicyText {
     pub(super) routes: Vec<RouteEntry>,
     pub(super) default: Option<(TargetText, Place)>,
     pub(super) overrides: Vec<OverrideText>,
+    /// The limit that ids are counted by.
+    pub(super) idempotency: Option<LimitText>,
 }
 
 /// Names of one kind and their places in a list.

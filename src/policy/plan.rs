@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Vec<LimitSpec>,
     /// The limits on how many run at a time.
     pub(crate) concurrency: Vec<ConcurrencySpec>,
+    /// The limit that the ids of requests are counted by: a known id has no room.
+    pub(crate) idempotency: Option<LimitIndex>,
     /// Each key once, however many limits share it.
     pub(crate) keys: Vec<KeySpec>,
     pub(crate) attributes: Vec<AttributeSpec>,

@@ -7,6 +7,7 @@ mod concurrency;
 mod concurrency_terms;
 mod cost;
 mod direct;
+mod idempotency;
 mod keys;
 mod many;
 mod overrides;

@@ -77,6 +77,9 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
             for (name, words) in policy.limits().chain(policy.concurrency()) {
                 out::print(format_args!("{name}: {words}"))?;
             }
+            if let Some(words) = policy.idempotency() {
+                out::print(format_args!("idempotency: {words}"))?;
+            }
         }
         PolicyCommand::Explain { policy, request } => {
             let (policy, _) = read(policy)?;
