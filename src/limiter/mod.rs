@@ -10,10 +10,13 @@ mod handle;
 mod journaling;
 mod keeper;
 mod law;
+mod media;
 mod open;
 mod outcome;
 mod overrides;
 mod overriding;
+#[cfg(test)]
+mod power;
 mod reserving;
 mod store;
 
