@@ -211,6 +211,38 @@ fn offline_time_counts() {
     assert_eq!(used(&limiter, "alice"), [50, 100, 0, 0]);
 }
 
+/// The journal holds words, and no word depends on when it is read back: rebuilt an hour later the
+/// counters are those of a directory that was merely opened then.
+#[test]
+fn edge_31_a_rebuild_does_not_depend_on_when_it_happens() {
+    let taken = common::scratch();
+    let limiter = open_at(&data(&taken), noon()).unwrap();
+    for limit in LIMITS {
+        let outcome = limiter.limit(limit).unwrap().check_cost("alice", 37);
+        assert!(outcome.is_allowed());
+    }
+    limiter.close().unwrap();
+    drop(limiter);
+    let left = taken.path().join("left");
+    let status = Command::new("cp")
+        .arg("-a")
+        .args([data(&taken), left.clone()])
+        .status();
+    assert!(status.unwrap().success());
+    fs::remove_dir_all(left.join("table")).unwrap();
+    fs::create_dir(left.join("table")).unwrap();
+    let later = noon();
+    later.advance(Duration::from_secs(3_600));
+    let [opened, rebuilt] = [data(&taken), left].map(|path| {
+        let limiter = open_at(&path, later.clone()).unwrap();
+        let is_rebuilt = matches!(limiter.health().opened, Opened::SetAside { .. });
+        (is_rebuilt, used(&limiter, "alice"))
+    });
+    assert_eq!((opened.0, rebuilt.0), (false, true));
+    assert_eq!(opened.1, rebuilt.1);
+    assert!(rebuilt.1.contains(&37), "{rebuilt:?}");
+}
+
 #[test]
 fn files_are_their_owners_alone() {
     let dir = common::scratch();

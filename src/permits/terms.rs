@@ -55,3 +55,48 @@ impl Ask {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(tollgate_loom))]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::{AcquireError, Permits};
+    use super::*;
+
+    fn terms(generation: u64, limit: u32) -> Arc<PermitTerms> {
+        Arc::new(PermitTerms {
+            generation,
+            limit,
+            ..PermitTerms::default()
+        })
+    }
+
+    #[test]
+    fn a_key_goes_before_a_level_and_both_before_the_rest() {
+        let terms = PermitTerms {
+            limit: 1,
+            levels: vec![(7, 2), (8, 3)],
+            own: [(42, 4)].into(),
+            ..PermitTerms::default()
+        };
+        let limits = [(1, 0), (1, 7), (1, 8), (1, 9), (42, 0), (42, 8)];
+        let limits = limits.map(|(key, level)| terms.limit(key, level));
+        assert_eq!(limits, [1, 2, 3, 1, 4, 4]);
+    }
+
+    #[test]
+    fn later_terms_stay_whoever_comes_last() {
+        let permits = Permits::under(terms(0, 1), Duration::ZERO, 1).unwrap();
+        permits.set_terms(&terms(2, 2));
+        permits.set_terms(&terms(1, 3));
+        assert_eq!(permits.limit(), 2);
+        let held = [0, 1].map(|_| permits.try_acquire(1, 1).unwrap());
+        assert_eq!(
+            permits.try_acquire(1, 1).err(),
+            Some(AcquireError::QueueFull)
+        );
+        drop(held);
+    }
+}
