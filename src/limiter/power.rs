@@ -1,5 +1,5 @@
-//! The power goes before every single step of a limiter at work: the real checks, writer, journal
-//! and ceilings, over a disk that keeps only what was flushed, and a table full of garbage after it.
+//! The power goes before every step of a limiter at work: the real checks, writer, journal
+//! and ceilings, over a disk that keeps what was flushed, and a table full of garbage after it.
 
 use std::fs;
 use std::io;
