@@ -39,9 +39,9 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Limit, LimitOutcome, Limiter,
-    Opened, Outcome, Override, OverrideKey, Recovery, Reservations, Running, Trouble, Verdict,
-    Writing,
+    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
+    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Recovery, Reservations,
+    Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,
