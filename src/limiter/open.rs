@@ -202,6 +202,9 @@ fn open_journal(
     recovery
         .rebuild(&mut journal, store, &shared, clock.now())
         .map_err(failed)?;
+    if !journal.is_whole() {
+        store.table.note_journal(NOT_WHOLE);
+    }
     let mut opened = Some((journal, is_new));
     Ok(Box::new(move || opened.take().map_or_else(&mut open, Ok)))
 }
