@@ -18,6 +18,7 @@ mod counter;
 mod directory;
 #[cfg(not(tollgate_loom))]
 mod error;
+mod idempotency;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
@@ -38,8 +39,9 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Builder, Decision, Health, Key, Lasts, Limit, LimitOutcome, Limiter, Mapping, Opened, Outcome,
-    Override, OverrideKey, Placement, Recovery, Reservations, Trouble, Verdict, Writing,
+    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
+    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Recovery, Reservations,
+    Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

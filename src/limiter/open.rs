@@ -16,6 +16,7 @@ use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
+use crate::idempotency::Turns;
 use crate::inbox::Inbox;
 use crate::journal::StoreError;
 use crate::policy::Policy;
@@ -129,6 +130,7 @@ impl Builder {
             clock,
             store,
             inbox,
+            turns: Turns::new(),
             writer,
             ceilings,
             recovery,
@@ -200,6 +202,9 @@ fn open_journal(
     recovery
         .rebuild(&mut journal, store, &shared, clock.now())
         .map_err(failed)?;
+    if !journal.is_whole() {
+        store.table.note_journal(NOT_WHOLE);
+    }
     let mut opened = Some((journal, is_new));
     Ok(Box::new(move || opened.take().map_or_else(&mut open, Ok)))
 }
