@@ -271,6 +271,18 @@ impl Generations {
         }
     }
 
+    /// How far it has come by its mark: the generation, and the sequence that was last
+    /// acknowledged. Zeros if there is no mark.
+    pub(crate) fn acknowledged(&self) -> (u64, u64) {
+        let mark = self.current.last();
+        mark.map_or((0, 0), |mark| (mark.number, mark.sequence))
+    }
+
+    /// True if the journal holds all that it acknowledged.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.store.is_some() && !self.must_renew
+    }
+
     /// True if the journal should be renewed: it failed, or does not hold every living word, or
     /// has grown too large for `alive` words.
     pub(crate) fn should_renew(&self, alive: u64) -> bool {

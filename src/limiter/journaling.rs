@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::store::Store;
 use crate::journal::{Generations, Report, StoreError};
 use crate::key::Tag;
-use crate::table::Update;
+use crate::table::{Position, Update};
 use crate::time::Timestamp;
 
 /// What was found in the journal when a directory was opened.
@@ -46,6 +46,22 @@ impl Recovery {
             self.troubles
                 .push(format!("remains of an older journal are left: {error}"));
         }
+    }
+
+    /// Compares the journal with the table that was kept, which notes how far the journal had come
+    /// when it last held everything. True if this is that journal.
+    pub(super) fn compared(&mut self, noted: Option<Position>, found: Position) -> bool {
+        let Some(noted) = noted else {
+            return false;
+        };
+        if found < noted {
+            self.troubles.push(format!(
+                "the journal is older than the counters (generation {}, commit {}; they know of \
+                 generation {}, commit {}); they are written to it again",
+                found.generation, found.sequence, noted.generation, noted.sequence
+            ));
+        }
+        found.generation == noted.generation && found >= noted
     }
 
     /// Puts what the journal holds back into the table, which is empty. Words under a tag of

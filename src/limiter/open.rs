@@ -18,7 +18,7 @@ use crate::inbox::Inbox;
 use crate::journal::{Generations, StoreError};
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
-use crate::writer::{OpenJournal, Source, Writer};
+use crate::writer::{OpenJournal, Source, Writer, position};
 
 /// Counters that a directory has room for unless it is said otherwise.
 const COUNTERS: u64 = 1_000_000;
@@ -102,6 +102,7 @@ impl Builder {
             table: store.table.clone(),
             shared: store.shared.clone(),
             inbox: inbox.clone(),
+            in_flight: store.in_flight.clone(),
         };
         let no_thread = || DirectoryError::io("start a thread for", path);
         let writer = Writer::start(source, open_journal, self.interval).map_err(no_thread())?;
@@ -146,27 +147,34 @@ fn open_journal(
         store.directory.journal_path(),
     );
     let told = recovery.clone();
+    let in_flight = store.in_flight.clone();
+    let is_lost = matches!(store.opened, Opened::SetAside { .. });
+    let is_new = store.opened == Opened::New;
     let mut open = move || {
         let (journal, report) = Generations::open(&path, instance)?;
-        let is_new = report.is_new;
-        lock(&told).told(report);
-        Ok((journal, is_new))
+        let mut recovery = lock(&told);
+        if is_lost && report.is_new {
+            let why = "there was no journal to rebuild the counters from";
+            recovery.troubles.push(why.into());
+        }
+        recovery.told(report);
+        // A new table holds nothing that any journal could lack.
+        let is_known = is_new || recovery.compared(in_flight.position(), position(&journal));
+        let is_whole = is_known && journal.is_whole();
+        Ok((journal, is_whole))
     };
-    if !matches!(store.opened, Opened::SetAside { .. }) {
+    if !is_lost {
         return Ok(Box::new(open));
     }
     let failed = |error: StoreError| Error::journal(error.to_string());
-    let (mut journal, is_new) = open().map_err(failed)?;
+    let (mut journal, _) = open().map_err(failed)?;
     let mut recovery = lock(recovery);
-    if is_new {
-        recovery
-            .troubles
-            .push("there was no journal to rebuild the counters from".into());
-    }
     let shared = law.shared_tags();
     recovery
         .rebuild(&mut journal, store, &shared, clock.now())
         .map_err(failed)?;
-    let mut opened = Some((journal, is_new));
+    // The table holds what the journal told, and nothing else yet.
+    let is_whole = journal.is_whole();
+    let mut opened = Some((journal, is_whole));
     Ok(Box::new(move || opened.take().map_or_else(&mut open, Ok)))
 }

@@ -9,7 +9,7 @@ use crate::directory::{Directory, DirectoryError, Header, Marks, Place, State};
 use crate::error::Error;
 use crate::sync::{Arc, Mutex, lock};
 use crate::table::file::{self, ShardError, ShardHeader};
-use crate::table::{Region, Table};
+use crate::table::{InFlight, Region, Table};
 use crate::time::Timestamp;
 
 /// Lines of the shard that holds what newcomers share: a slot and more for every limit.
@@ -61,6 +61,8 @@ pub(super) struct Store {
     pub(super) table: Arc<Table>,
     /// Counters that newcomers share when the table is full.
     pub(super) shared: Arc<Table>,
+    /// Words on their way to the journal.
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) opened: Opened,
     /// The latest time that was seen in it before.
     pub(super) latest: Option<Timestamp>,
@@ -100,6 +102,7 @@ impl Store {
             place: files.place,
             table: Arc::new(Table::new(files.regions)),
             shared: Arc::new(Table::new(vec![files.shared])),
+            in_flight: Arc::new(InFlight::new(files.in_flight)),
             opened,
             latest,
             directory,
@@ -129,6 +132,7 @@ impl Store {
     pub(super) fn close(&self, latest: Timestamp) -> Result<(), Error> {
         let at = self.directory.table_path();
         let synced = self.table.sync().and_then(|()| self.shared.sync());
+        let synced = synced.and_then(|()| self.in_flight.sync());
         synced.map_err(DirectoryError::io("sync", &at))?;
         let instance = self.directory.header().instance;
         Ok(lock(&self.marks).write(State::Clean, instance, self.place, latest, true)?)
@@ -139,6 +143,7 @@ impl Store {
 struct Files {
     regions: Vec<Region>,
     shared: Region,
+    in_flight: Region,
     place: Place,
 }
 
@@ -208,13 +213,10 @@ fn each_shard(
     let header = directory.header();
     let mut regions = Vec::new();
     let mut identities = Vec::new();
-    for number in 0..=header.shards {
-        // The last one holds what newcomers share.
-        let lines = if number == header.shards {
-            SHARED_LINES
-        } else {
-            header.lines
-        };
+    // Behind the shards: what newcomers share, and the words in flight.
+    let lines = std::iter::repeat_n(header.lines, usize::try_from(header.shards).unwrap_or(0));
+    let lines = lines.chain([SHARED_LINES, InFlight::LINES]);
+    for (number, lines) in (0..).zip(lines) {
         let path = directory.shard_path(number);
         let (instance, shards) = (header.instance, header.shards);
         let shard = ShardHeader {
@@ -228,7 +230,7 @@ fn each_shard(
         regions.push(region);
     }
     let place = Place::here(&directory.table_path(), &identities)?;
-    let Some(shared) = regions.pop() else {
+    let (Some(in_flight), Some(shared)) = (regions.pop(), regions.pop()) else {
         let why = "has no shards".into();
         return Err(DirectoryError::Damaged {
             path: directory.table_path(),
@@ -239,6 +241,7 @@ fn each_shard(
     Ok(Files {
         regions,
         shared,
+        in_flight,
         place,
     })
 }

@@ -5,6 +5,8 @@
 
 #[cfg(not(tollgate_loom))]
 pub(crate) mod file;
+#[cfg(not(tollgate_loom))]
+mod in_flight;
 pub(crate) mod layout;
 #[cfg(all(test, tollgate_loom))]
 mod loom;
@@ -13,6 +15,8 @@ mod shard;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
+#[cfg(not(tollgate_loom))]
+pub(crate) use in_flight::{InFlight, Position};
 pub(crate) use region::Region;
 
 use crate::algorithm::Word;
