@@ -15,12 +15,9 @@ use crate::key::Tag;
 use crate::sync::Arc;
 use crate::table::{InFlight, Position, Table};
 
-/// Words in one commit.
-// Bound: a journal that is given more between two syncs can come back empty.
-const BATCH_MAX: usize = 1_000;
-
-/// Batches carried into the next generation in one round.
-const CARRY_BATCHES: usize = 4;
+/// Words carried into the next generation in one round.
+// Bound: what changes meanwhile waits for so many.
+const CARRY_WORDS: usize = 4_000;
 
 /// The least time between two looks at whether the journal has grown too large.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -158,10 +155,11 @@ impl Keeping {
         let mut tags = swept
             .into_iter()
             .chain((0..queued).map_while(|_| source.inbox.next()));
-        let most = source.in_flight.capacity().min(BATCH_MAX);
         let mut written = 0;
         loop {
-            let some: Vec<Tag> = tags.by_ref().take(most).collect();
+            // The journal syncs them in batches, and moves its mark once for all of them.
+            let some = tags.by_ref().take(source.in_flight.capacity());
+            let some: Vec<Tag> = some.collect();
             if some.is_empty() {
                 self.tend(source)?;
                 return Ok(written);
@@ -247,13 +245,11 @@ impl Keeping {
             return Ok(());
         };
         let now = source.clock.now();
-        for _ in 0..CARRY_BATCHES {
-            let some = tags.split_off(tags.len().saturating_sub(BATCH_MAX));
-            // Read now, after the last commit: what is written last counts.
-            let words = some.into_iter().map(|tag| (tag, source.word(tag)));
-            let words: Vec<_> = words.filter(|(_, word)| word.is_live(now)).collect();
-            self.journal()?.carry(&words)?;
-        }
+        let some = tags.split_off(tags.len().saturating_sub(CARRY_WORDS));
+        // Read now, after the last commit: what is written last counts.
+        let words = some.into_iter().map(|tag| (tag, source.word(tag)));
+        let words: Vec<_> = words.filter(|(_, word)| word.is_live(now)).collect();
+        self.journal()?.carry(&words)?;
         if tags.is_empty() {
             self.journal()?.finish_renewal()?;
             self.is_whole = true;

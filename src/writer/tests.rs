@@ -27,12 +27,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(64, 3)
+    }
+
+    /// A world with so many lines in its table, and so many for words in flight.
+    fn with(lines: usize, in_flight: usize) -> Self {
         let source = Source {
             clock: Clock::Manual(ManualClock::new(NOW)),
-            table: Arc::new(Table::new(vec![Region::heap(64)])),
+            table: Arc::new(Table::new(vec![Region::heap(lines)])),
             shared: Arc::new(Table::new(vec![Region::heap(64)])),
             inbox: Arc::new(Inbox::new(8)),
-            in_flight: Arc::new(InFlight::new(Region::heap(3))),
+            in_flight: Arc::new(InFlight::new(Region::heap(in_flight))),
         };
         Self {
             source,
@@ -136,4 +141,28 @@ fn a_kill_at_any_step_leaves_no_word_that_only_looks_written() {
         kills += 1;
     }
     assert!((40..1_000).contains(&kills), "{kills} steps");
+}
+
+/// Figures on this machine's disk: a hundred thousand words, a thousand in flight and as many as
+/// there are in use. Run with `--ignored --nocapture`.
+#[test]
+#[ignore = "measures; takes seconds"]
+fn rounds() {
+    const WORDS: u64 = 100_000;
+    for in_flight in [1_000, 16_000, 1_000, 16_000] {
+        let mut world = World::with(60_000, 1 + in_flight / 8);
+        world.source.inbox = Arc::new(Inbox::new(1 << 17));
+        let path = world.folder.path().join("journal");
+        let mut keeping = Keeping::new(Box::new(move || {
+            let (journal, _) = Generations::open(&path, INSTANCE)?;
+            Ok((journal, true))
+        }));
+        keeping.round(&world.source).unwrap();
+        for _ in 0..3 {
+            world.take(0..WORDS);
+            let started = std::time::Instant::now();
+            assert_eq!(keeping.round(&world.source).unwrap(), WORDS);
+            println!("{in_flight:6} in flight: {:?}", started.elapsed());
+        }
+    }
 }
