@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::inbox::Inbox;
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
+use crate::table::InFlight;
 use round::Keeping;
 pub(crate) use round::{OpenJournal, Source, position};
 
@@ -29,14 +30,21 @@ pub struct Trouble {
 pub struct Writing {
     /// Everything that was changed before this is durable.
     pub durable_at: Instant,
-    /// Words waiting to be written, as far as they are queued.
-    pub backlog: usize,
+    /// How long the oldest change that is not durable yet has been waiting, at most; none if
+    /// nothing waits.
+    pub oldest_unwritten: Option<Duration>,
+    /// Words changed that are not durable yet. Counted without stopping anybody: about so many.
+    pub backlog: u64,
     /// Words written since the limiter was opened.
     pub written: u64,
+    /// Bytes given to the journal since the limiter was opened, those of its renewals too.
+    pub bytes_written: u64,
     /// Bytes that the journal takes on the disk.
-    pub bytes: u64,
+    pub journal_bytes: u64,
     /// What is wrong, if something is.
     pub trouble: Option<Trouble>,
+    /// What was wrong last, though it may be over.
+    pub last_trouble: Option<Trouble>,
 }
 
 #[derive(Debug)]
@@ -48,8 +56,12 @@ struct State {
     gone: bool,
     durable_at: Instant,
     written: u64,
-    bytes: u64,
+    /// Words that the last round could not write.
+    left: u64,
+    bytes_written: u64,
+    journal_bytes: u64,
     trouble: Option<Trouble>,
+    last_trouble: Option<Trouble>,
 }
 
 #[derive(Debug)]
@@ -66,6 +78,7 @@ struct Desk {
 pub(crate) struct Writer {
     desk: Arc<Desk>,
     inbox: Arc<Inbox>,
+    in_flight: Arc<InFlight>,
     thread: Mutex<Option<std::thread::JoinHandle<Result<(), String>>>>,
 }
 
@@ -87,8 +100,11 @@ impl Writer {
             gone: false,
             durable_at: Instant::now(),
             written: 0,
-            bytes: 0,
+            left: 0,
+            bytes_written: 0,
+            journal_bytes: 0,
             trouble: None,
+            last_trouble: None,
         };
         let desk = Desk {
             state: Mutex::new(state),
@@ -97,6 +113,7 @@ impl Writer {
         };
         let desk = Arc::new(desk);
         let inbox = source.inbox.clone();
+        let in_flight = source.in_flight.clone();
         let at = desk.clone();
         let thread = std::thread::Builder::new()
             .name("tollgate-writer".into())
@@ -109,6 +126,7 @@ impl Writer {
         Ok(Self {
             desk,
             inbox,
+            in_flight,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -135,12 +153,16 @@ impl Writer {
     /// How the writing goes.
     pub(crate) fn writing(&self) -> Writing {
         let state = lock(&self.desk.state);
+        let backlog = state.left + self.inbox.waiting() + self.in_flight.len() as u64;
         Writing {
             durable_at: state.durable_at,
-            backlog: self.inbox.len(),
+            oldest_unwritten: (backlog > 0).then(|| state.durable_at.elapsed()),
+            backlog,
             written: state.written,
-            bytes: state.bytes,
+            bytes_written: state.bytes_written,
+            journal_bytes: state.journal_bytes,
             trouble: state.trouble.clone(),
+            last_trouble: state.last_trouble.clone(),
         }
     }
 
@@ -197,10 +219,12 @@ fn write(desk: &Desk, source: &Source, keeping: &mut Keeping, interval: Duration
     drop(state);
     let began = Instant::now();
     let result = keeping.round(source).map_err(|error| error.to_string());
-    let bytes = keeping.size_bytes();
+    let (bytes_written, journal_bytes) = (keeping.written_bytes(), keeping.size_bytes());
     let mut state = lock(&desk.state);
     state.done = asked;
-    state.bytes = bytes;
+    state.left = keeping.left();
+    state.bytes_written = bytes_written;
+    state.journal_bytes = journal_bytes;
     match result {
         Ok(written) => {
             state.written += written;
@@ -213,6 +237,7 @@ fn write(desk: &Desk, source: &Source, keeping: &mut Keeping, interval: Duration
                 .take()
                 .map_or_else(Instant::now, |trouble| trouble.since);
             state.trouble = Some(Trouble { since, why });
+            state.last_trouble = state.trouble.clone();
         }
     }
     desk.answer.notify_all();

@@ -40,16 +40,16 @@ fn loom_inbox() {
         };
         let mut written = [0; 2];
         let mut drain = || {
-            let mut dirty = Vec::new();
-            if inbox.take_missed() {
+            let sweep = || {
+                let mut dirty = Vec::new();
                 table.for_each(|tag, word| {
                     if word.is_dirty() {
                         dirty.push(tag);
                     }
                 });
-            }
-            dirty.extend(std::iter::from_fn(|| inbox.next()));
-            for tag in dirty {
+                dirty
+            };
+            for tag in inbox.drain(sweep) {
                 if let Some(word) = table.wash(tag) {
                     written[usize::from(tag == tags[1])] = word.count();
                 }

@@ -80,6 +80,8 @@ pub(crate) struct Generations {
     pub(super) largest: u64,
     /// The last sequence given out, acknowledged or not.
     pub(super) sequence: u64,
+    /// Bytes given to the stores since this was opened.
+    pub(super) written_bytes: u64,
     /// The store does not hold every living word, or is not to be trusted on.
     pub(super) must_renew: bool,
     /// The next generation, while it is made.
@@ -127,6 +129,7 @@ impl Generations {
             number: number.unwrap_or(0),
             largest: listing.largest.max(marked.unwrap_or(0)),
             sequence: mark.map_or(0, |mark| mark.sequence),
+            written_bytes: 0,
             must_renew: false,
             making: None,
             #[cfg(test)]
@@ -224,7 +227,9 @@ impl Generations {
             };
             self.sequence += 1;
             store.commit(self.sequence, batch)?;
+            self.written_bytes += batch.bytes();
             if let Some(making) = &mut self.making {
+                self.written_bytes += batch.bytes();
                 making.follow(self.sequence, batch);
             }
         }
@@ -301,6 +306,12 @@ impl Generations {
     #[cfg(test)]
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Bytes given to the engine since the journal was opened; what the engine makes of them on the
+    /// disk is somewhat more.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// How much of the disk the generation takes, in bytes; zero after it failed.

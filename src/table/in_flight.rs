@@ -88,13 +88,19 @@ impl InFlight {
         number.store(tags.len() as u64, Ordering::Release);
     }
 
+    /// How many tags are listed.
+    pub(crate) fn len(&self) -> usize {
+        let figures = self.figures();
+        // Ordering: acquire, pairs with the release in `list`.
+        let number = figures.map_or(0, |[number, ..]| number.load(Ordering::Acquire));
+        usize::try_from(number)
+            .unwrap_or(usize::MAX)
+            .min(self.capacity())
+    }
+
     /// The tags listed.
     pub(crate) fn tags(&self) -> Vec<Tag> {
-        // Ordering: acquire, pairs with the release in `list`.
-        let number = self
-            .figures()
-            .map_or(0, |[number, ..]| number.load(Ordering::Acquire));
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let number = self.len();
         // Ordering: relaxed, after the number.
         let tags = self
             .places()
@@ -146,6 +152,6 @@ impl InFlight {
 
 impl std::fmt::Debug for InFlight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "InFlight({} tags)", self.tags().len())
+        write!(f, "InFlight({} tags)", self.len())
     }
 }

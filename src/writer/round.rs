@@ -99,6 +99,8 @@ pub(super) struct Keeping {
     look_at: Instant,
     /// The journal holds every word of the table that is not dirty.
     is_whole: bool,
+    /// Words that the last round should have written and could not.
+    left: u64,
 }
 
 impl Keeping {
@@ -109,6 +111,7 @@ impl Keeping {
             to_carry: None,
             look_at: Instant::now(),
             is_whole: false,
+            left: 0,
         }
     }
 
@@ -129,6 +132,15 @@ impl Keeping {
         self.journal.as_ref().map_or(0, Generations::size_bytes)
     }
 
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Generations::written_bytes)
+    }
+
+    /// Words that the last round should have written and could not.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Notes how far the journal has come. Until it is whole, whoever comes after a kill is to know
     /// of none.
     fn note_position(&self, source: &Source) {
@@ -142,19 +154,9 @@ impl Keeping {
         self.note_position(source);
         // What was in flight when a process was killed.
         source.recall();
-        // Before the queue is drained: a change missed after this raises the flag for the next
-        // round.
-        let missed = source.inbox.take_missed();
-        let swept = if missed {
-            source.tags(Word::is_dirty)
-        } else {
-            Vec::new()
-        };
-        // What is marked while this round runs waits for the next one, so that every round ends.
-        let queued = source.inbox.len();
-        let mut tags = swept
-            .into_iter()
-            .chain((0..queued).map_while(|_| source.inbox.next()));
+        self.left = 0;
+        let tags = source.inbox.drain(|| source.tags(Word::is_dirty));
+        let mut tags = tags.into_iter();
         let mut written = 0;
         loop {
             // The journal syncs them in batches, and moves its mark once for all of them.
@@ -168,7 +170,7 @@ impl Keeping {
                 Ok(words) => written += words,
                 Err(error) => {
                     // The rest of the queue was not looked at; its words are dirty still.
-                    tags.for_each(drop);
+                    self.left = (some.len() + tags.count()) as u64;
                     source.inbox.ask_for_sweep();
                     // What fails here fails again at the next round, and is told there.
                     let _ = self.carry_all(source);

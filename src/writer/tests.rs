@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use super::round::{Keeping, Source, position};
+use super::round::{Keeping, position};
+use super::{OpenJournal, Source, Writer};
 use crate::algorithm::Word;
 use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
@@ -50,14 +52,18 @@ impl World {
     fn start(&mut self) -> Keeping {
         self.source.inbox = Arc::new(Inbox::new(8));
         self.source.inbox.ask_for_sweep();
+        Keeping::new(self.opener())
+    }
+
+    fn opener(&self) -> OpenJournal {
         let (path, disk) = (self.folder.path().join("journal"), self.disk.clone());
         let in_flight = self.source.in_flight.clone();
-        Keeping::new(Box::new(move || {
+        Box::new(move || {
             let journal = open(&path, &disk);
             let is_known = in_flight.position() == Some(position(&journal));
             let is_whole = is_known && journal.is_whole();
             Ok((journal, is_whole))
-        }))
+        })
     }
 
     /// Counts one more for each of these keys, and tells of it.
@@ -143,6 +149,56 @@ fn a_kill_at_any_step_leaves_no_word_that_only_looks_written() {
     assert!((40..1_000).contains(&kills), "{kills} steps");
 }
 
+/// What the health tells of the writing, with a disk that fails and comes back.
+#[test]
+fn the_figures_tell_of_a_failing_disk_and_of_its_end() {
+    let mut world = World::new();
+    world.start();
+    let open = world.opener();
+    let writer = Writer::start(world.source.clone(), open, Duration::from_millis(1)).unwrap();
+    writer.flush().unwrap();
+    let writing = writer.writing();
+    assert_eq!(
+        (writing.backlog, writing.written, writing.bytes_written),
+        (0, 0, 0)
+    );
+    assert!(writing.oldest_unwritten.is_none() && writing.last_trouble.is_none());
+
+    world.take(0..4);
+    writer.flush().unwrap();
+    let writing = writer.writing();
+    assert_eq!((writing.backlog, writing.written), (0, 4));
+    assert!(writing.bytes_written >= 4 * 16, "{writing:?}");
+
+    world.disk.plan(Some(Fault::From(0)));
+    let failing_since = Instant::now();
+    // More than the queue holds, so that some are not in it.
+    world.take(0..20);
+    let why = writer.flush().unwrap_err();
+    let waited = failing_since.elapsed();
+    let writing = writer.writing();
+    assert_eq!(writing.backlog, 20);
+    assert!(writing.oldest_unwritten.unwrap() >= waited);
+    assert!(writing.durable_at <= failing_since);
+    let trouble = writing.trouble.unwrap();
+    assert!(trouble.since >= failing_since);
+    assert!(why.contains("planned to fail") && trouble.why.contains("planned to fail"));
+    // Later failures do not move the beginning.
+    writer.flush().unwrap_err();
+    assert_eq!(writer.writing().trouble.unwrap().since, trouble.since);
+
+    world.disk.plan(None);
+    while writer.flush().is_err() {}
+    let writing = writer.writing();
+    assert!(writing.trouble.is_none() && writing.oldest_unwritten.is_none());
+    assert_eq!(writing.last_trouble.unwrap().since, trouble.since);
+    assert_eq!(writing.backlog, 0);
+    assert!(writing.durable_at > failing_since);
+    assert!(writing.bytes_written >= 20 * 16 && writing.journal_bytes >= 20 * 16);
+    writer.stop().unwrap();
+    assert_eq!(world.written(), world.counted());
+}
+
 /// Figures on this machine's disk: a hundred thousand words, a thousand in flight and as many as
 /// there are in use. Run with `--ignored --nocapture`.
 #[test]
@@ -160,7 +216,7 @@ fn rounds() {
         keeping.round(&world.source).unwrap();
         for _ in 0..3 {
             world.take(0..WORDS);
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             assert_eq!(keeping.round(&world.source).unwrap(), WORDS);
             println!("{in_flight:6} in flight: {:?}", started.elapsed());
         }
