@@ -39,7 +39,7 @@ pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Recovery, Reservations, Trouble, Verdict, Writing,
+    OverrideKey, Rebuilding, Recovery, Reservations, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

@@ -1,5 +1,7 @@
 //! Which store counts: opening the journal, writing and reading the generation that does.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::current::{Current, Mark};
@@ -101,6 +103,27 @@ impl Generations {
         let patience = Patience::default();
         let open_store = ledgers(instance, patience);
         Self::with(path, instance, Growth::default(), open_store)
+    }
+
+    /// Looks at whose journal stands in the folder `path` and of which version, if one does. It
+    /// reads one small file and changes nothing: opening may take long, and this tells early what
+    /// would not be opened at all.
+    ///
+    /// # Errors
+    /// It is of another version, or its mark is another directory's, or the system says no.
+    pub(crate) fn look(path: &Path, instance: [u8; 16]) -> Result<(), StoreError> {
+        let at = Folder::current_in(path);
+        match fs::symlink_metadata(&at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(StoreError::io("look at", &at))?,
+        };
+        match Current::open(at.clone())?.last() {
+            Some(mark) if mark.instance != instance => {
+                let why = "belongs to another directory than the header beside it";
+                Err(StoreError::damaged(&at, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As [`Self::open`], with stores and a growth of the caller's choice.

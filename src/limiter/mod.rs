@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use decision::{Decision, LimitOutcome};
 pub use handle::{Key, Limit};
-pub use journaling::Recovery;
+pub use journaling::{Rebuilding, Recovery};
 pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};

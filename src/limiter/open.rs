@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cell::LawCell;
-use super::journaling::Recovery;
+use super::journaling::{Rebuilding, Recovery, Watcher};
 use super::keeper::Keeper;
 use super::law::Law;
 use super::overrides::Overrides;
-use super::store::{Opened, Store};
+use super::store::{Opened, Store, journal_error};
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::inbox::Inbox;
-use crate::journal::{Generations, StoreError};
+use crate::journal::Generations;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
 use crate::writer::{OpenJournal, Source, Writer, position};
@@ -37,6 +37,7 @@ pub struct Builder {
     counters: u64,
     clock: Option<ManualClock>,
     interval: Duration,
+    watcher: Watcher,
 }
 
 impl Builder {
@@ -46,6 +47,7 @@ impl Builder {
             counters: COUNTERS,
             clock: None,
             interval: INTERVAL,
+            watcher: Watcher::default(),
         }
     }
 
@@ -67,6 +69,14 @@ impl Builder {
     /// a power cut makes a logged limit forget.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Calls `watch` while counters are rebuilt from the journal, if they have to be: when it
+    /// begins, once every 65,536 words, and when it is done. Opening waits for it: no check is
+    /// answered from half of the counters.
+    pub fn on_rebuild(mut self, watch: impl Fn(Rebuilding) + Send + Sync + 'static) -> Self {
+        self.watcher = Watcher::new(watch);
         self
     }
 
@@ -92,7 +102,7 @@ impl Builder {
             clock.resume_from(latest);
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
-        let open_journal = open_journal(&store, &law, &clock, &recovery)?;
+        let open_journal = open_journal(&store, &law, &clock, &recovery, &self.watcher)?;
         let ceilings = reserving::open(&store, &law, &mut lock(&recovery), clock.now())?;
         store.begin()?;
         let inbox = Arc::new(Inbox::new(INBOX));
@@ -143,6 +153,7 @@ fn open_journal(
     law: &Law,
     clock: &Clock,
     recovery: &Arc<Mutex<Recovery>>,
+    watcher: &Watcher,
 ) -> Result<OpenJournal, Error> {
     let (instance, path) = (
         store.directory.header().instance,
@@ -168,13 +179,12 @@ fn open_journal(
     if !is_lost {
         return Ok(Box::new(open));
     }
-    let failed = |error: StoreError| Error::journal(error.to_string());
-    let (mut journal, _) = open().map_err(failed)?;
+    let (mut journal, _) = open().map_err(journal_error)?;
     let mut recovery = lock(recovery);
     let shared = law.shared_tags();
     recovery
-        .rebuild(&mut journal, store, &shared, clock.now())
-        .map_err(failed)?;
+        .rebuild(&mut journal, store, &shared, clock.now(), watcher)
+        .map_err(journal_error)?;
     // The table holds what the journal told, and nothing else yet.
     let is_whole = journal.is_whole();
     let mut opened = Some((journal, is_whole));

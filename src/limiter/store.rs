@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::{Directory, DirectoryError, Header, Marks, Place, State};
 use crate::error::Error;
+use crate::journal::{Generations, StoreError};
 use crate::sync::{Arc, Mutex, lock};
 use crate::table::file::{self, ShardError, ShardHeader};
 use crate::table::{InFlight, Region, Table};
@@ -73,6 +74,9 @@ impl Store {
     /// Opens the directory, or makes one with room for `counters`.
     pub(super) fn open(path: &Path, counters: u64) -> Result<Self, Error> {
         let (directory, _) = Directory::open(path, || Header::draw(counters))?;
+        // Before anything is changed on the strength of the other files.
+        let looked = Generations::look(&directory.journal_path(), directory.header().instance);
+        looked.map_err(journal_error)?;
         Self::in_directory(directory)
     }
 
@@ -244,6 +248,14 @@ fn each_shard(
         in_flight,
         place,
     })
+}
+
+/// What is wrong with a journal that is to be opened.
+pub(super) fn journal_error(error: StoreError) -> Error {
+    match error {
+        StoreError::Files(error) => error.into(),
+        error => Error::journal(error.to_string()),
+    }
 }
 
 fn shard_error(path: &Path, error: ShardError) -> Error {
