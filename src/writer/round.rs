@@ -200,18 +200,23 @@ impl Keeping {
     /// store says is believed any more.
     fn carry_all(&mut self, source: &Source) -> Result<(), StoreError> {
         self.begin_carrying(source.living())?;
+        self.carry_rest(source)
+    }
+
+    fn carry_rest(&mut self, source: &Source) -> Result<(), StoreError> {
         while self.to_carry.is_some() {
             self.carry_some(source)?;
         }
         Ok(())
     }
 
-    /// Ends the writing: what the journal still lacks of the table is carried over.
+    /// Ends the writing: what the journal still lacks of the table is carried over, and a renewal
+    /// under way is brought to its end. Else a journal whose writers all live briefly would grow.
     pub(super) fn end(&mut self, source: &Source) -> Result<(), StoreError> {
-        if self.journal.is_some() && !self.is_whole {
-            self.carry_all(source)?;
+        if self.journal.is_some() && !self.is_whole && self.to_carry.is_none() {
+            self.begin_carrying(source.living())?;
         }
-        Ok(())
+        self.carry_rest(source)
     }
 
     fn begin_carrying(&mut self, living: Vec<Tag>) -> Result<(), StoreError> {
