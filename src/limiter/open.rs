@@ -8,6 +8,8 @@ use super::cell::LawCell;
 use super::journaling::{Rebuilding, Recovery, Watcher};
 use super::keeper::Keeper;
 use super::law::Law;
+use super::mapping::{Mapping, Wanted};
+use super::media::{Media, OpenGenerations};
 use super::overrides::Overrides;
 use super::store::{Opened, Store, journal_error};
 use super::{Inner, Limiter, reserving};
@@ -15,9 +17,9 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::inbox::Inbox;
-use crate::journal::Generations;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
+use crate::time::Timestamp;
 use crate::writer::{OpenJournal, Source, Writer, position};
 
 /// Counters that a directory has room for unless it is said otherwise.
@@ -37,6 +39,7 @@ pub struct Builder {
     counters: u64,
     clock: Option<ManualClock>,
     interval: Duration,
+    mapping: Mapping,
     watcher: Watcher,
 }
 
@@ -47,6 +50,7 @@ impl Builder {
             counters: COUNTERS,
             clock: None,
             interval: INTERVAL,
+            mapping: Mapping::default(),
             watcher: Watcher::default(),
         }
     }
@@ -80,18 +84,30 @@ impl Builder {
         self
     }
 
+    /// Says where the table of counters is to lie: [`Mapping::Automatic`] if unsaid. It may be said
+    /// anew at every opening; the table is moved then, and every counter kept.
+    pub fn mapping(mut self, mapping: Mapping) -> Self {
+        self.mapping = mapping;
+        self
+    }
+
     /// Opens the directory at `path`, made if there is none.
     ///
     /// # Errors
     /// If another limiter has it open, it is not private to this user, it is damaged or of another
-    /// format, there is no room for it, or the system refuses.
+    /// format, there is no room for it, the table cannot be put where [`Self::mapping`] says, or
+    /// the system refuses.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Limiter, Error> {
+        self.open_on(path.as_ref(), Media::default())
+    }
+
+    /// As [`Self::open`], with what outlives the kernel on `media`.
+    pub(super) fn open_on(self, path: &Path, media: Media) -> Result<Limiter, Error> {
         if self.counters == 0 || self.counters > COUNTERS_MAX {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
-        let path = path.as_ref();
-        let store = Store::open(path, self.counters)?;
+        let mut store = Store::open(path, self.counters, &Wanted::new(self.mapping))?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let law = Law::new(self.policy, overrides, store.directory.header().secret())?;
         let clock = match self.clock {
@@ -102,8 +118,10 @@ impl Builder {
             clock.resume_from(latest);
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
-        let open_journal = open_journal(&store, &law, &clock, &recovery, &self.watcher)?;
-        let ceilings = reserving::open(&store, &law, &mut lock(&recovery), clock.now())?;
+        let (told, watcher) = (&recovery, &self.watcher);
+        let open_journal = open_journal(media.journal, &store, &law, clock.now(), told, watcher)?;
+        let ceilings = (media.ceilings)(&store.directory.ceilings_path());
+        let ceilings = reserving::open(ceilings, &store, &law, &mut lock(&recovery), clock.now())?;
         store.begin()?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
@@ -149,9 +167,10 @@ impl Builder {
 /// How the journal is to be opened: by the writer, off the path of starting up, whatever its size.
 /// Only if the table could not be kept is it opened at once, and the counters rebuilt from it.
 fn open_journal(
+    open: OpenGenerations,
     store: &Store,
     law: &Law,
-    clock: &Clock,
+    now: Timestamp,
     recovery: &Arc<Mutex<Recovery>>,
     watcher: &Watcher,
 ) -> Result<OpenJournal, Error> {
@@ -164,7 +183,7 @@ fn open_journal(
     let is_lost = matches!(store.opened, Opened::SetAside { .. });
     let is_new = store.opened == Opened::New;
     let mut open = move || {
-        let (journal, report) = Generations::open(&path, instance)?;
+        let (journal, report) = open(&path, instance)?;
         let mut recovery = lock(&told);
         if is_lost && report.is_new {
             let why = "there was no journal to rebuild the counters from";
@@ -183,7 +202,7 @@ fn open_journal(
     let mut recovery = lock(recovery);
     let shared = law.shared_tags();
     recovery
-        .rebuild(&mut journal, store, &shared, clock.now(), watcher)
+        .rebuild(&mut journal, store, &shared, now, watcher)
         .map_err(journal_error)?;
     // The table holds what the journal told, and nothing else yet.
     let is_whole = journal.is_whole();

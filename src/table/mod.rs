@@ -176,6 +176,32 @@ impl Table {
     }
 }
 
+/// What the table is told of the world around it; it makes nothing of it.
+#[cfg(not(tollgate_loom))]
+impl Table {
+    /// Puts a stamp on every shard.
+    pub(crate) fn stamp(&self, stamp: u64) {
+        self.shards
+            .iter()
+            .for_each(|shard| shard.region().stamp(stamp));
+    }
+
+    /// True if every shard bears one of these stamps.
+    pub(crate) fn has_stamp(&self, stamps: [u64; 2]) -> bool {
+        let mut shards = self.shards.iter();
+        shards.all(|shard| shard.region().has_stamp(stamps))
+    }
+
+    /// Takes over all slots of a table of the same shape, place for place. Nobody else
+    /// may use either meanwhile.
+    pub(crate) fn copy_from(&self, other: &Self) {
+        debug_assert_eq!(self.slots(), other.slots(), "place for place");
+        for (to, from) in self.shards.iter().zip(&other.shards) {
+            to.copy_from(from);
+        }
+    }
+}
+
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

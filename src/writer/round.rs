@@ -189,6 +189,10 @@ impl Keeping {
         let words: Vec<_> = words.collect();
         if let Err(error) = self.journal()?.commit(&words) {
             source.recall();
+            // What reads well after a failure may not be on the disk: until the next generation
+            // counts, whoever comes after a kill is to carry everything, too.
+            self.is_whole = false;
+            self.note_position(source);
             return Err(error);
         }
         self.note_position(source);
