@@ -1,5 +1,5 @@
-//! What a limiter writes for the time after the kernel is gone: the journal and the ceilings. A
-//! test puts memory in their place, and cuts the power there.
+//! What a limiter writes for the time after the kernel is gone: the journal and the ceilings. A test
+//! puts memory in their place, and cuts the power there.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::journal::{Generations, Report, StoreError};
 pub(super) type OpenGenerations =
     Box<dyn Fn(&Path, [u8; 16]) -> Result<(Generations, Report), StoreError> + Send>;
 
-/// Opens what the ceilings are written on, by the file's path.
+/// Opens the ceilings in a file.
 pub(super) type OpenMedium = Box<dyn FnOnce(&Path) -> Box<dyn Medium>>;
 
-/// How what outlives the kernel is opened.
+/// How what outlives the kernel is opened, by its path.
 pub(super) struct Media {
     pub(super) journal: OpenGenerations,
     pub(super) ceilings: OpenMedium,

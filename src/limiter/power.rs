@@ -10,7 +10,7 @@ use super::media::Media;
 use super::{Limiter, Opened, Outcome, Verdict};
 use crate::ceiling::Medium;
 use crate::clock::ManualClock;
-use crate::directory::{Marks, Place, State};
+use crate::directory::{Mark, Marks, Place, State};
 use crate::error::Error;
 use crate::journal::{Disk, Fault, Generations, Growth};
 use crate::policy::{Policy, Request};
@@ -233,9 +233,7 @@ impl Machine {
             ..mark.place
         };
         if mark.state == State::Open {
-            marks
-                .write(State::Open, mark.instance, place, mark.latest, true)
-                .unwrap();
+            marks.write(&Mark { place, ..mark }, true).unwrap();
             spoil(&path.join("table"), survival == Survival::Holes);
         }
     }
