@@ -32,7 +32,7 @@ pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
 pub use decision::{Decision, LimitOutcome};
 pub use handle::{Key, Limit};
-pub use journaling::Recovery;
+pub use journaling::{Rebuilding, Recovery};
 pub use mapping::{Lasts, Mapping, Placement};
 pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
