@@ -188,8 +188,8 @@ impl Limiter {
             .read(|law| self.inner.judge(law, request, Want::Look))
     }
 
-    /// Gives back all that a decision took, and forgets the request's id. What was taken in a window
-    /// that has closed since is gone with it; nothing is credited beyond what a limit holds.
+    /// Gives back all that a decision took, and forgets the request's id. What was taken in a
+    /// window that has closed since is gone with it; nothing is credited beyond what a limit holds.
     pub fn refund(&self, mut decision: Decision) {
         let law = decision.law.clone();
         // The id first: a repeat that comes in between is charged, and nothing is given twice.
