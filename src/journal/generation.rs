@@ -151,8 +151,17 @@ impl Generations {
                 self.sequence = found.max(acknowledged);
                 // The sequence 1 is that of a generation just made: nothing was acknowledged yet.
                 report.is_unmarked = mark.is_none() && found > 1;
-                self.mark(mark)?;
-                report.not_removed = self.folder.tidy(self.number).err();
+                let renewed = if found > acknowledged.max(1) {
+                    self.write_anew()?
+                } else {
+                    None
+                };
+                report.not_removed = if let Some(renewed) = renewed {
+                    renewed.not_removed
+                } else {
+                    self.mark(mark)?;
+                    self.folder.tidy(self.number).err()
+                };
             }
             Some((number, Err(why))) if why.is_damage() => {
                 found = acknowledged;

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use super::folder::remove;
+use super::store::BATCH_WORDS;
 use super::{Batch, Generations, Store, StoreError};
 use crate::algorithm::Word;
 use crate::key::Tag;
@@ -62,7 +63,7 @@ impl Generations {
         self.begin_renewal()?;
         let mut living = living.into_iter();
         loop {
-            let words: Vec<_> = living.by_ref().take(super::store::BATCH_WORDS).collect();
+            let words: Vec<_> = living.by_ref().take(BATCH_WORDS).collect();
             if words.is_empty() {
                 return self.finish_renewal();
             }
@@ -130,6 +131,47 @@ impl Generations {
     pub(super) fn start_over(&mut self, unreadable: Option<u64>) -> Result<Renewed, StoreError> {
         self.begin_renewal()?;
         self.switch(unreadable)
+    }
+
+    /// Writes all that the generation holds into the next one, and lets that count. For one that
+    /// holds more than was acknowledged: its last sync may have failed, and then what is read of it
+    /// now may never get to the disk, whatever a later sync says.
+    ///
+    /// None, with all as it was, if not everything can be read: the reading is then the caller's.
+    pub(super) fn write_anew(&mut self) -> Result<Option<Renewed>, StoreError> {
+        self.begin_renewal()?;
+        let Some(mut store) = self.store.take() else {
+            return Ok(None);
+        };
+        let mut words = Vec::new();
+        let mut carried = Ok(());
+        let scanned = store.scan(&mut |tag, word| {
+            words.push((tag, word));
+            if words.len() == BATCH_WORDS && carried.is_ok() {
+                carried = self.carry(&words);
+                words.clear();
+            }
+        });
+        self.store = Some(store);
+        match scanned {
+            Ok(scan) if scan.damaged == 0 => {}
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => {
+                self.give_up();
+                return Ok(None);
+            }
+        }
+        carried.and_then(|()| self.carry(&words))?;
+        self.finish_renewal().map(Some)
+    }
+
+    /// Gives up the renewal.
+    fn give_up(&mut self) {
+        if let Some(making) = self.making.take() {
+            drop(making.store);
+            // As in `abandon`.
+            let _ = remove(&self.folder.making(making.number));
+        }
     }
 
     fn switch(&mut self, unreadable: Option<u64>) -> Result<Renewed, StoreError> {
