@@ -6,6 +6,7 @@
 mod loom;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
+use crate::ceiling::{Ceilings, Demand};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
@@ -23,8 +24,19 @@ pub(crate) struct Ground<'a> {
     pub(crate) clock: &'a Clock,
     /// Where changes to logged counters are noted.
     pub(crate) inbox: &'a Inbox,
+    /// How far strict counters may count.
+    pub(crate) ceilings: &'a Ceilings,
     /// Words found further in the future than any clock of ours can have put them.
     pub(crate) healed: &'a AtomicU64,
+}
+
+/// How a strict counter asks the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Reserve {
+    /// How far ahead of need, in the limit's units.
+    pub(crate) amount: u64,
+    /// Whether to admit while the disk refuses.
+    pub(crate) admits_unsecured: bool,
 }
 
 /// A counter, by its rule and its tag.
@@ -35,6 +47,8 @@ pub(crate) struct Counter<'a> {
     pub(crate) tag: Tag,
     /// True if its changes are to be written to the journal.
     pub(crate) is_logged: bool,
+    /// Of a strict counter: nothing is admitted before the disk knows that it may be.
+    pub(crate) reserve: Option<Reserve>,
     /// True for the counter that newcomers without a slot share.
     pub(crate) is_shared: bool,
 }
@@ -55,6 +69,8 @@ pub(crate) enum Take {
     Judged(Seen),
     /// The key has no counter, and the table no room for one.
     Full,
+    /// It would be taken, but the disk refuses to know of it, and the counter is strict.
+    Unsecured(Seen),
 }
 
 impl<'a> Counter<'a> {
@@ -80,6 +96,25 @@ impl<'a> Counter<'a> {
         }
     }
 
+    /// The words as they count. Where ceilings were lost together with the counters, a strict
+    /// counter that nothing is known of was spent at that time.
+    fn known(&self, period: Period, mut words: Pair) -> Pair {
+        let Some(closed) = self.reserve.and_then(|_| self.ground.ceilings.closed()) else {
+            return words;
+        };
+        let then = self.rule.period(closed, self.ground.calendars);
+        let is_main = self.rule.parity(then) == self.rule.parity(period);
+        let word = if is_main {
+            &mut words.main
+        } else {
+            &mut words.other
+        };
+        if word.is_absent() && (is_main || self.rule.has_pair()) {
+            *word = self.rule.spent(then, closed);
+        }
+        words
+    }
+
     /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
     pub(crate) fn look(&self, mut now: Timestamp, cost: u64) -> Seen {
@@ -87,10 +122,13 @@ impl<'a> Counter<'a> {
         loop {
             let period = self.rule.period(now, self.ground.calendars);
             let (main, other) = self.tags(period);
-            let words = Pair {
-                main: self.table().read(main),
-                other: self.other(other),
-            };
+            let words = self.known(
+                period,
+                Pair {
+                    main: self.table().read(main),
+                    other: self.other(other),
+                },
+            );
             match self.rule.step(period, words, now, cost) {
                 Step::Future => now = self.explain(words, now, &mut suspect),
                 step => {
@@ -105,17 +143,19 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Takes `cost` if the rule admits it; else changes nothing.
+    /// Takes `cost` if the rule admits it; else changes nothing. Of a strict counter it may wait
+    /// for the disk.
     #[inline]
     pub(crate) fn take(&self, now: Timestamp, cost: u64) -> Take {
-        self.change(now, |rule, period, words, now| {
+        let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
+        self.change(now, must, |rule, period, words, now| {
             rule.step(period, words, now, cost)
         })
     }
 
-    /// Takes `cost` whatever is left.
+    /// Takes `cost` whatever is left, and whatever the disk says.
     pub(crate) fn charge(&self, now: Timestamp, cost: u64) -> Take {
-        self.change(now, |rule, period, words, now| {
+        self.change(now, true, |rule, period, words, now| {
             match rule.step(period, words, now, 1) {
                 // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
@@ -124,14 +164,16 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Puts the word that `judge` admits in the main one's place.
+    /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
+    /// refuses to know of it.
     #[inline]
     fn change(
         &self,
         mut now: Timestamp,
+        must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
-        let mut suspect = None;
+        let (mut suspect, mut is_unsecured) = (None, false);
         loop {
             let period = self.rule.period(now, self.ground.calendars);
             let (main_tag, other_tag) = self.tags(period);
@@ -142,20 +184,35 @@ impl<'a> Counter<'a> {
                 period,
                 now,
             };
+            let mut above = None;
             let update = self.table().update(main_tag, now, |main| {
-                let words = Pair { main, other };
+                let words = self.known(period, Pair { main, other });
                 let step = judge(self.rule, period, words, now);
-                seen = Seen {
-                    step,
-                    words,
-                    period,
-                    now,
-                };
+                (seen.step, seen.words) = (step, words);
+                above = None;
                 match step {
-                    Step::Admit(next) if next != main => Some(self.marked(next)),
+                    Step::Admit(next) if next == main => None,
+                    Step::Admit(next) if is_unsecured || self.is_covered(main_tag, next) => {
+                        Some(self.marked(next))
+                    }
+                    Step::Admit(next) => {
+                        above = Some(next);
+                        None
+                    }
                     _ => None,
                 }
             });
+            if let Some(next) = above {
+                if !self.secure(main_tag, next, now) {
+                    if !must {
+                        return Take::Unsecured(seen);
+                    }
+                    is_unsecured = true;
+                    self.ground.ceilings.note_unsecured();
+                }
+                now = now.max(self.ground.clock.now());
+                continue;
+            }
             if let Update::Done { before, after } = update {
                 self.note(main_tag, before, after);
             }
@@ -166,12 +223,49 @@ impl<'a> Counter<'a> {
                 }
                 (Update::Done { after, .. }, Step::Admit(_)) => {
                     if !self.rule.has_pair() || self.stands(other_tag, other) {
+                        self.look_ahead(main_tag, after, now);
                         return Take::Judged(seen);
                     }
                     self.give_back(period, after, seen.words.main);
                     now = now.max(self.ground.clock.now());
                 }
                 (Update::Done { .. }, _) => return Take::Judged(seen),
+            }
+        }
+    }
+
+    /// True if the disk knows that the word may stand here, or need not know.
+    #[inline]
+    fn is_covered(&self, tag: Tag, word: Word) -> bool {
+        self.reserve.is_none() || self.ground.ceilings.covers(tag, word)
+    }
+
+    /// What to ask of the disk so that `word` may stand here.
+    fn demand(&self, tag: Tag, word: Word, now: Timestamp, amount: u64) -> Demand {
+        Demand {
+            tag,
+            least: word,
+            target: self.rule.ahead(word, now, amount),
+            now,
+        }
+    }
+
+    /// Waits until the disk knows that the word may stand here; false if it refuses.
+    #[cold]
+    fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> bool {
+        let amount = self.reserve.map_or(0, |reserve| reserve.amount);
+        let demand = self.demand(tag, word, now, amount);
+        self.ground.ceilings.raise(demand).is_ok()
+    }
+
+    /// Asks for a later ceiling when half of what was reserved is used.
+    #[inline]
+    fn look_ahead(&self, tag: Tag, word: Word, now: Timestamp) {
+        if let Some(Reserve { amount, .. }) = self.reserve {
+            let soon = self.rule.ahead(word.clean(), now, amount / 2);
+            if !self.ground.ceilings.covers(tag, soon) {
+                let demand = self.demand(tag, word.clean(), now, amount);
+                self.ground.ceilings.ask(demand);
             }
         }
     }

@@ -10,6 +10,7 @@
 )]
 
 mod algorithm;
+mod ceiling;
 mod clock;
 mod codec;
 mod counter;
@@ -38,7 +39,7 @@ pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Recovery, Trouble, Verdict, Writing,
+    OverrideKey, Recovery, Reservations, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

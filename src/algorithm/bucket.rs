@@ -141,6 +141,15 @@ impl Bucket {
         Word::bucket(self.instant(charged).max(word.arrival()))
     }
 
+    /// The word that so many tokens more would leave, or that of an empty bucket, whichever is
+    /// earlier; never one before `word`.
+    pub(crate) fn ahead(&self, word: Word, now: Timestamp, tokens: u64) -> Word {
+        let ticks = self.ticks(word.arrival());
+        let empty = self.ticks(now).saturating_add(self.ticks_of(self.burst));
+        let ahead = ticks.saturating_add(self.ticks_of(tokens)).min(empty);
+        Word::bucket(self.instant(ahead).max(word.arrival()))
+    }
+
     /// Gives `cost` back, less what came back by itself since the take that left `taken`: with
     /// more, a take cancelled after the bucket had filled again would let a second burst through.
     /// Takes are paid off in their order, and of this one is left what lies before its arrival.

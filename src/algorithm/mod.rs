@@ -258,6 +258,16 @@ impl Rule {
         }
     }
 
+    /// The word `amount` later than `word`, but none that the rule would never admit at `now`.
+    pub(crate) fn ahead(&self, word: Word, now: Timestamp, amount: u64) -> Word {
+        match self {
+            Self::Unlimited | Self::Deny => word,
+            Self::Bucket(bucket) => bucket.ahead(word, now, amount),
+            Self::Window(window) => window::ahead(word, amount, window.amount()),
+            Self::Sliding(sliding) => window::ahead(word, amount, sliding.amount()),
+        }
+    }
+
     /// The main word of a counter of which all is used.
     pub(crate) fn spent(&self, period: Period, now: Timestamp) -> Word {
         self.charge(period, Pair::ABSENT, now, self.capacity())

@@ -154,6 +154,14 @@ pub(super) fn add(count: u32, cost: u64) -> u32 {
         .map_or(word::COUNT_MAX, |total| total.min(word::COUNT_MAX))
 }
 
+/// The word with `amount` more counted, at most `most` unless it is past that already. Serves
+/// every kind of window.
+pub(super) fn ahead(word: Word, amount: u64, most: u64) -> Word {
+    let most = u32::try_from(most).unwrap_or(word::COUNT_MAX);
+    let count = add(word.count(), amount).min(most).max(word.count());
+    Word::window(word.dies_at_secs(), count)
+}
+
 /// A window's count less `cost`, at least zero. Serves every kind of window.
 pub(super) fn refund(word: Word, cost: u64) -> Word {
     let left = u64::from(word.count()).saturating_sub(cost);

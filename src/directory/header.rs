@@ -22,7 +22,7 @@ use crate::key::Secret;
 use crate::table;
 
 const MAGIC: [u8; 8] = *b"TOLLGATE";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const LEN: usize = 72;
 
 /// Who a directory is, and the shape of its table.

@@ -6,6 +6,7 @@
 //! marks           two slots in turn: open or clean, boot, mount, latest time seen
 //! table/NN        shard NN
 //! journal/        what is still known after the power went, see `journal`
+//! ceilings        how far strict counters may count, see `ceiling`
 //! overrides       what was overridden while running
 //! ```
 //!
@@ -91,6 +92,10 @@ impl Directory {
         self.path.join("journal")
     }
 
+    pub(crate) fn ceilings_path(&self) -> PathBuf {
+        self.path.join("ceilings")
+    }
+
     pub(crate) fn table_path(&self) -> PathBuf {
         self.path.join("table")
     }
@@ -129,7 +134,7 @@ impl Directory {
 
 /// A table without a header is not a new directory: it is one that lost its secret.
 fn refuse_orphans(path: &Path) -> Result<(), DirectoryError> {
-    for name in ["table", "marks", "overrides", "journal"] {
+    for name in ["table", "marks", "overrides", "journal", "ceilings"] {
         let at = path.join(name);
         if fs::symlink_metadata(&at).is_ok() {
             let why = "there is no header beside it, so its counters cannot be read; restore the \

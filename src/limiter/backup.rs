@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Limiter;
 use super::store::Store;
 use crate::algorithm::Word;
+use crate::ceiling;
 use crate::directory::{DirectoryError, replace};
 use crate::error::Error;
 use crate::table::{Table, Update};
@@ -26,6 +27,12 @@ impl Limiter {
         let copy = Store::create_like(path, inner.store.directory.header())?;
         let overrides = inner.law.current().overrides.encode();
         replace(&copy.directory.overrides_path(), &overrides)?;
+        let copied = copy.directory.header().instance;
+        ceiling::create(
+            &copy.directory.ceilings_path(),
+            copied,
+            inner.ceilings.closed(),
+        )?;
         let all = copy_words(&inner.store.table, &copy.table, now)
             && copy_words(&inner.store.shared, &copy.shared, now);
         if !all {

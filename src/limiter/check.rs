@@ -40,16 +40,19 @@ impl Inner {
             calendars: &law.plan().calendars,
             clock: &self.clock,
             inbox: &self.inbox,
+            ceilings: &self.ceilings,
             healed: &self.healed,
         }
     }
 
     pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
+        let rule = law.rule(applied.limit, applied.tier, applied.key);
         Counter {
             ground: self.ground(law),
-            rule: law.rule(applied.limit, applied.tier, applied.key),
+            rule,
             tag: law.tag(applied.limit, applied.key),
             is_logged: law.is_logged(applied.limit),
+            reserve: law.reserve(applied.limit, rule),
             is_shared: false,
         }
     }
@@ -161,6 +164,7 @@ impl Inner {
             rule: &entry.outcome.rule,
             tag: entry.tag,
             is_logged: law.is_logged(entry.limit),
+            reserve: law.reserve(entry.limit, &entry.outcome.rule),
             is_shared: false,
         }
     }
@@ -189,6 +193,7 @@ impl Inner {
         let outcome = match counter.take(now, cost) {
             Take::Judged(seen) => judged(counter, seen, cost),
             Take::Full => self.take_without_slot(law, limit, counter, now, cost),
+            Take::Unsecured(seen) => unsecured(counter, seen, cost),
         };
         outcome.in_shadow(law.limit(limit).shadow)
     }
@@ -216,6 +221,7 @@ impl Inner {
                     // The shared table is large enough for every limit of a policy; words of
                     // limits long gone may still fill it for a while.
                     Take::Full => Verdict::TableFull,
+                    Take::Unsecured(seen) => return unsecured(&shared, seen, cost),
                 }
             }
             WhenFull::Refuse => Verdict::TableFull,
@@ -252,4 +258,10 @@ fn judged(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
         is_shared: counter.is_shared,
     };
     Outcome::new(counter.rule, seen, cost).taken(seen, source)
+}
+
+/// What a take from a strict counter came to that the disk refuses to know of: nothing.
+#[cold]
+fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
+    Outcome::new(counter.rule, seen, cost).refused_as(Verdict::Unwritable)
 }

@@ -5,12 +5,18 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::overrides::Overrides;
 use crate::algorithm::Rule;
+use crate::counter::Reserve;
 use crate::error::Error;
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::policy::{
     AttributeIndex, AttributeValue, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
-    LimitSpec, Plan, Policy, TierIndex,
+    LimitSpec, Plan, Policy, TierIndex, WhenUnwritable,
 };
+
+/// A strict limit reserves this share of what it holds, if it does not say how much.
+const RESERVE_SHARE: u64 = 20;
+/// And no more than this.
+const RESERVE_MAX: u64 = 1_000;
 
 /// What every check is judged by. Replaced whole, never changed.
 #[derive(Debug)]
@@ -71,10 +77,6 @@ impl Law {
             .collect();
         let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
         for limit in &plan.limits {
-            if limit.durability == Durability::Strict {
-                let why = "durability \"strict\" is not built yet; write \"logged\"";
-                return Err(Error::invalid(format!("limit {:?}", limit.name), why));
-            }
             let bits = LimitBits::new(secret, &limit.identity);
             if let Some(other) = meters.iter().position(|meter| meter.bits == bits) {
                 let other = &plan.limits[other].name;
@@ -140,6 +142,17 @@ impl Law {
     /// True if the limit's counters are written to the journal.
     pub(super) fn is_logged(&self, limit: LimitIndex) -> bool {
         self.limit(limit).durability != Durability::Memory
+    }
+
+    /// How a counter of the limit asks the disk, if the limit is strict.
+    #[inline]
+    pub(super) fn reserve(&self, limit: LimitIndex, rule: &Rule) -> Option<Reserve> {
+        let strict = self.limit(limit).strict?;
+        let in_proportion = || (rule.capacity() / RESERVE_SHARE).clamp(1, RESERVE_MAX);
+        Some(Reserve {
+            amount: strict.reserve.unwrap_or_else(in_proportion),
+            admits_unsecured: strict.when_unwritable == WhenUnwritable::Admit,
+        })
     }
 
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {

@@ -12,6 +12,7 @@ mod open;
 mod outcome;
 mod overrides;
 mod overriding;
+mod reserving;
 mod store;
 
 use std::fmt;
@@ -24,8 +25,10 @@ pub use journaling::Recovery;
 pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
+pub use reserving::Reservations;
 pub use store::Opened;
 
+use crate::ceiling::Ceilings;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::inbox::Inbox;
@@ -80,6 +83,8 @@ pub(crate) struct Inner {
     store: Store,
     inbox: Arc<Inbox>,
     writer: Writer,
+    /// How far strict limits may count.
+    ceilings: Ceilings,
     /// What the journal told; more is told when the writer has opened it.
     recovery: Arc<Mutex<Recovery>>,
     /// Words healed: found further in the future than any clock of ours can have put them.
@@ -112,6 +117,8 @@ pub struct Health {
     pub recovery: Recovery,
     /// How the writing of the journal goes.
     pub writing: Writing,
+    /// How the reservations of strict limits go.
+    pub reservations: Reservations,
     /// Why the latest time seen could not be written, if it could not.
     pub trouble: Option<String>,
 }
@@ -132,7 +139,9 @@ impl Limiter {
     }
 
     /// Judges a request by all limits that it meets: allowed and charged to all, or refused and
-    /// charged to none. Never more is admitted than a limit allows, under any number of threads;
+    /// charged to none. It waits for nothing, but where a strict limit must first reserve on the
+    /// disk: then for one write, at most two seconds.
+    /// Never more is admitted than a limit allows, under any number of threads;
     /// two racing requests may both be refused where one had room, for an instant.
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Decision {
@@ -205,6 +214,7 @@ impl Limiter {
             clock_waits: inner.clock.is_slow(),
             recovery: lock(&inner.recovery).clone(),
             writing: inner.writer.writing(),
+            reservations: Reservations::of(&inner.ceilings),
             trouble: inner
                 .trouble
                 .lock()
@@ -249,6 +259,7 @@ impl Inner {
         }
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if !*closed {
+            self.ceilings.stop();
             self.writer.stop().map_err(Error::journal)?;
             self.store.close(self.clock.now())?;
             *closed = true;

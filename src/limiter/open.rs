@@ -10,7 +10,7 @@ use super::keeper::Keeper;
 use super::law::Law;
 use super::overrides::Overrides;
 use super::store::{Opened, Store};
-use super::{Inner, Limiter};
+use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
@@ -93,6 +93,7 @@ impl Builder {
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
         let open_journal = open_journal(&store, &law, &clock, &recovery)?;
+        let ceilings = reserving::open(&store, &law, &mut lock(&recovery), clock.now())?;
         store.begin()?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
@@ -111,6 +112,7 @@ impl Builder {
             store,
             inbox,
             writer,
+            ceilings,
             recovery,
             healed: AtomicU64::new(0),
             newcomers: AtomicU64::new(0),

@@ -22,6 +22,9 @@ pub enum Verdict {
     Impossible,
     /// Not now: the table has no room for another counter, and the limit refuses newcomers then.
     TableFull,
+    /// Not now: the limit is strict, and the disk refuses, or is too slow, to make durable what it
+    /// would admit.
+    Unwritable,
     /// The request lacks what the limit's key is made of, and the limit refuses such requests.
     KeyMissing,
     /// The attribute that carries the request's cost is not a whole number.
@@ -117,6 +120,12 @@ impl Outcome {
         self
     }
 
+    /// The same as a refusal of this kind.
+    pub(super) fn refused_as(mut self, verdict: Verdict) -> Self {
+        self.verdict = verdict;
+        self
+    }
+
     /// The same for a limit in shadow, which only says what it would have done.
     pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
         if is_shadow && !self.is_allowed() {
@@ -171,7 +180,8 @@ impl Outcome {
     }
 
     /// When the same cost will be admitted, if nobody else takes anything until then: now if it
-    /// would be at once, `None` if it never will. A full table gives no time; try again then.
+    /// would be at once, `None` if it never will. A full table or a
+    /// disk that refuses gives no time; try again then.
     pub fn retry_at(&self) -> Option<Timestamp> {
         let hopeless = [
             Verdict::Impossible,
@@ -241,6 +251,7 @@ impl fmt::Display for Outcome {
                 )
             }
             (Verdict::TableFull, _) => write!(f, "refused, no room for another counter"),
+            (Verdict::Unwritable, _) => write!(f, "refused, the disk cannot be written"),
             (Verdict::KeyMissing, _) => write!(f, "refused, the request lacks the limit's key"),
             (Verdict::CostUnreadable, _) => write!(f, "refused, its cost is not a whole number"),
             (Verdict::Unknown, _) => write!(f, "refused, the limit is no longer in the policy"),

@@ -5,7 +5,7 @@ use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
 use super::rate::Rate;
 use super::shape::{Algorithm, check_zone};
-use super::terms::{Cost, Durability, WhenFull, WhenKeyMissing};
+use super::terms::{Cost, Durability, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
 use super::tree::{Fields, Spot, Value, check_name};
 
 /// A rate as read, and its place; no rate if it was a fault.
@@ -26,6 +26,8 @@ pub(super) struct LimitText {
     pub(super) cost: Cost,
     pub(super) max_cost: Option<u64>,
     pub(super) durability: Option<Durability>,
+    /// Means something to a strict limit only.
+    pub(super) strict: Strict,
     pub(super) when_full: WhenFull,
     pub(super) when_key_missing: WhenKeyMissing,
     pub(super) shadow: bool,
@@ -41,6 +43,8 @@ const LIMIT_FIELDS: &[&str] = &[
     "cost_unsaid",
     "max_cost",
     "durability",
+    "reserve",
+    "when_unwritable",
     "when_full",
     "when_key_missing",
     "shadow",
@@ -178,6 +182,7 @@ fn read_limit(
         cost,
         max_cost,
         durability: read_durability(&fields, faults),
+        strict: read_strict(&fields, faults),
         when_full: read_when_full(&fields, faults),
         when_key_missing: read_when_key_missing(&fields, faults),
         shadow: shadow.unwrap_or(false),
@@ -200,6 +205,31 @@ fn read_durability(fields: &Fields<'_>, faults: &mut Faults) -> Option<Durabilit
         ("strict", Durability::Strict),
     ];
     choice(fields, "durability", &options, faults)
+}
+
+/// What a strict limit says beside; nothing that any other limit may say.
+fn read_strict(fields: &Fields<'_>, faults: &mut Faults) -> Strict {
+    let is_strict = |spot: &Spot<'_>| matches!(spot.value, Value::Text(text) if text == "strict");
+    for name in ["reserve", "when_unwritable"] {
+        if let Some(spot) = fields.get(name)
+            && !fields.get("durability").is_some_and(is_strict)
+        {
+            let problem = format!("{name} means nothing to a limit that is not strict");
+            let advice = "add durability = \"strict\", or leave it out";
+            faults.push(&spot.place, fix(problem, advice));
+        }
+    }
+    let options = [
+        ("refuse", WhenUnwritable::Refuse),
+        ("admit", WhenUnwritable::Admit),
+    ];
+    let when_unwritable = choice(fields, "when_unwritable", &options, faults);
+    Strict {
+        reserve: fields
+            .get("reserve")
+            .and_then(|spot| spot.whole(1..=u64::MAX, faults)),
+        when_unwritable: when_unwritable.unwrap_or(WhenUnwritable::Refuse),
+    }
 }
 
 fn read_when_full(fields: &Fields<'_>, faults: &mut Faults) -> WhenFull {

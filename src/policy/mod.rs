@@ -47,7 +47,7 @@ pub use request::{Request, RequestError};
 pub(crate) use resolve::{Refusal, Resolution};
 pub(crate) use terms::{
     AttributeIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex, RouteIndex, TierIndex,
-    WhenFull,
+    WhenFull, WhenUnwritable,
 };
 
 use fault::{Faults, Place, fix};

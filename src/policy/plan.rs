@@ -4,8 +4,8 @@ use super::key::{AttributeSpec, KeySpec};
 use super::router::Router;
 use super::shape::Shape;
 use super::terms::{
-    AttributeIndex, Cost, Durability, KeyIndex, LimitIndex, RateSpec, Target, TierIndex, WhenFull,
-    WhenKeyMissing,
+    AttributeIndex, Cost, Durability, KeyIndex, LimitIndex, RateSpec, Strict, Target, TierIndex,
+    WhenFull, WhenKeyMissing,
 };
 use super::tier::TierSpec;
 use crate::algorithm::Calendar;
@@ -40,6 +40,8 @@ pub(crate) struct LimitSpec {
     /// A request that asks more can never be admitted.
     pub(crate) max_cost: Option<u64>,
     pub(crate) durability: Durability,
+    /// Of a strict limit.
+    pub(crate) strict: Option<Strict>,
     pub(crate) when_full: WhenFull,
     pub(crate) when_key_missing: WhenKeyMissing,
     /// Counted and reported, never refusing.

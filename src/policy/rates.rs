@@ -5,7 +5,7 @@ use super::limit::LimitText;
 use super::plan::LimitSpec;
 use super::rate::{Quota, Rate, Span, Unit};
 use super::shape::{Algorithm, Calendars, Shape};
-use super::terms::{KeyIndex, RateSpec};
+use super::terms::{Durability, KeyIndex, RateSpec};
 use super::tier::TierText;
 use crate::algorithm::Rule;
 
@@ -206,6 +206,7 @@ impl<'t> Sources<'t> {
             cost: limit.cost,
             max_cost: limit.max_cost,
             durability,
+            strict: (durability == Durability::Strict).then_some(limit.strict),
             when_full: limit.when_full,
             when_key_missing: limit.when_key_missing,
             shadow: limit.shadow,

@@ -64,6 +64,22 @@ pub(crate) enum Durability {
     Strict,
 }
 
+/// What a strict limit needs beside its rate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Strict {
+    /// How far ahead the disk is asked, in the limit's units; in proportion to the limit if unsaid.
+    pub(crate) reserve: Option<u64>,
+    pub(crate) when_unwritable: WhenUnwritable,
+}
+
+/// What a strict limit says while the disk refuses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WhenUnwritable {
+    Refuse,
+    /// Admit, and say so in the health: as a logged limit would.
+    Admit,
+}
+
 /// What a key without a counter gets when the table is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum WhenFull {

@@ -40,7 +40,7 @@ mod mapped {
     use std::fs::File;
     use std::io;
 
-    use memmap2::{Advice, MmapOptions, MmapRaw};
+    use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 
     use super::super::layout::{HEADER_LEN, LINE_LEN, Line};
     use super::{Owner, Region};
@@ -57,11 +57,12 @@ mod mapped {
             let first = self.map.as_mut_ptr().cast::<Line>();
             // Safety: the mapping is `lines * LINE_LEN` bytes long (`Region::map` makes it so) and
             // lives as long as `self`. It starts at a page boundary plus a whole number of pages,
-            // so it is aligned for `Line`. Every bit pattern is a valid `Line`, which holds only
-            // atomics: writes through shared references are what they are for, here and in any
-            // other process that maps the file. Should another process cut the file short, an
-            // access ends this process by SIGBUS; it is never undefined. The directory lock, the
-            // file's mode and its allocated length keep that from happening by accident.
+            // so it is aligned for `Line`; so does memory of our own (`Region::anonymous`). Every
+            // bit pattern is a valid `Line`, which holds only atomics: writes through shared
+            // references are what they are for, here and in any other process that maps the
+            // file. Should another process cut the file short, an access ends this process by
+            // SIGBUS; it is never undefined. The directory lock, the file's mode and its
+            // allocated length keep that from happening by accident.
             unsafe { std::slice::from_raw_parts(first, self.lines) }
         }
     }
@@ -81,6 +82,15 @@ mod mapped {
             // Keys are hashed, so neighbours are strangers: reading ahead only costs. On ext4 it
             // is also what makes first writes after a write-back cheap.
             map.advise(Advice::Random)?;
+            Ok(Self(Owner::Mapped(Mapped { map, lines })))
+        }
+
+        /// So many empty lines in memory of this process, which takes up pages as they are used.
+        pub(crate) fn anonymous(lines: usize) -> io::Result<Self> {
+            let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "mapping too long");
+            let line_len = usize::try_from(LINE_LEN).map_err(|_| too_long())?;
+            let len = lines.checked_mul(line_len).ok_or_else(too_long)?;
+            let map = MmapMut::map_anon(len)?.into();
             Ok(Self(Owner::Mapped(Mapped { map, lines })))
         }
 

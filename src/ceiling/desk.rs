@@ -1,0 +1,177 @@
+//! The desk: what is asked of the disk, and the thread that writes it, once for all who wait.
+
+use std::time::{Duration, Instant};
+
+use super::living;
+use super::pen::{Pen, Record};
+use crate::algorithm::Word;
+use crate::key::Tag;
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// The longest that anybody waits for the disk.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// How soon after a failure the disk is tried again for somebody who waits.
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
+/// How soon after a failure it is tried again for nobody.
+const RETRY: Duration = Duration::from_secs(1);
+/// A ceiling that somebody wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    pub(crate) tag: Tag,
+    /// The word to be admitted.
+    pub(crate) least: Word,
+    /// The ceiling to be written: the same or later.
+    pub(crate) target: Word,
+    pub(crate) now: Timestamp,
+}
+
+/// Why nothing can be made durable.
+#[derive(Clone, Debug)]
+pub(crate) struct Failing {
+    /// When the first of the failures in a row happened.
+    pub(crate) since: Instant,
+    pub(crate) why: String,
+}
+
+/// What is written next, and how the last writing went.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) demands: Vec<Demand>,
+    /// Rounds of writing that have taken their demands, and those that are done with them.
+    pub(super) begun: u64,
+    pub(super) done: u64,
+    /// When the round that is under way began.
+    pub(super) began: Option<Instant>,
+    /// When a round last ended.
+    pub(super) ended: Instant,
+    pub(super) failing: Option<Failing>,
+    pub(super) is_started: bool,
+    pub(super) stop: bool,
+}
+
+pub(super) struct Shared {
+    /// Ceilings by the tag of their counter. Dirty: a later one is asked for.
+    pub(super) table: Table,
+    pub(super) desk: Mutex<Desk>,
+    pub(super) pen: Mutex<Pen>,
+    /// Rung when something is to be written.
+    pub(super) call: Condvar,
+    /// Rung when a round is done.
+    pub(super) answer: Condvar,
+    pub(super) writes: AtomicU64,
+    pub(super) unsecured: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+impl Desk {
+    /// True if the disk has just failed, or has been hanging for long: who asked would only wait.
+    pub(super) fn is_hopeless(&self) -> bool {
+        let hangs = self.began.is_some_and(|began| began.elapsed() > PATIENCE);
+        hangs || self.failing.is_some() && self.ended.elapsed() < AGAIN
+    }
+}
+
+impl Shared {
+    /// True if `word` is within what is on the disk.
+    #[inline]
+    pub(super) fn covers(&self, tag: Tag, word: Word) -> bool {
+        self.table.read(tag).clean().bits() >= word.clean().bits()
+    }
+
+    /// The thread: writes whenever something is asked for.
+    pub(super) fn run(&self) {
+        let _leaving = Leaving(self);
+        loop {
+            let mut desk = lock(&self.desk);
+            while desk.demands.is_empty() && !desk.stop {
+                // Whether the disk is well again is found out without anybody asking.
+                let limit = desk.failing.is_some().then_some(RETRY);
+                desk = wait(&self.call, desk, limit);
+                if limit.is_some() {
+                    break;
+                }
+            }
+            if desk.stop {
+                return;
+            }
+            self.round(desk);
+        }
+    }
+
+    /// Writes what is asked for now.
+    fn round(&self, mut desk: MutexGuard<'_, Desk>) {
+        let demands = std::mem::take(&mut desk.demands);
+        desk.begun += 1;
+        desk.began = Some(Instant::now());
+        drop(desk);
+        let written = self.write(&demands);
+        let mut desk = lock(&self.desk);
+        desk.done = desk.begun;
+        desk.began = None;
+        desk.ended = Instant::now();
+        desk.failing = match (written, desk.failing.take()) {
+            (Ok(()), _) => None,
+            (Err(error), failing) => Some(Failing {
+                since: failing.map_or(desk.ended, |failing| failing.since),
+                why: error.to_string(),
+            }),
+        };
+        self.answer.notify_all();
+    }
+
+    fn write(&self, demands: &[Demand]) -> std::io::Result<()> {
+        let mut records: Vec<Record> = demands
+            .iter()
+            .filter(|demand| !self.covers(demand.tag, demand.target))
+            .map(|demand| (demand.tag, demand.target))
+            .collect();
+        // The latest of a counter is the last, and the last counts.
+        records.sort_unstable_by_key(|(tag, word)| (tag.bits(), word.bits()));
+        let now = demands.iter().map(|demand| demand.now).max();
+        let now = now.unwrap_or_default();
+        let written = {
+            let mut pen = lock(&self.pen);
+            let written = pen.write(&records, || living(&self.table, now));
+            // Ordering: relaxed on both; numbers to look at.
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            self.bytes.store(pen.bytes(), Ordering::Relaxed);
+            written
+        };
+        if written.is_ok() {
+            // Only now, and never down: what stands here is on the disk.
+            for (tag, word) in &records {
+                self.table.update(*tag, now, |ceiling| {
+                    Some(if ceiling.bits() > word.bits() {
+                        ceiling.clean()
+                    } else {
+                        *word
+                    })
+                });
+            }
+        }
+        for demand in demands {
+            self.table.amend(demand.tag, Word::clean);
+        }
+        written
+    }
+}
+
+/// Tells those who wait that the thread is gone, however it went.
+struct Leaving<'a>(&'a Shared);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut desk = lock(&self.0.desk);
+        if !desk.stop {
+            let why = "the thread that writes the ceilings panicked".into();
+            desk.failing = Some(Failing {
+                since: Instant::now(),
+                why,
+            });
+        }
+        desk.stop = true;
+        self.0.answer.notify_all();
+    }
+}

@@ -1,0 +1,347 @@
+//! Durable ceilings: how far a strict counter may count before the disk must be asked again.
+//!
+//! A ceiling is a word of the counter, later than its present one, that is already on the disk. A
+//! count may be admitted only up to it; after a power cut the counter goes on from it, so nothing
+//! that was admitted is forgotten, and at most the distance between the two, one reservation, is
+//! counted too much. Words grow with time, so to be within a ceiling is to be no larger.
+//!
+//! A reservation is written for many admissions, ahead of need; all that must wait for one wait
+//! for the same write. The ceilings lie in a file of their own: they are few, and nothing but our
+//! own code and one `fdatasync` stands between them and the disk.
+//!
+//! **Invariant:** a ceiling in memory is on the disk. **Invariant:** who is not covered waits for
+//! the disk, but never longer than [`PATIENCE`].
+
+mod desk;
+mod file;
+#[cfg(all(test, tollgate_loom))]
+mod loom;
+mod medium;
+mod pen;
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests;
+
+#[cfg(not(tollgate_loom))]
+use std::path::Path;
+use std::time::Instant;
+
+use crate::algorithm::Word;
+#[cfg(not(tollgate_loom))]
+use crate::directory::DirectoryError;
+use crate::key::Tag;
+use crate::sync::{Arc, AtomicU64, Condvar, Mutex, Ordering, lock, try_lock, wait};
+use crate::table::{Table, Update};
+use crate::time::Timestamp;
+pub(crate) use desk::{Demand, Failing};
+use desk::{Desk, PATIENCE, Shared};
+use file::Found;
+use medium::Medium;
+#[cfg(not(tollgate_loom))]
+use medium::Paper;
+use pen::{Pen, Record};
+
+/// Reservations asked for ahead of need that can wait to be written.
+// Bound: beyond it nobody asks ahead; those who must wait are as many as there are threads.
+const AHEAD_MAX: usize = 1 << 16;
+
+/// What the table of counters is worth when the ceilings are opened.
+pub(crate) enum Counters<'a> {
+    /// The directory is new.
+    New,
+    /// They are true: these tables.
+    Kept(&'a [&'a Table]),
+    /// They are lost but for what the journal tells.
+    Lost,
+}
+
+/// The ceilings of a directory.
+pub(crate) struct Ceilings {
+    shared: Arc<Shared>,
+    closed: Option<Timestamp>,
+    thread: Mutex<Option<crate::sync::thread::JoinHandle<()>>>,
+}
+
+/// How the ceilings are doing.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// Writes, each with one wait for the disk.
+    pub(crate) writes: u64,
+    /// Admitted above a ceiling because the disk failed.
+    pub(crate) unsecured: u64,
+    pub(crate) bytes: u64,
+    pub(crate) failing: Option<Failing>,
+}
+
+/// Makes a file of no ceilings at `path`, for a directory that is a copy of another.
+///
+/// # Errors
+/// If the system says no.
+#[cfg(not(tollgate_loom))]
+pub(crate) fn create(
+    path: &Path,
+    instance: [u8; 16],
+    closed: Option<Timestamp>,
+) -> Result<(), DirectoryError> {
+    let mut pen = Pen::new(Box::new(Paper::new(path)), instance, None, closed);
+    pen.write(&[], Vec::new)
+        .map_err(DirectoryError::io("write", path))
+}
+
+impl Ceilings {
+    /// Opens the file at `path`; also says what is wrong with it, if something is.
+    ///
+    /// `table` is to hold the ceilings, and is empty.
+    ///
+    /// # Errors
+    /// If the system says no, or a newer version wrote it; everything is then left as it is.
+    #[cfg(not(tollgate_loom))]
+    pub(crate) fn open(
+        path: &Path,
+        instance: [u8; 16],
+        table: Table,
+        counters: &Counters<'_>,
+        now: Timestamp,
+    ) -> Result<(Self, Option<String>), DirectoryError> {
+        let medium = Box::new(Paper::new(path));
+        Self::on(medium, instance, table, counters, now).map_err(|error| match error {
+            Refusal::Io(error) => DirectoryError::io("open", path)(error),
+            Refusal::Version { found } => DirectoryError::Version {
+                path: path.to_owned(),
+                found,
+                supported: file::VERSION,
+            },
+        })
+    }
+
+    fn on(
+        mut medium: Box<dyn Medium>,
+        instance: [u8; 16],
+        table: Table,
+        counters: &Counters<'_>,
+        now: Timestamp,
+    ) -> Result<(Self, Option<String>), Refusal> {
+        let mut without_slot = 0_u64;
+        let found = file::read(&mut *medium, instance, &mut |tag, word| {
+            if !word.is_live(now) {
+                table.amend(tag, |_| word);
+            } else if table.update(tag, now, |_| Some(word)) == Update::Full {
+                without_slot += 1;
+            }
+        });
+        let found = match found.map_err(Refusal::Io)? {
+            Found::Whole { .. } if without_slot > 0 => Found::Damaged {
+                why: format!("{without_slot} of its records find no room"),
+            },
+            found => found,
+        };
+        let mut trouble = None;
+        let (sheet, mut closed) = match found {
+            Found::Version { found } => return Err(Refusal::Version { found }),
+            Found::Whole { sheet, is_torn } => ((!is_torn).then_some(sheet), sheet.closed),
+            Found::Missing if matches!(counters, Counters::New) => (None, None),
+            Found::Missing => {
+                trouble = Some("the ceilings of strict limits are gone".to_owned());
+                (None, None)
+            }
+            Found::Damaged { why } => {
+                let aside = medium.keep_aside().map_err(Refusal::Io)?;
+                let aside = aside.display();
+                trouble = Some(format!(
+                    "the ceilings of strict limits could not be read whole ({why}); see {aside}"
+                ));
+                (None, None)
+            }
+        };
+        if trouble.is_some() {
+            match counters {
+                // What was admitted stands in the counters.
+                Counters::Kept(tables) => tables.iter().for_each(|of| lift(&table, of, now)),
+                // Nobody knows any more, so nothing more is admitted while it could matter.
+                Counters::Lost | Counters::New => closed = Some(now),
+            }
+        }
+        let mut pen = Pen::new(medium, instance, sheet, closed);
+        if sheet.is_none() {
+            pen.write(&[], || living(&table, now))
+                .map_err(Refusal::Io)?;
+        }
+        Ok((Self::with(table, pen, closed), trouble))
+    }
+
+    fn with(table: Table, pen: Pen, closed: Option<Timestamp>) -> Self {
+        let desk = Desk {
+            demands: Vec::new(),
+            begun: 0,
+            done: 0,
+            began: None,
+            ended: Instant::now(),
+            failing: None,
+            is_started: false,
+            stop: false,
+        };
+        let shared = Shared {
+            table,
+            desk: Mutex::new(desk),
+            bytes: AtomicU64::new(pen.bytes()),
+            pen: Mutex::new(pen),
+            call: Condvar::new(),
+            answer: Condvar::new(),
+            writes: AtomicU64::new(0),
+            unsecured: AtomicU64::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+            closed,
+            thread: Mutex::new(None),
+        }
+    }
+
+    /// When ceilings were lost together with the counters, if they were: a strict counter that
+    /// nothing is known of was spent then.
+    pub(crate) fn closed(&self) -> Option<Timestamp> {
+        self.closed
+    }
+
+    /// Every ceiling that counts at `now`.
+    pub(crate) fn living(&self, now: Timestamp) -> Vec<Record> {
+        living(&self.shared.table, now)
+    }
+
+    /// True if `word` may stand under `tag`.
+    #[inline]
+    pub(crate) fn covers(&self, tag: Tag, word: Word) -> bool {
+        self.shared.covers(tag, word)
+    }
+
+    /// Asks for a later ceiling ahead of need. Never waits; may come to nothing.
+    pub(crate) fn ask(&self, demand: Demand) {
+        let shared = &self.shared;
+        let Some((before, _)) = shared.table.amend(demand.tag, Word::dirty) else {
+            return;
+        };
+        if before.is_dirty() {
+            return;
+        }
+        if let Some(mut desk) = try_lock(&shared.desk)
+            && desk.demands.len() < AHEAD_MAX
+            && self.is_running(&mut desk)
+        {
+            desk.demands.push(demand);
+            shared.call.notify_all();
+        } else {
+            // Somebody else may ask a little later.
+            shared.table.amend(demand.tag, Word::clean);
+        }
+    }
+
+    /// Returns when a ceiling of at least `demand.least` is durable.
+    ///
+    /// # Errors
+    /// If the disk fails, or is slower than [`PATIENCE`].
+    pub(crate) fn raise(&self, demand: Demand) -> Result<(), Unwritable> {
+        let shared = &self.shared;
+        let until = Instant::now() + PATIENCE;
+        let mut desk = lock(&shared.desk);
+        if desk.is_hopeless() || !self.is_running(&mut desk) {
+            return Err(Unwritable);
+        }
+        desk.demands.push(demand);
+        let mine = desk.begun + 1;
+        shared.call.notify_all();
+        while desk.done < mine && !desk.stop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Unwritable);
+            }
+            desk = wait(&shared.answer, desk, Some(left));
+        }
+        drop(desk);
+        if shared.covers(demand.tag, demand.least) {
+            Ok(())
+        } else {
+            Err(Unwritable)
+        }
+    }
+
+    /// Notes that something was admitted above its ceiling, by its limit's choice.
+    #[cold]
+    pub(crate) fn note_unsecured(&self) {
+        // Ordering: relaxed; a number to look at.
+        self.shared.unsecured.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How they are doing.
+    pub(crate) fn standing(&self) -> Standing {
+        let shared = &self.shared;
+        let failing = lock(&shared.desk).failing.clone();
+        // Ordering: relaxed; numbers to look at.
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Standing {
+            writes: number(&shared.writes),
+            unsecured: number(&shared.unsecured),
+            bytes: number(&shared.bytes),
+            failing,
+        }
+    }
+
+    /// Ends the thread; who waits is told that nothing is written any more.
+    pub(crate) fn stop(&self) {
+        lock(&self.shared.desk).stop = true;
+        self.shared.call.notify_all();
+        self.shared.answer.notify_all();
+        if let Some(thread) = lock(&self.thread).take() {
+            // A thread that panicked has said so on standard error; those who wait were told.
+            let _ = thread.join();
+        }
+    }
+
+    /// Starts the thread with the first that needs it: without strict limits there is none.
+    fn is_running(&self, desk: &mut Desk) -> bool {
+        if desk.is_started || desk.stop {
+            return !desk.stop;
+        }
+        let shared = self.shared.clone();
+        let thread = crate::sync::spawn("tollgate-ceilings", move || shared.run());
+        desk.is_started = thread.is_ok();
+        *lock(&self.thread) = thread.ok();
+        desk.is_started
+    }
+}
+
+/// Nothing can be made durable now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unwritable;
+
+enum Refusal {
+    Io(std::io::Error),
+    Version { found: u32 },
+}
+
+fn living(table: &Table, now: Timestamp) -> Vec<Record> {
+    let mut records = Vec::new();
+    table.for_each(|tag, word| {
+        if word.is_live(now) {
+            records.push((tag, word.clean()));
+        }
+    });
+    records
+}
+
+/// Puts every living word of `counters` into `table`, where none that is later stands. Those of
+/// limits that are not strict are among them; nobody asks for their ceilings.
+fn lift(table: &Table, counters: &Table, now: Timestamp) {
+    counters.for_each(|tag, word| {
+        if word.is_live(now) {
+            let word = word.clean();
+            table.update(tag, now, |ceiling| {
+                (ceiling.bits() < word.bits()).then_some(word)
+            });
+        }
+    });
+}
+
+impl std::fmt::Debug for Ceilings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ceilings({:?})", self.standing())
+    }
+}
