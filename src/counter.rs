@@ -222,7 +222,8 @@ impl<'a> Counter<'a> {
                     now = self.explain(seen.words, now, &mut suspect);
                 }
                 (Update::Done { after, .. }, Step::Admit(_)) => {
-                    if !self.rule.has_pair() || self.stands(other_tag, other) {
+                    let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
+                    if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
                         self.look_ahead(main_tag, after, now);
                         return Take::Judged(seen);
                     }
@@ -238,6 +239,35 @@ impl<'a> Counter<'a> {
     #[inline]
     fn is_covered(&self, tag: Tag, word: Word) -> bool {
         self.reserve.is_none() || self.ground.ceilings.covers(tag, word)
+    }
+
+    /// True if the ceiling was not brought down below the word while it was put here.
+    #[inline]
+    fn is_still_covered(&self, tag: Tag, word: Word) -> bool {
+        if self.reserve.is_none() {
+            return true;
+        }
+        // Ordering: a full fence between the word and the second look at the ceiling, see
+        // `Ceilings::lower`: the writing thread does the reverse.
+        fence(Ordering::SeqCst);
+        self.ground.ceilings.covers(tag, word)
+    }
+
+    /// Brings the ceiling down after the word, so that no more than one reservation lies between.
+    fn bring_down(&self, tag: Tag, word: Word) {
+        let Some(Reserve { amount, .. }) = self.reserve else {
+            return;
+        };
+        let now = self.ground.clock.now();
+        let above = |amount| match word.is_live(now) {
+            true => self.rule.ahead(word.clean(), now, amount),
+            false => Word::ABSENT,
+        };
+        let ceilings = self.ground.ceilings;
+        // Half of a reservation is left, so that not every refund is a write.
+        if ceilings.is_above(tag, above(amount)) {
+            ceilings.lower(tag, above(amount / 2));
+        }
     }
 
     /// What to ask of the disk so that `word` may stand here.
@@ -296,6 +326,9 @@ impl<'a> Counter<'a> {
         });
         if let Some((before, after)) = amended {
             self.note(tag, before, after);
+            if before != after {
+                self.bring_down(tag, after);
+            }
         }
     }
 

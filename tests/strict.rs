@@ -101,6 +101,34 @@ fn after_a_power_cut_nothing_is_forgotten_and_at_most_a_reservation_is_too_much(
 }
 
 #[test]
+fn what_was_given_back_does_not_count_after_a_power_cut() {
+    let dir = common::scratch();
+    let limiter = open(&data(&dir));
+    for limit in LIMITS {
+        let limit = limiter.limit(limit).unwrap();
+        let taken: Vec<_> = (0..80).map(|_| limit.check("alice")).collect();
+        for outcome in &taken[..60] {
+            limit.refund("alice", *outcome);
+        }
+        (0..80).for_each(|_| assert!(limit.check("bob").is_allowed()));
+        limit.reset("bob");
+    }
+    // Another's reservation is written after what was asked before.
+    for limit in LIMITS {
+        assert!(limiter.limit(limit).unwrap().check("carol").is_allowed());
+    }
+    let after = dir.path().join("after");
+    cut(&data(&dir), &after, true);
+    let rebuilt = open(&after);
+    for limit in LIMITS {
+        let alice = used(&rebuilt, limit, "alice");
+        assert!((20..=30).contains(&alice), "{limit}: {alice}");
+        let bob = used(&rebuilt, limit, "bob");
+        assert!(bob <= 10, "{limit}: {bob}");
+    }
+}
+
+#[test]
 fn over_many_lives_never_more_is_admitted_than_the_limit() {
     let dir = common::scratch();
     let mut admitted = [0; 5];

@@ -6,7 +6,7 @@ use super::living;
 use super::pen::{Pen, Record};
 use crate::algorithm::Word;
 use crate::key::Tag;
-use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
+use crate::sync::{Arc, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, fence, lock, wait};
 use crate::table::Table;
 use crate::time::Timestamp;
 
@@ -39,6 +39,8 @@ pub(crate) struct Failing {
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) demands: Vec<Demand>,
+    /// Ceilings to be brought down.
+    pub(super) lowered: Vec<Record>,
     /// Rounds of writing that have taken their demands, and those that are done with them.
     pub(super) begun: u64,
     pub(super) done: u64,
@@ -54,6 +56,8 @@ pub(super) struct Desk {
 pub(super) struct Shared {
     /// Ceilings by the tag of their counter. Dirty: a later one is asked for.
     pub(super) table: Table,
+    /// Where the counters stand.
+    pub(super) counters: Vec<Arc<Table>>,
     pub(super) desk: Mutex<Desk>,
     pub(super) pen: Mutex<Pen>,
     /// Rung when something is to be written.
@@ -66,9 +70,15 @@ pub(super) struct Shared {
 }
 
 impl Desk {
+    fn is_empty(&self) -> bool {
+        self.demands.is_empty() && self.lowered.is_empty()
+    }
+
     /// True if the disk has just failed, or has been hanging for long: who asked would only wait.
     pub(super) fn is_hopeless(&self) -> bool {
-        let hangs = self.began.is_some_and(|began| began.elapsed() > PATIENCE);
+        let hangs = self
+            .began
+            .is_some_and(|began| began.elapsed() > PATIENCE / 2);
         hangs || self.failing.is_some() && self.ended.elapsed() < AGAIN
     }
 }
@@ -85,7 +95,7 @@ impl Shared {
         let _leaving = Leaving(self);
         loop {
             let mut desk = lock(&self.desk);
-            while desk.demands.is_empty() && !desk.stop {
+            while desk.is_empty() && !desk.stop {
                 // Whether the disk is well again is found out without anybody asking.
                 let limit = desk.failing.is_some().then_some(RETRY);
                 desk = wait(&self.call, desk, limit);
@@ -103,10 +113,11 @@ impl Shared {
     /// Writes what is asked for now.
     fn round(&self, mut desk: MutexGuard<'_, Desk>) {
         let demands = std::mem::take(&mut desk.demands);
+        let lowered = std::mem::take(&mut desk.lowered);
         desk.begun += 1;
         desk.began = Some(Instant::now());
         drop(desk);
-        let written = self.write(&demands);
+        let written = self.write(&demands, &lowered);
         let mut desk = lock(&self.desk);
         desk.done = desk.begun;
         desk.began = None;
@@ -121,14 +132,47 @@ impl Shared {
         self.answer.notify_all();
     }
 
-    fn write(&self, demands: &[Demand]) -> std::io::Result<()> {
-        let mut records: Vec<Record> = demands
+    /// Brings a ceiling down in memory, if nothing counts above it; the disk may hear of it then.
+    ///
+    /// A taker reads the ceiling, changes the word, and reads the ceiling again; here the ceiling
+    /// is changed before the word is read. So at least one of the two sees the other. Until the
+    /// disk hears of it, it knows of a higher one, which harms nobody.
+    fn bring_down(&self, (tag, target): &Record) -> bool {
+        let keep = |from: Word, to: Word| if from.is_dirty() { to.dirty() } else { to };
+        let lowered = self.table.amend(*tag, |ceiling| {
+            if ceiling.clean().bits() > target.bits() {
+                keep(ceiling, target.clean())
+            } else {
+                ceiling
+            }
+        });
+        let Some((before, _)) = lowered.filter(|(before, after)| before != after) else {
+            return false;
+        };
+        // Ordering: a full fence between the ceiling and the look at the word, against the one in
+        // a take between the word and the second look at the ceiling.
+        fence(Ordering::SeqCst);
+        let stands = |table: &Arc<Table>| table.read(*tag).clean().bits() <= target.bits();
+        if self.counters.iter().all(stands) {
+            return true;
+        }
+        self.table
+            .amend(*tag, |ceiling| keep(ceiling, before.clean()));
+        false
+    }
+
+    fn write(&self, demands: &[Demand], lowered: &[Record]) -> std::io::Result<()> {
+        let raised = demands
             .iter()
-            .filter(|demand| !self.covers(demand.tag, demand.target))
-            .map(|demand| (demand.tag, demand.target))
+            .filter(|demand| !self.covers(demand.tag, demand.target));
+        let mut raised: Vec<Record> = raised
+            .map(|demand| (demand.tag, demand.target.clean()))
             .collect();
         // The latest of a counter is the last, and the last counts.
-        records.sort_unstable_by_key(|(tag, word)| (tag.bits(), word.bits()));
+        raised.sort_unstable_by_key(|(tag, word)| (tag.bits(), word.bits()));
+        let lowered = lowered.iter().filter(|record| self.bring_down(record));
+        let mut records: Vec<Record> = lowered.copied().collect();
+        records.extend_from_slice(&raised);
         let now = demands.iter().map(|demand| demand.now).max();
         let now = now.unwrap_or_default();
         let written = {
@@ -141,7 +185,7 @@ impl Shared {
         };
         if written.is_ok() {
             // Only now, and never down: what stands here is on the disk.
-            for (tag, word) in &records {
+            for (tag, word) in &raised {
                 self.table.update(*tag, now, |ceiling| {
                     Some(if ceiling.bits() > word.bits() {
                         ceiling.clean()

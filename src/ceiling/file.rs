@@ -4,7 +4,8 @@
 //! a block is 512 bytes and stands twice in a row, so that one damaged place costs nothing
 //!
 //! block 0    magic 8 | format version 4 | zero 4 | instance id 16 | file id 8 | closed at 8 |
-//!            length of the file 8 | zeros | sum 8       closed at: ns since 1970, 0 for never, see `Ceilings::closed`
+//!            length of the file 8 | zeros | sum 8
+//!            closed at: ns since 1970, 0 for never, see `Ceilings::closed`
 //! block n    file id 8 | n 8 | first block of its append 8 | length of the file 8 | records 8 |
 //!            29 times: tag 8, word 8 | sum 8
 //! then       zeros, made durable before the blocks that say how long the file is

@@ -5,10 +5,10 @@ use loom::thread;
 
 use super::file;
 use super::medium::{Content, Twin};
-use super::{Ceilings, Counters, Demand};
+use super::{Ceilings, Counters, Demand, Worth};
 use crate::algorithm::Word;
 use crate::key::Tag;
-use crate::sync::lock;
+use crate::sync::{Ordering, fence, lock};
 use crate::table::{Region, Table, Update};
 use crate::time::Timestamp;
 
@@ -24,6 +24,16 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 fn table() -> Table {
     Table::new(vec![Region::heap(1)])
+}
+
+fn ceilings(twin: &Twin, counters: &Arc<Table>) -> Arc<Ceilings> {
+    let counters = Counters {
+        tables: vec![counters.clone()],
+        worth: Worth::New,
+    };
+    let opened = Ceilings::on(Box::new(twin.clone()), [7; 16], table(), counters, NOW);
+    let (ceilings, _) = opened.unwrap_or_else(|_| unreachable!());
+    Arc::new(ceilings)
 }
 
 /// The count that a power cut at this instant would leave.
@@ -48,8 +58,14 @@ fn take(counters: &Table, ceilings: &Ceilings, twin: &Twin) {
             let Update::Done { after, .. } = update else {
                 unreachable!()
             };
-            assert!(after.count() <= durable(twin), "admitted, yet not durable");
-            return;
+            // As `Counter` does: the ceiling may have been brought down meanwhile.
+            fence(Ordering::SeqCst);
+            if ceilings.covers(TAG, after) {
+                assert!(after.count() <= durable(twin), "admitted, yet not durable");
+                return;
+            }
+            counters.amend(TAG, |word| Word::window(DIES_AT, word.count() - 1));
+            continue;
         };
         let target = Word::window(DIES_AT, least.count() + 1);
         let demand = Demand {
@@ -68,15 +84,8 @@ fn take(counters: &Table, ceilings: &Ceilings, twin: &Twin) {
 fn loom_ceiling_take() {
     model(|| {
         let twin = Twin::new(Content::default());
-        let (ceilings, _) = Ceilings::on(
-            Box::new(twin.clone()),
-            [7; 16],
-            table(),
-            &Counters::New,
-            NOW,
-        )
-        .unwrap_or_else(|_| unreachable!());
-        let (ceilings, counters) = (Arc::new(ceilings), Arc::new(table()));
+        let counters = Arc::new(table());
+        let ceilings = ceilings(&twin, &counters);
         let other = {
             let (ceilings, counters, twin) = (ceilings.clone(), counters.clone(), twin.clone());
             thread::spawn(move || take(&counters, &ceilings, &twin))
@@ -94,15 +103,7 @@ fn loom_ceiling_take() {
 fn loom_ceiling_asked_ahead() {
     model(|| {
         let twin = Twin::new(Content::default());
-        let (ceilings, _) = Ceilings::on(
-            Box::new(twin.clone()),
-            [7; 16],
-            table(),
-            &Counters::New,
-            NOW,
-        )
-        .unwrap_or_else(|_| unreachable!());
-        let ceilings = Arc::new(ceilings);
+        let ceilings = ceilings(&twin, &Arc::new(table()));
         let demand = |count| Demand {
             tag: TAG,
             least: Word::window(DIES_AT, count),
@@ -121,5 +122,27 @@ fn loom_ceiling_asked_ahead() {
         assert_eq!(durable(&twin), 3);
         assert!(lock(&ceilings.shared.desk).demands.is_empty());
         ceilings.stop();
+    });
+}
+
+/// A ceiling is brought down while a taker counts up to it: what the taker was told is durable,
+/// whichever of the two was first.
+#[test]
+fn loom_ceiling_brought_down() {
+    model(|| {
+        let twin = Twin::new(Content::default());
+        let counters = Arc::new(table());
+        let ceilings = ceilings(&twin, &counters);
+        let first = Demand {
+            tag: TAG,
+            least: Word::window(DIES_AT, 1),
+            target: Word::window(DIES_AT, 2),
+            now: NOW,
+        };
+        assert_eq!(ceilings.raise(first), Ok(()));
+        ceilings.lower(TAG, Word::ABSENT);
+        take(&counters, &ceilings, &twin);
+        ceilings.stop();
+        assert!(counters.read(TAG).count() <= durable(&twin));
     });
 }

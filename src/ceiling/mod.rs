@@ -44,14 +44,21 @@ use pen::{Pen, Record};
 // Bound: beyond it nobody asks ahead; those who must wait are as many as there are threads.
 const AHEAD_MAX: usize = 1 << 16;
 
-/// What the table of counters is worth when the ceilings are opened.
-pub(crate) enum Counters<'a> {
+/// What the counters are worth when the ceilings are opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Worth {
     /// The directory is new.
     New,
-    /// They are true: these tables.
-    Kept(&'a [&'a Table]),
+    /// They are true.
+    Kept,
     /// They are lost but for what the journal tells.
     Lost,
+}
+
+/// The tables in which the counters stand, and what they are worth.
+pub(crate) struct Counters {
+    pub(crate) tables: Vec<Arc<Table>>,
+    pub(crate) worth: Worth,
 }
 
 /// The ceilings of a directory.
@@ -99,7 +106,7 @@ impl Ceilings {
         path: &Path,
         instance: [u8; 16],
         table: Table,
-        counters: &Counters<'_>,
+        counters: Counters,
         now: Timestamp,
     ) -> Result<(Self, Option<String>), DirectoryError> {
         let medium = Box::new(Paper::new(path));
@@ -117,7 +124,7 @@ impl Ceilings {
         mut medium: Box<dyn Medium>,
         instance: [u8; 16],
         table: Table,
-        counters: &Counters<'_>,
+        counters: Counters,
         now: Timestamp,
     ) -> Result<(Self, Option<String>), Refusal> {
         let mut without_slot = 0_u64;
@@ -138,7 +145,7 @@ impl Ceilings {
         let (sheet, mut closed) = match found {
             Found::Version { found } => return Err(Refusal::Version { found }),
             Found::Whole { sheet, is_torn } => ((!is_torn).then_some(sheet), sheet.closed),
-            Found::Missing if matches!(counters, Counters::New) => (None, None),
+            Found::Missing if counters.worth == Worth::New => (None, None),
             Found::Missing => {
                 trouble = Some("the ceilings of strict limits are gone".to_owned());
                 (None, None)
@@ -153,11 +160,11 @@ impl Ceilings {
             }
         };
         if trouble.is_some() {
-            match counters {
+            match counters.worth {
                 // What was admitted stands in the counters.
-                Counters::Kept(tables) => tables.iter().for_each(|of| lift(&table, of, now)),
+                Worth::Kept => counters.tables.iter().for_each(|of| lift(&table, of, now)),
                 // Nobody knows any more, so nothing more is admitted while it could matter.
-                Counters::Lost | Counters::New => closed = Some(now),
+                Worth::Lost | Worth::New => closed = Some(now),
             }
         }
         let mut pen = Pen::new(medium, instance, sheet, closed);
@@ -165,12 +172,13 @@ impl Ceilings {
             pen.write(&[], || living(&table, now))
                 .map_err(Refusal::Io)?;
         }
-        Ok((Self::with(table, pen, closed), trouble))
+        Ok((Self::with(table, counters.tables, pen, closed), trouble))
     }
 
-    fn with(table: Table, pen: Pen, closed: Option<Timestamp>) -> Self {
+    fn with(table: Table, counters: Vec<Arc<Table>>, pen: Pen, closed: Option<Timestamp>) -> Self {
         let desk = Desk {
             demands: Vec::new(),
+            lowered: Vec::new(),
             begun: 0,
             done: 0,
             began: None,
@@ -181,6 +189,7 @@ impl Ceilings {
         };
         let shared = Shared {
             table,
+            counters,
             desk: Mutex::new(desk),
             bytes: AtomicU64::new(pen.bytes()),
             pen: Mutex::new(pen),
@@ -211,6 +220,11 @@ impl Ceilings {
     #[inline]
     pub(crate) fn covers(&self, tag: Tag, word: Word) -> bool {
         self.shared.covers(tag, word)
+    }
+
+    /// True if the ceiling of `tag` lies above `word`.
+    pub(crate) fn is_above(&self, tag: Tag, word: Word) -> bool {
+        self.shared.table.read(tag).clean().bits() > word.clean().bits()
     }
 
     /// Asks for a later ceiling ahead of need. Never waits; may come to nothing.
@@ -260,6 +274,18 @@ impl Ceilings {
             Ok(())
         } else {
             Err(Unwritable)
+        }
+    }
+
+    /// Asks that the ceiling of `tag` be brought down to `target`, unless something counts above
+    /// that by then: what was given back is not to count after a power cut. Does not wait.
+    #[cold]
+    pub(crate) fn lower(&self, tag: Tag, target: Word) {
+        let mut desk = lock(&self.shared.desk);
+        // Bound: what is forgotten here counts too much after a power cut, never too little.
+        if desk.lowered.len() < AHEAD_MAX && self.is_running(&mut desk) {
+            desk.lowered.push((tag, target));
+            self.shared.call.notify_all();
         }
     }
 

@@ -35,7 +35,13 @@ fn demand(number: u64, count: u32) -> Demand {
     }
 }
 
-fn open(twin: &Twin, counters: &Counters<'_>) -> (Ceilings, Option<String>) {
+fn open(twin: &Twin, worth: Worth) -> (Ceilings, Option<String>) {
+    open_beside(twin, worth, table())
+}
+
+fn open_beside(twin: &Twin, worth: Worth, counters: Table) -> (Ceilings, Option<String>) {
+    let tables = vec![Arc::new(counters)];
+    let counters = Counters { tables, worth };
     let medium = Box::new(twin.clone());
     match Ceilings::on(medium, ID, table(), counters, NOW) {
         Ok(opened) => opened,
@@ -44,9 +50,16 @@ fn open(twin: &Twin, counters: &Counters<'_>) -> (Ceilings, Option<String>) {
     }
 }
 
+fn lost() -> Counters {
+    Counters {
+        tables: Vec::new(),
+        worth: Worth::Lost,
+    }
+}
+
 fn new() -> (Twin, Ceilings) {
     let twin = Twin::new(Content::default());
-    let (ceilings, trouble) = open(&twin, &Counters::New);
+    let (ceilings, trouble) = open(&twin, Worth::New);
     assert_eq!(trouble, None);
     (twin, ceilings)
 }
@@ -57,7 +70,7 @@ fn after_cut(twin: &Twin, numbers: u64) -> Vec<u32> {
         good_for: None,
         ..twin.content()
     });
-    let (ceilings, trouble) = open(&copy, &Counters::Lost);
+    let (ceilings, trouble) = open(&copy, Worth::Lost);
     assert_eq!(trouble, None);
     let count = |number| ceilings.shared.table.read(tag(number)).count();
     (0..numbers).map(count).collect()
@@ -76,7 +89,7 @@ fn what_was_raised_outlives_the_power() {
     // Over and over again on what the last life left.
     drop(ceilings);
     for round in 4..=6 {
-        let (ceilings, trouble) = open(&twin, &Counters::Lost);
+        let (ceilings, trouble) = open(&twin, Worth::Lost);
         assert_eq!(trouble, None);
         ceilings.raise(demand(7, round * 10)).unwrap();
         ceilings.stop();
@@ -261,12 +274,12 @@ fn a_block_damaged_twice_or_a_file_cut_short_closes_what_is_not_known() {
             durable: Some(bytes),
             ..Content::default()
         });
-        let (ceilings, trouble) = open(&twin, &Counters::Lost);
+        let (ceilings, trouble) = open(&twin, Worth::Lost);
         assert!(trouble.is_some(), "{what}");
         assert_eq!(ceilings.closed(), Some(NOW), "{what}");
         drop(ceilings);
         // It is so in the next life, too.
-        let (ceilings, trouble) = open(&twin, &Counters::Kept(&[]));
+        let (ceilings, trouble) = open(&twin, Worth::Kept);
         assert_eq!((ceilings.closed(), trouble), (Some(NOW), None), "{what}");
     };
     for block in 0..2 {
@@ -293,7 +306,7 @@ fn a_block_damaged_twice_or_a_file_cut_short_closes_what_is_not_known() {
     damaged(vec![0; whole.len()], "zeros");
     damaged(vec![0xa5; whole.len()], "garbage");
     let missing = Twin::new(Content::default());
-    let (ceilings, trouble) = open(&missing, &Counters::Lost);
+    let (ceilings, trouble) = open(&missing, Worth::Lost);
     assert!(trouble.is_some() && ceilings.closed() == Some(NOW));
 }
 
@@ -302,7 +315,7 @@ fn damage_beside_counters_that_are_true_closes_nothing() {
     let counters = table();
     counters.update(tag(0), NOW, |_| Some(word(4).dirty()));
     let missing = Twin::new(Content::default());
-    let (ceilings, trouble) = open(&missing, &Counters::Kept(&[&counters]));
+    let (ceilings, trouble) = open_beside(&missing, Worth::Kept, counters);
     assert!(trouble.is_some());
     assert_eq!(ceilings.closed(), None);
     drop(ceilings);
@@ -316,7 +329,7 @@ fn another_directorys_file_is_not_believed_and_a_newer_one_is_left_alone() {
         durable: Some(whole.clone()),
         ..Content::default()
     });
-    let other = Ceilings::on(Box::new(twin), [4; 16], table(), &Counters::Lost, NOW);
+    let other = Ceilings::on(Box::new(twin), [4; 16], table(), lost(), NOW);
     let (ceilings, trouble) = other.unwrap_or_else(|_| panic!());
     assert!(trouble.unwrap().contains("another limiter's"));
     assert_eq!(ceilings.living(NOW), []);
@@ -330,7 +343,7 @@ fn another_directorys_file_is_not_believed_and_a_newer_one_is_left_alone() {
         durable: Some(newer.clone()),
         ..Content::default()
     });
-    let refused = Ceilings::on(Box::new(twin.clone()), ID, table(), &Counters::Lost, NOW);
+    let refused = Ceilings::on(Box::new(twin.clone()), ID, table(), lost(), NOW);
     assert!(matches!(refused, Err(Refusal::Version { found: 2 })));
     assert_eq!(twin.content().durable, Some(newer));
 }
@@ -349,4 +362,41 @@ fn the_file_does_not_grow_without_bound() {
     assert!((3 << 20..=4 << 20).contains(&longest), "{longest}");
     let counts = after_cut(&twin, 50);
     assert!(counts.iter().all(|count| *count > 19_900), "{counts:?}");
+}
+
+#[test]
+fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
+    let twin = Twin::new(Content::default());
+    let counters = table();
+    counters.update(tag(0), NOW, |_| Some(word(5)));
+    let (ceilings, _) = open_beside(&twin, Worth::New, counters);
+    ceilings.raise(demand(0, 20)).unwrap();
+    ceilings.lower(tag(0), word(4));
+    ceilings.raise(demand(1, 1)).unwrap();
+    assert!(ceilings.covers(tag(0), word(20)), "five are counted");
+    assert_eq!(after_cut(&twin, 1), [20]);
+    ceilings.lower(tag(0), word(8));
+    ceilings.raise(demand(2, 1)).unwrap();
+    assert!(!ceilings.covers(tag(0), word(9)));
+    assert_eq!(after_cut(&twin, 1), [8]);
+    // Down and up in one round: up is what counts.
+    let pen = lock(&ceilings.shared.pen);
+    std::thread::scope(|scope| {
+        let raise = |number, count| {
+            let ceilings = &ceilings;
+            scope.spawn(move || ceilings.raise(demand(number, count)).unwrap());
+        };
+        raise(3, 1);
+        while lock(&ceilings.shared.desk).began.is_none() {
+            std::thread::yield_now();
+        }
+        ceilings.lower(tag(0), word(6));
+        raise(0, 30);
+        while lock(&ceilings.shared.desk).demands.is_empty() {
+            std::thread::yield_now();
+        }
+        drop(pen);
+    });
+    assert!(ceilings.covers(tag(0), word(30)));
+    assert_eq!(after_cut(&twin, 1), [30]);
 }

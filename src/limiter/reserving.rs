@@ -3,7 +3,7 @@
 use super::law::Law;
 use super::store::{Opened, Store};
 use super::{Recovery, Trouble};
-use crate::ceiling::{Ceilings, Counters, Standing};
+use crate::ceiling::{Ceilings, Counters, Standing, Worth};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::table::{Region, Table, Update};
@@ -55,12 +55,13 @@ pub(super) fn open(
     recovery: &mut Recovery,
     now: Timestamp,
 ) -> Result<Ceilings, Error> {
-    let tables = [&*store.table, &*store.shared];
-    let counters = match store.opened {
-        Opened::New => Counters::New,
-        Opened::Clean | Opened::Kept => Counters::Kept(&tables),
-        Opened::SetAside { .. } => Counters::Lost,
+    let worth = match store.opened {
+        Opened::New => Worth::New,
+        Opened::Clean | Opened::Kept => Worth::Kept,
+        Opened::SetAside { .. } => Worth::Lost,
     };
+    let tables = vec![store.table.clone(), store.shared.clone()];
+    let counters = Counters { tables, worth };
     let header = store.directory.header();
     let path = store.directory.ceilings_path();
     let lines = usize::try_from(header.lines).unwrap_or(usize::MAX);
@@ -68,9 +69,9 @@ pub(super) fn open(
     let regions = regions.collect::<Result<Vec<_>, _>>();
     let regions = regions.map_err(DirectoryError::io("get memory for", &path))?;
     let table = Table::new(regions);
-    let (ceilings, trouble) = Ceilings::open(&path, header.instance, table, &counters, now)?;
+    let (ceilings, trouble) = Ceilings::open(&path, header.instance, table, counters, now)?;
     recovery.troubles.extend(trouble);
-    if matches!(counters, Counters::Lost) {
+    if worth == Worth::Lost {
         let shared = law.shared_tags();
         for (tag, ceiling) in ceilings.living(now) {
             let table = if shared.contains(&tag) {
