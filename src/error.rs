@@ -51,6 +51,16 @@ impl Error {
         matches!(&*self.0, Kind::Directory(DirectoryError::Damaged { .. }))
     }
 
+    /// True if the table cannot be put where [`Builder::mapping`](crate::Builder::mapping) says.
+    pub fn is_no_place(&self) -> bool {
+        matches!(&*self.0, Kind::Directory(DirectoryError::NoPlace { .. }))
+    }
+
+    /// True if a place can be written to by others, or is not this user's.
+    pub(crate) fn is_not_private(&self) -> bool {
+        matches!(&*self.0, Kind::Directory(DirectoryError::NotPrivate { .. }))
+    }
+
     /// True if the journal could not be written.
     pub fn is_journal(&self) -> bool {
         matches!(&*self.0, Kind::Journal(_))
@@ -85,6 +95,7 @@ impl Error {
                 | DirectoryError::NotPrivate { path }
                 | DirectoryError::Damaged { path, .. }
                 | DirectoryError::Version { path, .. }
+                | DirectoryError::NoPlace { path, .. }
                 | DirectoryError::Io { path, .. },
             ) => Some(path),
             _ => None,

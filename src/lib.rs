@@ -38,8 +38,8 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Builder, Decision, Health, Key, Limit, LimitOutcome, Limiter, Opened, Outcome, Override,
-    OverrideKey, Recovery, Reservations, Trouble, Verdict, Writing,
+    Builder, Decision, Health, Key, Lasts, Limit, LimitOutcome, Limiter, Mapping, Opened, Outcome,
+    Override, OverrideKey, Placement, Recovery, Reservations, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

@@ -13,7 +13,7 @@ use crate::inbox::Inbox;
 use crate::journal::{Generations, StoreError};
 use crate::key::Tag;
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
-use crate::table::Table;
+use crate::table::{NOT_WHOLE, Table};
 
 /// Words in one commit.
 // Bound: a journal that is given more between two syncs can come back empty.
@@ -140,10 +140,12 @@ impl Keeping {
             let batch: Vec<(Tag, Word)> = words.take(BATCH_MAX).collect();
             if batch.is_empty() {
                 self.tend(source)?;
+                self.note(source)?;
                 return Ok(written);
             }
             if let Err(error) = self.journal()?.commit(&batch) {
                 source.soil(&batch);
+                source.table.note_journal(NOT_WHOLE);
                 // The rest of the queue was not looked at; its words are dirty still.
                 tags.for_each(drop);
                 source.inbox.ask_for_sweep();
@@ -153,6 +155,16 @@ impl Keeping {
             }
             written += batch.len() as u64;
         }
+    }
+
+    /// Notes in the table what the journal holds of it, once that is all.
+    fn note(&mut self, source: &Source) -> Result<(), StoreError> {
+        let is_carried = !self.must_carry && self.to_carry.is_none();
+        let journal = self.journal()?;
+        if is_carried && journal.is_whole() {
+            source.table.note_journal(journal.sequence());
+        }
+        Ok(())
     }
 
     /// Puts all living words into the next generation at once. After a failure nothing that the

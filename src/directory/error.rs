@@ -19,6 +19,8 @@ pub(crate) enum DirectoryError {
         found: u32,
         supported: u32,
     },
+    /// The table cannot be put where it was asked for.
+    NoPlace { path: PathBuf, why: String },
     /// The system said no.
     Io {
         doing: &'static str,
@@ -74,6 +76,9 @@ impl fmt::Display for DirectoryError {
                  does not convert it",
                 path.display()
             ),
+            Self::NoPlace { path, why } => {
+                write!(f, "no place for a table in {}: {why}", path.display())
+            }
             Self::Io {
                 doing,
                 path,

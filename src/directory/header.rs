@@ -22,8 +22,15 @@ use crate::key::Secret;
 use crate::table;
 
 const MAGIC: [u8; 8] = *b"TOLLGATE";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const LEN: usize = 72;
+
+/// A number that no table was ever stamped with.
+pub(crate) fn draw_stamp() -> io::Result<u64> {
+    let mut stamp = [0; 8];
+    getrandom::fill(&mut stamp)?;
+    Ok(u64::from_le_bytes(stamp))
+}
 
 /// Who a directory is, and the shape of its table.
 #[derive(Clone, PartialEq, Eq, Debug)]

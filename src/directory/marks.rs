@@ -2,29 +2,39 @@
 //!
 //! A table that was not closed clean lives in the page cache. It is whole if the kernel, the mount
 //! and the files are still the ones it was written under; else it may be torn or stale. The marks
-//! hold what tells: boot id, mount, and the files' own numbers. They also hold the latest time
-//! seen, so that a clock set back between two runs is noticed.
+//! hold what tells: boot id, mount, and the files' own numbers. They also hold where the table
+//! lies, the stamp that its shards bear, so that no table of another time is taken for it, and the
+//! latest time seen, so that a clock set back between two runs is noticed.
 //!
 //! ```text
 //! offset | bytes | field of a slot's body; the slots are laid out in `slots.rs`
 //!      0 |     8 | state: 1 open, 2 clean
 //!      8 |    16 | instance id
 //!     24 |    16 | boot id
-//!     40 |     8 | mount id
+//!     40 |     8 | mount id; zero on a memory file system
 //!     48 |     8 | shard files: checksum of their device and inode numbers
 //!     56 |     8 | latest time seen, ns since 1970
+//!     64 |     8 | stamp of the shards
+//!     72 |     8 | stamp that they are just getting, or the same again
+//!     80 |     2 | length of the root's path; zero if the table lies in the data directory
+//!     82 |   254 | the root's path, see `folder.rs`
 //! ```
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, StatxFlags};
 
-use super::{DirectoryError, Slots};
+use super::{DirectoryError, Site, Slots, is_memory};
 use crate::codec::{Fields, Reader, checksum};
 use crate::time::Timestamp;
 
 const MAGIC: [u8; 8] = *b"TOLLMARK";
-const LEN: usize = 64;
+const LEN: usize = 82 + Site::ROOT_MAX;
+
+/// Mount ids that are never given twice, where the kernel has them: Linux 6.8.
+const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
 /// Open while a limiter runs; clean once it has closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,9 +70,16 @@ impl Place {
         let turned = checksum(&sum).to_le_bytes();
         boot[..8].copy_from_slice(&sum);
         boot[8..].copy_from_slice(&turned);
-        let mount = rustix::fs::statx(rustix::fs::CWD, table, AtFlags::empty(), StatxFlags::MNT_ID)
-            .map_err(|error| DirectoryError::io("look at", table)(error.into()))?
-            .stx_mnt_id;
+        // A memory file system goes with its content, so its files' numbers say enough; and in a
+        // container that was started again the same one has another mount.
+        let mount = if is_memory(table)? {
+            0
+        } else {
+            let wanted = StatxFlags::MNT_ID | MNT_ID_UNIQUE;
+            rustix::fs::statx(rustix::fs::CWD, table, AtFlags::empty(), wanted)
+                .map_err(|error| DirectoryError::io("look at", table)(error.into()))?
+                .stx_mnt_id
+        };
         let numbers = files.iter().flat_map(|(device, inode)| [*device, *inode]);
         let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
         Ok(Self {
@@ -73,13 +90,31 @@ impl Place {
     }
 }
 
+impl Place {
+    /// What is another than it was under `mark`, if something is.
+    pub(crate) fn differs_from(&self, mark: &Self) -> Option<&'static str> {
+        if self.boot != mark.boot {
+            Some("another boot")
+        } else if self.mount != mark.mount {
+            Some("another mount")
+        } else if self.files != mark.files {
+            Some("other files")
+        } else {
+            None
+        }
+    }
+}
+
 /// One mark.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Mark {
     pub(crate) state: State,
     pub(crate) instance: [u8; 16],
     pub(crate) place: Place,
     pub(crate) latest: Timestamp,
+    /// What the shards bear: the one, or while they are being stamped the other.
+    pub(crate) stamps: [u64; 2],
+    pub(crate) site: Site,
 }
 
 /// The marks file, open.
@@ -97,22 +132,14 @@ impl Marks {
         self.0.last().and_then(Mark::decode)
     }
 
+    /// True if nothing was ever written: then nobody was ever admitted either.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.0.is_blank()
+    }
+
     /// Writes the next mark over the older of the two. With `durable`, returns once it is on the
     /// disk; without, it outlives the process but not the kernel.
-    pub(crate) fn write(
-        &mut self,
-        state: State,
-        instance: [u8; 16],
-        place: Place,
-        latest: Timestamp,
-        durable: bool,
-    ) -> Result<(), DirectoryError> {
-        let mark = Mark {
-            state,
-            instance,
-            place,
-            latest,
-        };
+    pub(crate) fn write(&mut self, mark: &Mark, durable: bool) -> Result<(), DirectoryError> {
         self.0.write(mark.encode(), durable)
     }
 }
@@ -127,6 +154,16 @@ impl Mark {
         fields.put(&self.place.mount.to_le_bytes());
         fields.put(&self.place.files.to_le_bytes());
         fields.put(&self.latest.as_nanos().to_le_bytes());
+        for stamp in self.stamps {
+            fields.put(&stamp.to_le_bytes());
+        }
+        let root = match &self.site {
+            Site::Data => &[],
+            Site::Root(root) => root.as_os_str().as_bytes(),
+        };
+        // A longer one is refused before a table is put there.
+        fields.put(&u16::try_from(root.len()).unwrap_or(0).to_le_bytes());
+        fields.put(root);
         bytes
     }
 
@@ -145,11 +182,20 @@ impl Mark {
             files: fields.u64(),
         };
         let latest = Timestamp::from_nanos(fields.u64());
+        let stamps = [fields.u64(), fields.u64()];
+        let len = usize::from(u16::from_le_bytes(fields.take()));
+        let root: [u8; Site::ROOT_MAX] = fields.take();
+        let site = match root.get(..len)? {
+            [] => Site::Data,
+            root => Site::Root(OsString::from_vec(root.to_vec()).into()),
+        };
         Some(Self {
             state,
             instance,
             place,
             latest,
+            stamps,
+            site,
         })
     }
 }

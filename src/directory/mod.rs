@@ -3,8 +3,8 @@
 //! ```text
 //! lock            held by flock for the life of a limiter; its text is the holder's pid
 //! header          format version, instance id, secret, shape of the table; written once
-//! marks           two slots in turn: open or clean, boot, mount, latest time seen
-//! table/NN        shard NN
+//! marks           two slots in turn: open or clean, where the table is, latest time seen
+//! table/NN        shard NN, unless the table lies elsewhere: see `folder.rs`
 //! journal/        what is still known after the power went, see `journal`
 //! ceilings        how far strict counters may count, see `ceiling`
 //! overrides       what was overridden while running
@@ -13,30 +13,39 @@
 //! Other names are left alone.
 
 mod error;
+mod folder;
 mod header;
+mod home;
 mod marks;
+mod memory;
 mod slots;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
 pub(crate) use error::DirectoryError;
-pub(crate) use header::Header;
-pub(crate) use marks::{Marks, Place, State};
+pub(crate) use folder::{Folder, Site};
+pub(crate) use header::{Header, draw_stamp};
+pub(crate) use home::sweep;
+pub(crate) use marks::{Mark, Marks, Place, State};
+pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use slots::Slots;
 
 /// How long to wait for a lock whose holder is just going away.
-const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
+const LOCK_WAIT: Duration = Duration::from_millis(200);
 
 /// A locked directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     header: Header,
+    /// Device and inode number of the directory itself: what a copy of it does not share.
+    identity: (u64, u64),
     /// Dropped last: with it goes the lock.
     _lock: File,
 }
@@ -50,7 +59,7 @@ impl Directory {
         new_header: impl FnOnce() -> io::Result<Header>,
     ) -> Result<(Self, bool), DirectoryError> {
         make_private(path)?;
-        let lock = take_lock(&path.join("lock"))?;
+        let lock = take_lock(&path.join("lock"), LOCK_WAIT)?;
         let at = path.join("header");
         let (header, is_new) = match read_bounded(&at, 4096) {
             Ok(bytes) => (Header::decode(&at, &bytes)?, false),
@@ -62,10 +71,12 @@ impl Directory {
             }
             Err(error) => return Err(DirectoryError::io("read", &at)(error)),
         };
+        let meta = fs::metadata(path).map_err(DirectoryError::io("look at", path))?;
         Ok((
             Self {
                 path: path.to_owned(),
                 header,
+                identity: (meta.dev(), meta.ino()),
                 _lock: lock,
             },
             is_new,
@@ -94,41 +105,6 @@ impl Directory {
 
     pub(crate) fn ceilings_path(&self) -> PathBuf {
         self.path.join("ceilings")
-    }
-
-    pub(crate) fn table_path(&self) -> PathBuf {
-        self.path.join("table")
-    }
-
-    /// Where a shard lies.
-    pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
-        self.table_path().join(format!("{number:02}"))
-    }
-
-    /// Makes the folder of the shards, if there is none.
-    pub(crate) fn make_table(&self) -> Result<(), DirectoryError> {
-        make_private(&self.table_path())
-    }
-
-    /// Moves a table that cannot be believed out of the way; says where to. Only the latest such
-    /// table is kept.
-    pub(crate) fn set_table_aside(&self) -> Result<PathBuf, DirectoryError> {
-        let from = self.table_path();
-        let aside = self.path.join("table.untrusted");
-        match fs::remove_dir_all(&aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DirectoryError::io("remove", &aside)(error));
-            }
-            _ => {}
-        }
-        match fs::rename(&from, &aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DirectoryError::io("set aside", &from)(error));
-            }
-            _ => {}
-        }
-        sync_dir(&self.path)?;
-        Ok(aside)
     }
 }
 
@@ -182,21 +158,29 @@ pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-fn take_lock(path: &Path) -> Result<File, DirectoryError> {
-    let mut lock = OpenOptions::new()
+/// Locks the file, made if there is none, and puts this process's id into it.
+fn take_lock(path: &Path, patience: Duration) -> Result<File, DirectoryError> {
+    let lock = open_lock(path, true).map_err(DirectoryError::io("open", path))?;
+    wait_for_lock(path, lock, patience)
+}
+
+fn open_lock(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(create)
         .truncate(false)
         .mode(0o600)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(path)
-        .map_err(DirectoryError::io("open", path))?;
-    let deadline = std::time::Instant::now() + LOCK_WAIT;
+}
+
+fn wait_for_lock(path: &Path, mut lock: File, patience: Duration) -> Result<File, DirectoryError> {
+    let deadline = Instant::now() + patience;
     loop {
         match lock.try_lock() {
             Ok(()) => break,
-            Err(fs::TryLockError::WouldBlock) if std::time::Instant::now() < deadline => {
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
                 std::thread::sleep(LOCK_WAIT / 20);
             }
             Err(fs::TryLockError::WouldBlock) => {

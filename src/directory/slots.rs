@@ -70,6 +70,11 @@ impl<const BODY: usize> Slots<BODY> {
         self.body.as_ref()
     }
 
+    /// True if the file is new: not even a torn slot is in it.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.len() == 0)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

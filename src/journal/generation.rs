@@ -288,8 +288,12 @@ impl Generations {
         self.store.is_none() || self.must_renew || has_grown
     }
 
+    /// True if it holds what it was given, all of it: it did not fail, and lost nothing.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.store.is_some() && !self.must_renew
+    }
+
     /// The last sequence that was given out.
-    #[cfg(test)]
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }

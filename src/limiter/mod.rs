@@ -8,12 +8,16 @@ mod handle;
 mod journaling;
 mod keeper;
 mod law;
+mod mapping;
 mod open;
 mod outcome;
 mod overrides;
 mod overriding;
 mod reserving;
+mod shards;
 mod store;
+#[cfg(test)]
+mod store_tests;
 
 use std::fmt;
 use std::path::Path;
@@ -22,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use decision::{Decision, LimitOutcome};
 pub use handle::{Key, Limit};
 pub use journaling::Recovery;
+pub use mapping::{Lasts, Mapping, Placement};
 pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
@@ -104,6 +109,8 @@ pub(crate) struct Inner {
 pub struct Health {
     /// How the directory was found when it was opened.
     pub opened: Opened,
+    /// Where the table lies, and why there.
+    pub placement: Placement,
     /// Slots in the table: somewhat more than it takes counters.
     pub slots: u64,
     /// Checks so far that found no room in the table for a counter of their own.
@@ -208,6 +215,7 @@ impl Limiter {
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Health {
             opened: inner.store.opened.clone(),
+            placement: inner.store.placement.clone(),
             slots: inner.store.table.slots(),
             newcomers_without_slot: number(&inner.newcomers),
             words_healed: number(&inner.healed),

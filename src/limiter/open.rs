@@ -8,6 +8,7 @@ use super::cell::LawCell;
 use super::journaling::Recovery;
 use super::keeper::Keeper;
 use super::law::Law;
+use super::mapping::{Mapping, Wanted};
 use super::overrides::Overrides;
 use super::store::{Opened, Store};
 use super::{Inner, Limiter, reserving};
@@ -18,6 +19,7 @@ use crate::inbox::Inbox;
 use crate::journal::{Generations, StoreError};
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
+use crate::table::NOT_WHOLE;
 use crate::writer::{OpenJournal, Source, Writer};
 
 /// Counters that a directory has room for unless it is said otherwise.
@@ -37,6 +39,7 @@ pub struct Builder {
     counters: u64,
     clock: Option<ManualClock>,
     interval: Duration,
+    mapping: Mapping,
 }
 
 impl Builder {
@@ -46,6 +49,7 @@ impl Builder {
             counters: COUNTERS,
             clock: None,
             interval: INTERVAL,
+            mapping: Mapping::default(),
         }
     }
 
@@ -70,18 +74,26 @@ impl Builder {
         self
     }
 
+    /// Says where the table of counters is to lie: [`Mapping::Automatic`] if unsaid. It may be said
+    /// anew at every opening; the table is moved then, and every counter kept.
+    pub fn mapping(mut self, mapping: Mapping) -> Self {
+        self.mapping = mapping;
+        self
+    }
+
     /// Opens the directory at `path`, made if there is none.
     ///
     /// # Errors
     /// If another limiter has it open, it is not private to this user, it is damaged or of another
-    /// format, there is no room for it, or the system refuses.
+    /// format, there is no room for it, the table cannot be put where [`Self::mapping`] says, or
+    /// the system refuses.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Limiter, Error> {
         if self.counters == 0 || self.counters > COUNTERS_MAX {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
         let path = path.as_ref();
-        let store = Store::open(path, self.counters)?;
+        let mut store = Store::open(path, self.counters, &Wanted::new(self.mapping))?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let law = Law::new(self.policy, overrides, store.directory.header().secret())?;
         let clock = match self.clock {
@@ -147,12 +159,24 @@ fn open_journal(
         store.directory.header().instance,
         store.directory.journal_path(),
     );
-    let told = recovery.clone();
+    let (told, table) = (recovery.clone(), store.table.clone());
     let mut open = move || {
         let (journal, report) = Generations::open(&path, instance)?;
         let is_new = report.is_new;
-        lock(&told).told(report);
-        Ok((journal, is_new))
+        let mut recovery = lock(&told);
+        recovery.told(report);
+        let noted = table.noted_journal();
+        // As when only the journal was restored from a copy, or when it failed and the process was
+        // killed before it was made good.
+        let is_behind = journal.sequence() < noted;
+        if is_behind && noted != NOT_WHOLE {
+            let why = "the journal is older than the table; it is told every counter again";
+            recovery.troubles.push(why.into());
+        }
+        if is_new || is_behind || !journal.is_whole() {
+            table.note_journal(NOT_WHOLE);
+        }
+        Ok((journal, is_new || is_behind))
     };
     if !matches!(store.opened, Opened::SetAside { .. }) {
         return Ok(Box::new(open));

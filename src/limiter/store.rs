@@ -1,19 +1,17 @@
 //! The limiter's directory in use: whose table it is, and whether it can be believed.
 
 use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::directory::{Directory, DirectoryError, Header, Marks, Place, State};
+use super::mapping::{Mapping, Placement, Wanted};
+use super::shards::Shards;
+use crate::directory::{
+    Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp,
+};
 use crate::error::Error;
 use crate::sync::{Arc, Mutex, lock};
-use crate::table::file::{self, ShardError, ShardHeader};
-use crate::table::{Region, Table};
+use crate::table::Table;
 use crate::time::Timestamp;
-
-/// Lines of the shard that holds what newcomers share: a slot and more for every limit.
-const SHARED_LINES: u64 = 1024;
 
 /// How a directory was found when it was opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,11 +24,12 @@ pub enum Opened {
     /// Not closed, but under the same kernel on the same files: every counter as it was.
     Kept,
     /// The table could not be believed: it was not closed and the kernel or the files are not those
-    /// it was written under, or it is damaged. It was set aside, and the counters were rebuilt from
-    /// the journal; [`Recovery`](crate::Recovery) says how many.
+    /// it was written under, or it is damaged, of another time or gone. It was set aside, and the
+    /// counters were rebuilt from the journal; [`Recovery`](crate::Recovery) says how many.
     SetAside {
-        /// Where the old table is.
-        to: PathBuf,
+        /// Where the old table is; none if it lay outside the data directory, in memory most
+        /// likely, and was removed.
+        to: Option<PathBuf>,
         /// What is wrong with it.
         why: String,
     },
@@ -42,12 +41,15 @@ impl fmt::Display for Opened {
             Self::New => write!(f, "new directory"),
             Self::Clean => write!(f, "closed clean, all counters kept"),
             Self::Kept => write!(f, "not closed, all counters kept"),
-            Self::SetAside { to, why } => {
+            Self::SetAside { to: Some(to), why } => {
                 write!(
                     f,
                     "table not believed ({why}); set aside in {}, counters rebuilt",
                     to.display()
                 )
+            }
+            Self::SetAside { to: None, why } => {
+                write!(f, "table not believed ({why}); removed, counters rebuilt")
             }
         }
     }
@@ -62,19 +64,25 @@ pub(super) struct Store {
     /// Counters that newcomers share when the table is full.
     pub(super) shared: Arc<Table>,
     pub(super) opened: Opened,
+    /// Where the tables lie.
+    pub(super) placement: Placement,
     /// The latest time that was seen in it before.
     pub(super) latest: Option<Timestamp>,
+    /// Where the table was until now, if it was moved.
+    left: Option<Site>,
+    /// Dropped after what is mapped: with it goes the lock of the folder.
+    folder: Folder,
     pub(super) directory: Directory,
 }
 
 impl Store {
     /// Opens the directory, or makes one with room for `counters`.
-    pub(super) fn open(path: &Path, counters: u64) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, counters: u64, wanted: &Wanted) -> Result<Self, Error> {
         let (directory, _) = Directory::open(path, || Header::draw(counters))?;
-        Self::in_directory(directory)
+        Self::in_directory(directory, wanted)
     }
 
-    /// Makes a directory whose tags mean the same as those of `original`.
+    /// Makes a directory whose tags mean the same as those of `original`, all of it in one place.
     pub(super) fn create_like(path: &Path, original: &Header) -> Result<Self, Error> {
         let (directory, is_new) = Directory::open(path, || original.for_copy())?;
         if !is_new {
@@ -85,69 +93,117 @@ impl Store {
             }
             .into());
         }
-        let store = Self::in_directory(directory)?;
+        let store = Self::in_directory(directory, &Wanted::new(Mapping::DataDirectory))?;
         // Half a copy is not to be believed; closing it says that it is whole.
         store.mark_open(Place::NOWHERE)?;
         Ok(store)
     }
 
-    fn in_directory(directory: Directory) -> Result<Self, Error> {
+    fn in_directory(directory: Directory, wanted: &Wanted) -> Result<Self, Error> {
         let mut marks = Marks::open(directory.marks_path())?;
-        let (files, opened) = find_table(&directory, &mut marks)?;
-        let latest = marks.last().map(|mark| mark.latest);
+        let mark = marks.last();
+        let (shards, opened, placement) = find_table(&directory, &mut marks, wanted)?;
+        let left = mark.as_ref().map(|mark| mark.site.clone());
         Ok(Self {
             marks: Mutex::new(marks),
-            place: files.place,
-            table: Arc::new(Table::new(files.regions)),
-            shared: Arc::new(Table::new(vec![files.shared])),
+            place: shards.place,
+            table: Arc::new(shards.table),
+            shared: Arc::new(shards.shared),
             opened,
-            latest,
+            placement,
+            latest: mark.map(|mark| mark.latest),
+            left: left.filter(|site| site != shards.folder.site()),
+            folder: shards.folder,
             directory,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn shard_path(&self, number: u32) -> PathBuf {
+        self.folder.shard_path(number)
     }
 
     /// Marks the table as one to be believed while this kernel runs. To be called once it holds all
     /// that it is to hold, and before the first admission: from then on it is as good as the page
     /// cache, and no better.
-    pub(super) fn begin(&self) -> Result<(), Error> {
-        self.mark_open(self.place)
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
+        self.mark_open(self.place)?;
+        // From now on the mark names the new place: the old one is nobody's.
+        if let Some(site) = self.left.take()
+            && let Err(error) = self.directory.remove_folder(&site)
+        {
+            self.placement.notes.push(error.to_string());
+        }
+        Ok(())
     }
 
     fn mark_open(&self, place: Place) -> Result<(), Error> {
-        let instance = self.directory.header().instance;
+        let mut marks = lock(&self.marks);
+        let stamp = self.stamp(&mut marks)?;
         let latest = self.latest.unwrap_or_default();
-        Ok(lock(&self.marks).write(State::Open, instance, place, latest, true)?)
+        Ok(marks.write(&self.mark(State::Open, place, latest, stamp), true)?)
     }
 
     /// Remembers the latest time seen. Outlives the process, not the kernel.
     pub(super) fn mark_time(&self, latest: Timestamp) -> Result<(), Error> {
-        let instance = self.directory.header().instance;
-        Ok(lock(&self.marks).write(State::Open, instance, self.place, latest, false)?)
+        let mut marks = lock(&self.marks);
+        match marks.last() {
+            Some(mark) => Ok(marks.write(&Mark { latest, ..mark }, false)?),
+            None => Ok(()),
+        }
     }
 
     /// Puts everything on the disk and marks the directory clean. Nothing may be taken after it.
     pub(super) fn close(&self, latest: Timestamp) -> Result<(), Error> {
-        let at = self.directory.table_path();
+        let mut marks = lock(&self.marks);
+        let stamp = self.stamp(&mut marks)?;
         let synced = self.table.sync().and_then(|()| self.shared.sync());
-        synced.map_err(DirectoryError::io("sync", &at))?;
-        let instance = self.directory.header().instance;
-        Ok(lock(&self.marks).write(State::Clean, instance, self.place, latest, true)?)
+        synced.map_err(DirectoryError::io("sync", self.folder.path()))?;
+        Ok(marks.write(&self.mark(State::Clean, self.place, latest, stamp), true)?)
+    }
+
+    /// Stamps every shard anew: from now on only a mark with this stamp speaks of them. The mark
+    /// that counts says so first, so that a kill in between leaves a table that is believed.
+    fn stamp(&self, marks: &mut Marks) -> Result<u64, Error> {
+        let marks_path = self.directory.marks_path();
+        let stamp = draw_stamp().map_err(DirectoryError::io("draw a stamp for", &marks_path))?;
+        if let Some(mark) = marks.last() {
+            let stamps = [mark.stamps[0], stamp];
+            marks.write(&Mark { stamps, ..mark }, false)?;
+        }
+        self.table.stamp(stamp);
+        self.shared.stamp(stamp);
+        Ok(stamp)
+    }
+
+    fn mark(&self, state: State, place: Place, latest: Timestamp, stamp: u64) -> Mark {
+        Mark {
+            state,
+            instance: self.directory.header().instance,
+            place,
+            latest,
+            stamps: [stamp; 2],
+            site: self.folder.site().clone(),
+        }
     }
 }
 
-/// The shards, mapped, and the place they were found in.
-struct Files {
-    regions: Vec<Region>,
-    shared: Region,
-    place: Place,
-}
-
-/// Opens the table if it can be believed, else puts a fresh one in its place.
-fn find_table(directory: &Directory, marks: &mut Marks) -> Result<(Files, Opened), Error> {
+/// Opens the table if it can be believed, else makes a fresh one; where it is wanted, in any case.
+fn find_table(
+    directory: &Directory,
+    marks: &mut Marks,
+    wanted: &Wanted,
+) -> Result<(Shards, Opened, Placement), Error> {
     let Some(mark) = marks.last() else {
-        // No mark: nobody was ever admitted. What there is of a table is half a creation.
-        remove_half_made(&directory.table_path())?;
-        return Ok((make_table(directory)?, Opened::New));
+        if marks.is_blank() {
+            // Nobody was ever admitted. What there is of a table is half a creation.
+            let (shards, placement) = wanted.settle(directory, None)?;
+            return Ok((shards, Opened::New, placement));
+        }
+        let why = format!("{} cannot be read", directory.marks_path().display());
+        let to = Some(directory.set_table_aside()?);
+        let (shards, placement) = wanted.settle(directory, None)?;
+        return Ok((shards, Opened::SetAside { to, why }, placement));
     };
     if mark.instance != directory.header().instance {
         let why = "belongs to another directory than the header beside it".into();
@@ -157,106 +213,41 @@ fn find_table(directory: &Directory, marks: &mut Marks) -> Result<(Files, Opened
         }
         .into());
     }
-    let why = match open_table(directory) {
-        Ok(files) => match mark.state {
-            State::Clean => return Ok((files, Opened::Clean)),
-            State::Open if mark.place == files.place => return Ok((files, Opened::Kept)),
-            State::Open if mark.place.boot != files.place.boot => "another boot".into(),
-            State::Open if mark.place.mount != files.place.mount => "another mount".into(),
-            State::Open => "other files".into(),
+    let why = match Shards::open(directory, &mark) {
+        Ok(shards) => match shards.differ_from(&mark) {
+            None => {
+                let (shards, placement) = wanted.settle(directory, Some(shards))?;
+                let opened = match mark.state {
+                    State::Clean => Opened::Clean,
+                    State::Open => Opened::Kept,
+                };
+                return Ok((shards, opened, placement));
+            }
+            Some(why) => why.to_owned(),
         },
         // Its journal tells what it held; a table of another version means something else.
-        Err(error) if error.is_damaged() || error.is_missing() => error.to_string(),
+        Err(error) if error.is_damaged() || error.is_missing() || error.is_not_private() => {
+            error.to_string()
+        }
         Err(error) => return Err(error),
     };
     // Until the next table is rebuilt, none is to be believed, however the rebuilding ends.
+    let place = Place::NOWHERE;
+    let state = State::Open;
+    let site = mark.site.clone();
     marks.write(
-        State::Open,
-        mark.instance,
-        Place::NOWHERE,
-        mark.latest,
+        &Mark {
+            state,
+            place,
+            ..mark
+        },
         true,
     )?;
-    let to = directory.set_table_aside()?;
-    Ok((make_table(directory)?, Opened::SetAside { to, why }))
-}
-
-fn remove_half_made(table: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(table) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DirectoryError::io("remove", table)(error).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn make_table(directory: &Directory) -> Result<Files, Error> {
-    directory.make_table()?;
-    let files = each_shard(directory, file::create)?;
-    crate::directory::sync_dir(&directory.table_path())?;
-    Ok(files)
-}
-
-fn open_table(directory: &Directory) -> Result<Files, Error> {
-    each_shard(directory, file::open)
-}
-
-fn each_shard(
-    directory: &Directory,
-    open: impl Fn(&Path, &ShardHeader) -> Result<(fs::File, Region), ShardError>,
-) -> Result<Files, Error> {
-    let header = directory.header();
-    let mut regions = Vec::new();
-    let mut identities = Vec::new();
-    for number in 0..=header.shards {
-        // The last one holds what newcomers share.
-        let lines = if number == header.shards {
-            SHARED_LINES
-        } else {
-            header.lines
-        };
-        let path = directory.shard_path(number);
-        let (instance, shards) = (header.instance, header.shards);
-        let shard = ShardHeader {
-            instance,
-            number,
-            shards,
-            lines,
-        };
-        let (file, region) = open(&path, &shard).map_err(|error| shard_error(&path, error))?;
-        identities.push(file::identity(&file).map_err(DirectoryError::io("look at", &path))?);
-        regions.push(region);
-    }
-    let place = Place::here(&directory.table_path(), &identities)?;
-    let Some(shared) = regions.pop() else {
-        let why = "has no shards".into();
-        return Err(DirectoryError::Damaged {
-            path: directory.table_path(),
-            why,
-        }
-        .into());
+    let to = match site {
+        Site::Data => Some(directory.set_table_aside()?),
+        // Memory is dear, and what is believed of a lost table is in the journal.
+        Site::Root(_) => None,
     };
-    Ok(Files {
-        regions,
-        shared,
-        place,
-    })
-}
-
-fn shard_error(path: &Path, error: ShardError) -> Error {
-    let path = path.to_owned();
-    let error = match error {
-        ShardError::Io(doing, source) => DirectoryError::Io {
-            doing,
-            path,
-            source,
-        },
-        ShardError::Unfit(why) => DirectoryError::Damaged { path, why },
-        ShardError::Version(found) => DirectoryError::Version {
-            path,
-            found,
-            supported: file::VERSION,
-        },
-    };
-    error.into()
+    let (shards, placement) = wanted.settle(directory, None)?;
+    Ok((shards, Opened::SetAside { to, why }, placement))
 }

@@ -10,9 +10,12 @@
 //!     36 |     4 | shards in the table
 //!     40 |     8 | lines in this shard
 //!     48 |     8 | SipHash-1-3 of bytes 0 to 47, under a key of zeros
+//!     64 |     8 | stamp: drawn whenever the table is opened or closed, as in the mark
+//!     72 |     8 | last commit that the journal acknowledged, or all ones; in the first shard
 //!   4096 |  64 n | lines
 //! ```
-//! All numbers in the header are little-endian. It is read by `read_at`, never through the mapping.
+//! All numbers before the stamp are little-endian, written once, and read by `read_at`, never
+//! through the mapping; those from the stamp on are words.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -27,7 +30,7 @@ use crate::codec::{BYTE_ORDER, Fields, seal, sealed};
 
 const MAGIC: [u8; 8] = *b"TOLLSHRD";
 /// Changes with the meaning of any byte in a shard, a word or a tag.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const SEALED_LEN: usize = 48;
 
 /// What a shard file says about itself.
@@ -50,8 +53,10 @@ pub(crate) enum ShardError {
 }
 
 impl ShardHeader {
-    fn file_len(&self) -> Option<u64> {
-        self.lines.checked_mul(LINE_LEN)?.checked_add(HEADER_LEN)
+    /// The whole file's length, if there can be such a file.
+    pub(crate) fn file_len(&self) -> Option<u64> {
+        let lines = self.lines.checked_mul(LINE_LEN as u64)?;
+        lines.checked_add(HEADER_LEN as u64)
     }
 
     fn encode(&self) -> [u8; SEALED_LEN + 8] {
@@ -114,7 +119,7 @@ pub(crate) fn open(path: &Path, header: &ShardHeader) -> Result<(File, Region), 
         return Err(ShardError::Unfit("not a regular file".into()));
     }
     let mut bytes = [0; SEALED_LEN + 8];
-    if meta.len() < HEADER_LEN {
+    if meta.len() < HEADER_LEN as u64 {
         return Err(ShardError::Unfit(format!(
             "{} bytes long, too short for a header",
             meta.len()

@@ -6,10 +6,13 @@ use crate::sync::AtomicU64;
 pub(super) const SLOTS: usize = 4;
 
 /// Bytes before the first line of a shard file: one page.
-pub(crate) const HEADER_LEN: u64 = 4096;
+pub(crate) const HEADER_LEN: usize = 4096;
+
+/// Where the notes stand in that page: behind what is written once and sealed.
+pub(crate) const NOTES_AT: usize = 64;
 
 /// Bytes in a line.
-pub(crate) const LINE_LEN: u64 = 64;
+pub(crate) const LINE_LEN: usize = 64;
 
 /// Lines that a search looks at, from the home line on, before it gives up.
 // Bound: no lookup reads more than this, whatever keys an attacker chose. At a load of two thirds a
@@ -24,6 +27,15 @@ pub(crate) struct Slot {
     pub(super) word: AtomicU64,
 }
 
+/// What a shard is told while it is in use.
+#[repr(C)]
+pub(crate) struct Notes {
+    /// Drawn anew whenever the table is opened or closed; the directory's mark has the same.
+    pub(super) stamp: AtomicU64,
+    /// The last commit that the journal acknowledged, in the first shard of a table.
+    pub(super) journal: AtomicU64,
+}
+
 /// A cache line of slots.
 #[repr(C, align(64))]
 pub(crate) struct Line {
@@ -31,7 +43,19 @@ pub(crate) struct Line {
 }
 
 #[cfg(not(tollgate_loom))]
-const _: () = assert!(size_of::<Line>() as u64 == LINE_LEN && HEADER_LEN.is_multiple_of(LINE_LEN));
+const _: () = assert!(size_of::<Line>() == LINE_LEN && HEADER_LEN.is_multiple_of(LINE_LEN));
+#[cfg(not(tollgate_loom))]
+const _: () = assert!(NOTES_AT + size_of::<Notes>() <= HEADER_LEN);
+
+#[cfg(any(test, tollgate_loom))]
+impl Notes {
+    pub(super) fn empty() -> Self {
+        Self {
+            stamp: AtomicU64::new(0),
+            journal: AtomicU64::new(0),
+        }
+    }
+}
 
 #[cfg(any(test, tollgate_loom))]
 impl Line {

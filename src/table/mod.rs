@@ -17,12 +17,17 @@ pub(crate) use region::Region;
 
 use crate::algorithm::Word;
 use crate::key::Tag;
+#[cfg(not(tollgate_loom))]
+use crate::sync::Ordering;
 use crate::time::Timestamp;
 use layout::PROBE_LINES;
 use shard::{Insert, Search, Shard};
 
 /// Shards of a table, a power of two: so many threads can insert at once.
 pub(crate) const SHARDS: u32 = 16;
+
+/// In the place of a commit: the journal does not hold all that it should, and must be told again.
+pub(crate) const NOT_WHOLE: u64 = u64::MAX;
 
 /// Slots used of a hundred when the table holds what it was made for.
 const LOAD_PERCENT: u64 = 67;
@@ -169,6 +174,53 @@ impl Table {
         self.shards
             .iter()
             .try_for_each(|shard| shard.region().sync())
+    }
+}
+
+/// What the table is told of the world around it; it makes nothing of it.
+#[cfg(not(tollgate_loom))]
+impl Table {
+    /// Puts a stamp on every shard.
+    pub(crate) fn stamp(&self, stamp: u64) {
+        for shard in &self.shards {
+            // Ordering: relaxed; read by the next opener, who has the lock after us.
+            shard.region().notes().stamp.store(stamp, Ordering::Relaxed);
+        }
+    }
+
+    /// True if every shard bears one of these stamps.
+    pub(crate) fn has_stamp(&self, stamps: [u64; 2]) -> bool {
+        // Ordering: relaxed; written before the lock was ours.
+        let stamp = |shard: &Shard| shard.region().notes().stamp.load(Ordering::Relaxed);
+        self.shards
+            .iter()
+            .all(|shard| stamps.contains(&stamp(shard)))
+    }
+
+    /// Notes the last commit that the journal acknowledged, or [`NOT_WHOLE`].
+    pub(crate) fn note_journal(&self, sequence: u64) {
+        let noted = &self.shards[0].region().notes().journal;
+        // Ordering: relaxed, twice; one thread writes it, the next opener reads it.
+        if noted.load(Ordering::Relaxed) != sequence {
+            noted.store(sequence, Ordering::Relaxed);
+        }
+    }
+
+    /// What was noted last; zero if nothing was.
+    pub(crate) fn noted_journal(&self) -> u64 {
+        let noted = &self.shards[0].region().notes().journal;
+        // Ordering: relaxed; a number.
+        noted.load(Ordering::Relaxed)
+    }
+
+    /// Takes over all slots and notes of a table of the same shape, place for place. Nobody else
+    /// may use either meanwhile.
+    pub(crate) fn copy_from(&self, other: &Self) {
+        debug_assert_eq!(self.slots(), other.slots(), "place for place");
+        for (to, from) in self.shards.iter().zip(&other.shards) {
+            to.copy_from(from);
+        }
+        self.note_journal(other.noted_journal());
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
-use tollgate::{Decision, Key, Limiter, ManualClock, Outcome};
+use tollgate::{Decision, Key, Limiter, ManualClock, Mapping, Outcome};
 
 use crate::args::{Asked, CheckArgs, Place, UsageArgs};
 use crate::out;
@@ -83,7 +83,7 @@ fn ask(at: &Place, asked: &Asked, as_json: bool, want: Want) -> anyhow::Result<b
 
 fn open(at: &Place) -> anyhow::Result<Limiter> {
     let (policy, _) = crate::policy::read(&at.policy)?;
-    let mut builder = Limiter::builder(policy);
+    let mut builder = Limiter::builder(policy).mapping(Mapping::DataDirectory);
     if let Some(time) = at.at {
         builder = builder.clock(ManualClock::new(time));
     }

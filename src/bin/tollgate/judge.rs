@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use tollgate::{
-    Decision, Explanation, Limiter, ManualClock, Policy, Request, RequestError, Timestamp, Verdict,
+    Decision, Explanation, Limiter, ManualClock, Mapping, Policy, Request, RequestError, Timestamp,
+    Verdict,
 };
 
 use crate::log::Entry;
@@ -37,6 +38,8 @@ impl LimiterJudge {
         let limiter = Limiter::builder(policy.clone())
             .clock(clock.clone())
             .counters(counters)
+            // A replay's directory is kept, copied and resumed as a whole.
+            .mapping(Mapping::DataDirectory)
             .open(directory)
             .with_context(|| format!("cannot open the counters in {}", directory.display()))?;
         let limits = policy.limits().map(|(name, _)| name.to_owned()).collect();

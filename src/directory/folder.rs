@@ -1,0 +1,265 @@
+//! The folder of a table: in its data directory, or under a root outside it.
+//!
+//! ```text
+//! DATA/table/NN            shard NN, in the data directory
+//!
+//! ROOT/tollgate-UID/       this user's, and nobody else's to enter
+//!   lock                   held while a folder is made or removed
+//!   INSTANCE-DEVICE-INODE/ of one data directory: its instance id, and its own two numbers
+//!     lock                 held while the folder is in use
+//!     home                 whose it is, see `home.rs`
+//!     NN                   shard NN
+//! ```
+//!
+//! A copied data directory has another inode, so it never finds the table of the original.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::home::Home;
+use super::{
+    Directory, DirectoryError, LOCK_WAIT, make_private, open_lock, sync_dir, take_lock,
+    wait_for_lock,
+};
+
+/// How long to wait while others make and remove folders under the same root.
+const FOLDERS_WAIT: Duration = Duration::from_secs(5);
+
+/// Where a table lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Site {
+    /// In the data directory.
+    Data,
+    /// Under this root, an absolute path of at most `ROOT_MAX` bytes.
+    Root(PathBuf),
+}
+
+impl Site {
+    pub(super) const ROOT_MAX: usize = 254;
+
+    /// Under this root, followed to where it really is.
+    pub(crate) fn under(root: &Path) -> Result<Self, DirectoryError> {
+        let root = fs::canonicalize(root).map_err(DirectoryError::io("find", root))?;
+        if root.as_os_str().len() > Self::ROOT_MAX {
+            let why = format!("its path is longer than {} bytes", Self::ROOT_MAX);
+            return Err(DirectoryError::NoPlace { path: root, why });
+        }
+        Ok(Self::Root(root))
+    }
+}
+
+/// The folder that holds a table's shards.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    site: Site,
+    path: PathBuf,
+    /// Held as long as the folder is in use; the data directory's own needs no other lock.
+    _lock: Option<File>,
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Where a shard lies.
+    pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
+        self.path.join(format!("{number:02}"))
+    }
+}
+
+impl Directory {
+    /// Where the folder of a table at this site is, or would be.
+    pub(crate) fn folder_path(&self, site: &Site) -> PathBuf {
+        match site {
+            Site::Data => self.path().join("table"),
+            Site::Root(root) => private_path(root).join(self.name()),
+        }
+    }
+
+    /// The name of this directory's folders under the roots.
+    fn name(&self) -> String {
+        let instance = self.header().instance.map(|byte| format!("{byte:02x}"));
+        let (device, inode) = self.identity;
+        format!("{}-{device:x}-{inode:x}", instance.concat())
+    }
+
+    /// The folder of the table at this site, in use from now on.
+    ///
+    /// # Errors
+    /// If there is none, it is in use, or it is not this user's alone.
+    pub(crate) fn open_folder(&self, site: &Site) -> Result<Folder, DirectoryError> {
+        let path = self.folder_path(site);
+        let lock = match site {
+            Site::Data => None,
+            Site::Root(root) => {
+                check_private(&private_path(root))?;
+                check_private(&path)?;
+                Some(lock_folder(&path)?)
+            }
+        };
+        let site = site.clone();
+        let folder = Folder {
+            site,
+            path,
+            _lock: lock,
+        };
+        self.write_home(&folder)?;
+        Ok(folder)
+    }
+
+    /// An empty folder for a table at this site, in use from now on. What stood there is removed:
+    /// to be called only for a site that the marks do not name, or whose table was given up.
+    ///
+    /// # Errors
+    /// If the place is not this user's alone, or the system says no.
+    pub(crate) fn make_folder(&self, site: &Site) -> Result<Folder, DirectoryError> {
+        let path = self.folder_path(site);
+        let lock = match site {
+            Site::Data => {
+                remove_all(&path)?;
+                make_private(&path)?;
+                None
+            }
+            Site::Root(root) => {
+                check_root(root)?;
+                let private = private_path(root);
+                make_own(&private)?;
+                let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
+                remove_all(&path)?;
+                make_own(&path)?;
+                Some(take_lock(&path.join("lock"), LOCK_WAIT)?)
+            }
+        };
+        let site = site.clone();
+        let folder = Folder {
+            site,
+            path,
+            _lock: lock,
+        };
+        self.write_home(&folder)?;
+        Ok(folder)
+    }
+
+    /// Removes the folder at this site, and what is in it, if there is one.
+    pub(crate) fn remove_folder(&self, site: &Site) -> Result<(), DirectoryError> {
+        let path = self.folder_path(site);
+        if let Site::Root(root) = site {
+            let private = private_path(root);
+            if fs::symlink_metadata(&path).is_err() {
+                return Ok(());
+            }
+            check_private(&private)?;
+            let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
+            remove_all(&path)
+        } else {
+            remove_all(&path)
+        }
+    }
+
+    /// Moves a table in the data directory that cannot be believed out of the way; says where to.
+    /// Only the latest such table is kept.
+    pub(crate) fn set_table_aside(&self) -> Result<PathBuf, DirectoryError> {
+        let from = self.folder_path(&Site::Data);
+        let aside = self.path().join("table.untrusted");
+        remove_all(&aside)?;
+        match fs::rename(&from, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DirectoryError::io("set aside", &from)(error));
+            }
+            _ => {}
+        }
+        sync_dir(self.path())?;
+        Ok(aside)
+    }
+
+    /// Says in a folder outside the data directory whose it is.
+    fn write_home(&self, folder: &Folder) -> Result<(), DirectoryError> {
+        match folder.site {
+            Site::Data => Ok(()),
+            Site::Root(_) => Home::of(self)?.write(&folder.path),
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data => write!(f, "the data directory"),
+            Self::Root(root) => write!(f, "{}", root.display()),
+        }
+    }
+}
+
+/// This user's own directory under a root.
+pub(super) fn private_path(root: &Path) -> PathBuf {
+    let me = rustix::process::geteuid().as_raw();
+    root.join(format!("tollgate-{me}"))
+}
+
+/// A root is safe if nobody else can rename what is in it.
+fn check_root(root: &Path) -> Result<(), DirectoryError> {
+    let meta = fs::metadata(root).map_err(DirectoryError::io("look at", root))?;
+    let me = rustix::process::geteuid().as_raw();
+    let is_sticky = meta.mode() & 0o1000 != 0;
+    let is_trusted = [0, me].contains(&meta.uid()) && meta.mode() & 0o022 == 0;
+    if is_sticky || is_trusted {
+        return Ok(());
+    }
+    Err(DirectoryError::NotPrivate { path: root.into() })
+}
+
+/// Makes a directory that nobody else can enter, if there is none, and checks the one there is.
+fn make_own(path: &Path) -> Result<(), DirectoryError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(DirectoryError::io("create", path)(error))
+        }
+        _ => check_private(path),
+    }
+}
+
+/// What lies under a root that others use too must be a directory of ours, no link to one, and
+/// closed to everybody else.
+pub(super) fn check_private(path: &Path) -> Result<(), DirectoryError> {
+    let meta = fs::symlink_metadata(path).map_err(DirectoryError::io("look at", path))?;
+    let me = rustix::process::geteuid().as_raw();
+    if meta.is_dir() && meta.uid() == me && meta.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(DirectoryError::NotPrivate { path: path.into() })
+}
+
+/// Takes the lock of a folder that is there, and makes sure that it is still there then.
+fn lock_folder(path: &Path) -> Result<File, DirectoryError> {
+    let at = path.join("lock");
+    let lock = open_lock(&at, false).map_err(DirectoryError::io("open", &at))?;
+    let lock = wait_for_lock(&at, lock, LOCK_WAIT)?;
+    let held = lock
+        .metadata()
+        .map_err(DirectoryError::io("look at", &at))?;
+    let there = fs::symlink_metadata(&at).map_err(DirectoryError::io("look at", &at))?;
+    if (held.dev(), held.ino()) != (there.dev(), there.ino()) {
+        // Somebody removed the folder while we waited.
+        let source = io::ErrorKind::NotFound.into();
+        return Err(DirectoryError::io("lock", &at)(source));
+    }
+    Ok(lock)
+}
+
+pub(super) fn remove_all(path: &Path) -> Result<(), DirectoryError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DirectoryError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
