@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{DirectoryError, replace};
+use super::{DirectoryError, read_bounded, replace};
 use crate::codec::{Fields, Reader, seal, sealed};
 
 /// One slot a block, so that a write that tears one leaves the other whole.
@@ -63,6 +63,23 @@ impl<const BODY: usize> Slots<BODY> {
             }
         }
         Ok(slots)
+    }
+
+    /// What counts in the file at `path`, which is only read; none if there is no file, or no slot
+    /// of it is whole.
+    pub(crate) fn peek(path: &Path, magic: [u8; 8]) -> Result<Option<[u8; BODY]>, DirectoryError> {
+        let bytes = match read_bounded(path, 2 * STRIDE as u64) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(DirectoryError::io("read", path))?,
+        };
+        let slots = [0, STRIDE].map(|at| bytes.get(at..at + Self::LEN));
+        let whole = slots
+            .iter()
+            .flatten()
+            .filter_map(|record| Self::decode(record, magic));
+        Ok(whole
+            .max_by_key(|(sequence, _)| *sequence)
+            .map(|(_, body)| body))
     }
 
     /// What was last written whole, if anything was.
@@ -140,11 +157,13 @@ impl<const BODY: usize> Slots<BODY> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         }
-        let mut fields = Reader::new(&record);
-        if fields.take() != self.magic || !sealed(&record) {
-            return Ok(None);
-        }
-        Ok(Some((fields.u64(), fields.take())))
+        Ok(Self::decode(&record, self.magic))
+    }
+
+    fn decode(record: &[u8], magic: [u8; 8]) -> Option<(u64, [u8; BODY])> {
+        let mut fields = Reader::new(record);
+        let is_ours = fields.take() == magic && sealed(record);
+        is_ours.then(|| (fields.u64(), fields.take()))
     }
 }
 

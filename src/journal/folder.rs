@@ -32,7 +32,9 @@ pub(super) struct Listing {
     /// What was being made or removed when a process ended.
     pub(super) strays: Vec<PathBuf>,
     /// What could not be read, by its number.
-    unreadable: Vec<u64>,
+    pub(super) unreadable: Vec<u64>,
+    /// Names that are none of ours, and are left alone.
+    pub(super) strangers: Vec<PathBuf>,
     /// The largest number seen.
     pub(super) largest: u64,
 }
@@ -51,12 +53,20 @@ impl Folder {
         })
     }
 
+    /// The folder as it is.
+    pub(super) fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
     pub(super) fn list(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
         for entry in fs::read_dir(&self.path).map_err(StoreError::io("read", &self.path))? {
             let entry = entry.map_err(StoreError::io("read", &self.path))?;
             let name = entry.file_name();
             let Some((number, state)) = name.to_str().and_then(parse) else {
+                listing.strangers.push(entry.path());
                 continue;
             };
             listing.largest = listing.largest.max(number);
@@ -73,6 +83,11 @@ impl Folder {
 
     pub(super) fn current_path(&self) -> PathBuf {
         self.path.join("current")
+    }
+
+    /// Where a generation lies that could not be read.
+    pub(super) fn unreadable(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number:06}.{UNREADABLE}"))
     }
 
     /// Where a generation lies.
@@ -92,7 +107,7 @@ impl Folder {
 
     /// Moves a generation that cannot be read out of the way; says where to.
     pub(super) fn set_aside(&self, number: u64) -> Result<PathBuf, StoreError> {
-        let aside = self.path.join(format!("{number:06}.{UNREADABLE}"));
+        let aside = self.unreadable(number);
         self.rename(&self.path_of(number), &aside)?;
         Ok(aside)
     }
@@ -116,10 +131,7 @@ impl Folder {
         let retired = retired.map(|number| self.retire(*number));
         let surplus = listing.unreadable.len().saturating_sub(SET_ASIDE_MAX);
         let eldest = listing.unreadable.iter().take(surplus);
-        let eldest = eldest.map(|number| {
-            let name = format!("{number:06}.{UNREADABLE}");
-            remove(&self.path.join(name))
-        });
+        let eldest = eldest.map(|number| remove(&self.unreadable(*number)));
         strays
             .chain(retired)
             .chain(eldest)

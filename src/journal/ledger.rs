@@ -345,10 +345,15 @@ fn wait_until_free(file: &File) -> io::Result<()> {
 
 /// Makes sled's files private and puts them, and the names that lead to them, on the disk.
 fn settle(path: &Path) -> Result<(), StoreError> {
-    for (name, mode) in [("conf", 0o600), ("db", 0o600), ("blobs", 0o700)] {
-        let at = path.join(name);
+    for entry in fs::read_dir(path).map_err(StoreError::io("read", path))? {
+        let at = entry.map_err(StoreError::io("read", path))?.path();
         let settle = || {
             let file = File::open(&at)?;
+            let mode = if file.metadata()?.is_dir() {
+                0o700
+            } else {
+                0o600
+            };
             file.set_permissions(Permissions::from_mode(mode))?;
             file.sync_all()
         };

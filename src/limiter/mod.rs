@@ -18,6 +18,7 @@ mod shards;
 mod store;
 #[cfg(test)]
 mod store_tests;
+mod survey;
 
 use std::fmt;
 use std::path::Path;
@@ -43,7 +44,9 @@ use cell::LawCell;
 use check::Want;
 use keeper::Keeper;
 use law::Law;
+pub(crate) use overrides::Overrides;
 use store::Store;
+pub(crate) use survey::survey_table;
 
 use crate::writer::Writer;
 pub use crate::writer::{Trouble, Writing};

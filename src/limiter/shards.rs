@@ -60,7 +60,7 @@ impl Shards {
         sizes.fold(0, u64::saturating_add)
     }
 
-    fn header(header: &Header, number: u32) -> ShardHeader {
+    pub(super) fn header(header: &Header, number: u32) -> ShardHeader {
         ShardHeader {
             instance: header.instance,
             number,
@@ -106,7 +106,7 @@ impl Shards {
     }
 }
 
-fn shard_error(path: &Path, error: ShardError) -> Error {
+pub(super) fn shard_error(path: &Path, error: ShardError) -> Error {
     let path = path.to_owned();
     let error = match error {
         ShardError::Io(doing, source) => DirectoryError::Io {
