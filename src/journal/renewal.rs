@@ -29,6 +29,13 @@ impl Making {
     }
 }
 
+/// A renewal that is not done when the journal is closed is given up.
+impl Drop for Generations {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
 /// A renewal that was carried through.
 #[derive(Debug)]
 pub(crate) struct Renewed {

@@ -20,8 +20,8 @@ use crate::replay::Show;
     propagate_version = true
 )]
 #[command(
-    after_help = "Exit status: 0 done or allowed, 1 refused (check) or found (doctor), 2 error, 130 \
-                        interrupted (replay). Errors go to standard error."
+    after_help = "Exit status: 0 done or allowed, 1 refused (check) or found (doctor), 2 error, \
+                  130 interrupted (replay). Errors go to standard error."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
