@@ -290,7 +290,7 @@ fn a_loss_inside_the_store_is_reported_until_something_is_written() {
     assert!(!report.is_new && journal.should_renew(10));
     assert!(journal.commit(&words(1, 1)).unwrap() > acknowledged);
     // One commit too many in the store is none: the process ended before the mark was written. Or
-    // the commit's sync failed, and what is read of it is nowhere but in memory: it is written anew.
+    // the commit's sync failed, and what is read of it stands in memory only: it is written anew.
     let ahead = folder.path().join("ahead");
     let (mut journal, _) = open(&ahead);
     journal.commit(&words(10, 1)).unwrap();
