@@ -261,7 +261,8 @@ impl<'a> Counter<'a> {
         let now = self.ground.clock.now();
         let above = |amount| match word.is_live(now) {
             true => self.rule.ahead(word.clean(), now, amount),
-            false => Word::ABSENT,
+            // As good as none: whatever is counted next is larger.
+            false => word.clean(),
         };
         let ceilings = self.ground.ceilings;
         // Half of a reservation is left, so that not every refund is a write.
@@ -277,6 +278,7 @@ impl<'a> Counter<'a> {
             least: word,
             target: self.rule.ahead(word, now, amount),
             now,
+            is_awaited: true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tollgate::{Limiter, ManualClock, Policy, Timestamp};
+use tollgate::{Limiter, ManualClock, Mapping, Policy, Timestamp};
 
 const POLICY: &str = "[limits.each]\nrate = \"3/day\"\nkey = \"user\"\n\
                       [limits.window]\nrate = \"3/day\"\nalgorithm = \"sliding window\"\n\
@@ -20,6 +20,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let open = || {
         Limiter::builder(policy.clone())
             .counters(1)
+            .mapping(Mapping::DataDirectory)
             .clock(clock.clone())
             .open(&data)
     };

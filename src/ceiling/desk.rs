@@ -1,5 +1,6 @@
 //! The desk: what is asked of the disk, and the thread that writes it, once for all who wait.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::living;
@@ -25,6 +26,8 @@ pub(crate) struct Demand {
     /// The ceiling to be written: the same or later.
     pub(crate) target: Word,
     pub(crate) now: Timestamp,
+    /// Somebody waits for it.
+    pub(crate) is_awaited: bool,
 }
 
 /// Why nothing can be made durable.
@@ -162,9 +165,12 @@ impl Shared {
     }
 
     fn write(&self, demands: &[Demand], lowered: &[Record]) -> std::io::Result<()> {
-        let raised = demands
-            .iter()
-            .filter(|demand| !self.covers(demand.tag, demand.target));
+        // Who asked ahead of need did not know yet that something would be given back.
+        let given_back: HashSet<Tag> = lowered.iter().map(|(tag, _)| *tag).collect();
+        let raised = demands.iter().filter(|demand| {
+            let is_stale = !demand.is_awaited && given_back.contains(&demand.tag);
+            !is_stale && !self.covers(demand.tag, demand.target)
+        });
         let mut raised: Vec<Record> = raised
             .map(|demand| (demand.tag, demand.target.clean()))
             .collect();

@@ -22,7 +22,7 @@ pub(crate) trait Medium: Send {
 }
 
 #[cfg(not(tollgate_loom))]
-pub(super) use paper::Paper;
+pub(crate) use paper::Paper;
 
 #[cfg(not(tollgate_loom))]
 mod paper {
@@ -45,6 +45,7 @@ mod paper {
     }
 
     impl Paper {
+        /// The file at `path`, which need not be there yet.
         pub(crate) fn new(path: &Path) -> Self {
             Self {
                 path: path.to_owned(),

@@ -37,9 +37,9 @@ use crate::time::Timestamp;
 pub(crate) use desk::{Demand, Failing};
 use desk::{Desk, PATIENCE, Shared};
 use file::Found;
-use medium::Medium;
+pub(crate) use medium::Medium;
 #[cfg(not(tollgate_loom))]
-use medium::Paper;
+pub(crate) use medium::Paper;
 use pen::{Pen, Record};
 #[cfg(not(tollgate_loom))]
 pub(crate) use survey::{Surveyed, survey};
@@ -99,7 +99,8 @@ pub(crate) fn create(
 }
 
 impl Ceilings {
-    /// Opens the file at `path`; also says what is wrong with it, if something is.
+    /// Opens the file at `path`, which `medium` reads and writes; also says what is wrong with it,
+    /// if something is.
     ///
     /// `table` is to hold the ceilings, and is empty.
     ///
@@ -108,12 +109,12 @@ impl Ceilings {
     #[cfg(not(tollgate_loom))]
     pub(crate) fn open(
         path: &Path,
+        medium: Box<dyn Medium>,
         instance: [u8; 16],
         table: Table,
         counters: Counters,
         now: Timestamp,
     ) -> Result<(Self, Option<String>), DirectoryError> {
-        let medium = Box::new(Paper::new(path));
         Self::on(medium, instance, table, counters, now).map_err(|error| match error {
             Refusal::Io(error) => DirectoryError::io("open", path)(error),
             Refusal::Version { found } => DirectoryError::Version {
@@ -244,7 +245,10 @@ impl Ceilings {
             && desk.demands.len() < AHEAD_MAX
             && self.is_running(&mut desk)
         {
-            desk.demands.push(demand);
+            desk.demands.push(Demand {
+                is_awaited: false,
+                ..demand
+            });
             shared.call.notify_all();
         } else {
             // Somebody else may ask a little later.
@@ -335,6 +339,41 @@ impl Ceilings {
         desk.is_started = thread.is_ok();
         *lock(&self.thread) = thread.ok();
         desk.is_started
+    }
+}
+
+/// Ceilings on a medium in memory, for models of those who count.
+#[cfg(all(test, tollgate_loom))]
+pub(crate) struct InMemory {
+    pub(crate) ceilings: Ceilings,
+    twin: medium::Twin,
+}
+
+#[cfg(all(test, tollgate_loom))]
+impl InMemory {
+    pub(crate) fn new(tables: &[&Arc<Table>], now: Timestamp) -> Self {
+        let twin = medium::Twin::new(medium::Content::default());
+        let tables = tables.iter().map(|table| Arc::clone(table)).collect();
+        let counters = Counters {
+            tables,
+            worth: Worth::New,
+        };
+        let table = Table::new(vec![crate::table::Region::heap(1)]);
+        let opened = Ceilings::on(Box::new(twin.clone()), [0; 16], table, counters, now);
+        let (ceilings, _) = opened.unwrap_or_else(|_| unreachable!("memory does not fail"));
+        Self { ceilings, twin }
+    }
+
+    /// The ceiling that a power cut at this instant would leave.
+    pub(crate) fn durable(&self, tag: Tag) -> Word {
+        let mut last = Word::ABSENT;
+        let found = file::read(&mut self.twin.clone(), [0; 16], &mut |of, word| {
+            if of == tag {
+                last = word;
+            }
+        });
+        assert!(matches!(found, Ok(Found::Whole { .. })));
+        last
     }
 }
 

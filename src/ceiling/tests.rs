@@ -32,6 +32,7 @@ fn demand(number: u64, count: u32) -> Demand {
         least: word(count),
         target: word(count),
         now: NOW,
+        is_awaited: true,
     }
 }
 

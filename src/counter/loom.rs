@@ -1,64 +1,393 @@
-//! Models of counters over the real table and inbox, on the heap twin.
+//! Models of counters: the real arithmetic over the real table, on its heap twin.
 
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::algorithm::Word;
+use super::{Counter, Ground, Reserve, Take};
+use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, Sliding, Step, Window, Word};
+use crate::ceiling::InMemory;
+use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
 use crate::key::Tag;
+use crate::sync::AtomicU64;
 use crate::table::{Region, Table, Update};
-use crate::time::Timestamp;
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_secs(100);
 
-/// A change is noted, or the sweep flag raised, while the writer drains: whatever the order, the
-/// last word is written or told of. The queue holds one tag, so that the flag is needed.
-#[test]
-fn loom_inbox() {
+fn model(run: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
-    builder.check(|| {
+    builder.check(run);
+}
+
+/// All that counters share, with a clock that stands still.
+struct World {
+    table: Arc<Table>,
+    shared: Arc<Table>,
+    calendars: Vec<Calendar>,
+    clock: Clock,
+    inbox: Inbox,
+    memory: InMemory,
+    healed: AtomicU64,
+}
+
+impl World {
+    fn new(now: Timestamp) -> Arc<Self> {
         let table = Arc::new(Table::new(vec![Region::heap(1)]));
-        let inbox = Arc::new(Inbox::new(1));
-        let tags = [Tag::from_bits(1), Tag::from_bits(2)];
-        let change = |table: &Table, inbox: &Inbox, tag: Tag, count: u32| {
-            let update = table.update(tag, NOW, |_| Some(Word::window(200, count).dirty()));
-            let Update::Done { before, after } = update else {
-                unreachable!()
-            };
-            if after.is_dirty() && !before.is_dirty() {
-                inbox.mark(tag);
-            }
+        let shared = Arc::new(Table::new(vec![Region::heap(1)]));
+        Arc::new(Self {
+            memory: InMemory::new(&[&table, &shared], now),
+            table,
+            shared,
+            calendars: Vec::new(),
+            clock: Clock::Manual(ManualClock::new(now)),
+            inbox: Inbox::new(1),
+            healed: AtomicU64::new(0),
+        })
+    }
+
+    fn counter<'a>(&'a self, rule: &'a Rule, bits: u64) -> Counter<'a> {
+        Counter {
+            ground: Ground {
+                table: &self.table,
+                shared: &self.shared,
+                calendars: &self.calendars,
+                clock: &self.clock,
+                inbox: &self.inbox,
+                ceilings: &self.memory.ceilings,
+                healed: &self.healed,
+            },
+            rule,
+            tag: Tag::from_bits(bits),
+            is_logged: false,
+            reserve: None,
+            is_shared: false,
+        }
+    }
+}
+
+/// True if it was taken.
+fn took(take: Take) -> bool {
+    match take {
+        Take::Judged(seen) => matches!(seen.step, Step::Admit(_)),
+        Take::Full | Take::Unsecured(_) => false,
+    }
+}
+
+fn sliding(amount: u64) -> Rule {
+    Rule::Sliding(Sliding::new(amount, 10).unwrap())
+}
+
+fn window(amount: u64) -> Rule {
+    Rule::Window(Window::new(amount, 10, Frame::Epoch).unwrap())
+}
+
+fn bucket(burst: u64) -> Rule {
+    Rule::Bucket(Bucket::new(1, NANOS_PER_SEC, burst).unwrap())
+}
+
+/// K of N on each algorithm: two of three were taken, or none yet, and two threads want more.
+#[test]
+fn loom_counter_takes_k_of_n() {
+    let first_hit = Rule::Window(Window::new(2, 10, Frame::FirstHit).unwrap());
+    for rule in [bucket(2), window(2), first_hit, sliding(2)] {
+        for before in 0..=1 {
+            model(move || {
+                let world = World::new(NOW);
+                for _ in 0..before {
+                    assert!(took(world.counter(&rule, 4).take(NOW, 1)));
+                }
+                let other = {
+                    let world = world.clone();
+                    thread::spawn(move || {
+                        let counter = world.counter(&rule, 4);
+                        let took: Vec<bool> = (0..2 - before)
+                            .map(|_| took(counter.take(NOW, 1)))
+                            .collect();
+                        took.iter().filter(|took| **took).count()
+                    })
+                };
+                let mine = usize::from(took(world.counter(&rule, 4).take(NOW, 1)));
+                let theirs = other.join().unwrap();
+                assert_eq!(before + mine + theirs, 2);
+                assert!(!took(world.counter(&rule, 4).take(NOW, 1)));
+            });
+        }
+    }
+}
+
+/// Around the edge of a sliding window one thread counts in the old window while the other counts
+/// in the next, each unseen by the other's compare-and-swap: never is more admitted than the limit.
+#[test]
+fn loom_counter_window_roll() {
+    model(|| {
+        let rule = sliding(1);
+        let (before, after) = (
+            Timestamp::from_nanos(110 * NANOS_PER_SEC - 1),
+            Timestamp::from_secs(110),
+        );
+        let world = World::new(after);
+        let other = {
+            let world = world.clone();
+            thread::spawn(move || took(world.counter(&rule, 4).take(before, 1)))
         };
-        change(&table, &inbox, tags[0], 1);
-        let changer = {
-            let (table, inbox) = (table.clone(), inbox.clone());
+        let mine = took(world.counter(&rule, 4).take(after, 1));
+        let theirs = other.join().unwrap();
+        assert!(
+            !(mine && theirs),
+            "the old window's hit weighs fully at the edge"
+        );
+    });
+}
+
+/// Two requests want the same two limits: what a request took from the first is given back if
+/// the second refuses, and nothing is lost or won on the way.
+#[test]
+fn loom_counter_all_or_none() {
+    fn both(world: &World) -> bool {
+        let (first, second) = (window(2), window(1));
+        let taken = match world.counter(&first, 4).take(NOW, 1) {
+            Take::Judged(seen) => seen,
+            Take::Full | Take::Unsecured(_) => unreachable!("there is room"),
+        };
+        let Step::Admit(word) = taken.step else {
+            return false;
+        };
+        if took(world.counter(&second, 8).take(NOW, 1)) {
+            return true;
+        }
+        world.counter(&first, 4).refund(taken.period, word, 1);
+        false
+    }
+    model(|| {
+        let world = World::new(NOW);
+        let other = {
+            let world = world.clone();
+            thread::spawn(move || both(&world))
+        };
+        let mine = both(&world);
+        let theirs = other.join().unwrap();
+        assert!(mine ^ theirs, "the second limit has room for one");
+        assert_eq!(world.table.read(Tag::from_bits(4)).count(), 1);
+        assert_eq!(world.table.read(Tag::from_bits(8)).count(), 1);
+    });
+}
+
+/// A refund, and a settlement into debt, beside a take: each is counted once.
+#[test]
+fn loom_counter_refund_and_settle_against_take() {
+    for charges in [false, true] {
+        model(move || {
+            let rule = window(5);
+            let world = World::new(NOW);
+            let Take::Judged(seen) = world.counter(&rule, 4).take(NOW, 3) else {
+                unreachable!("there is room")
+            };
+            let Step::Admit(word) = seen.step else {
+                unreachable!("there is room")
+            };
+            let other = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    let counter = world.counter(&rule, 4);
+                    if charges {
+                        let _: Take = counter.charge(NOW, 4);
+                    } else {
+                        counter.refund(seen.period, word, 2);
+                    }
+                })
+            };
+            let mine = u32::from(took(world.counter(&rule, 4).take(NOW, 1)));
+            other.join().unwrap();
+            let expected = if charges { 3 + 4 } else { 3 - 2 };
+            assert_eq!(world.table.read(Tag::from_bits(4)).count(), expected + mine);
+        });
+    }
+}
+
+/// Takes of a logged counter while the writer drains: the last word is written, or the next drain
+/// is told of it. The inbox holds one tag, so that the flag is needed.
+#[test]
+fn loom_counter_dirty_against_drain() {
+    fn take(world: &World, bits: u64) {
+        let rule = window(9);
+        let counter = Counter {
+            is_logged: true,
+            ..world.counter(&rule, bits)
+        };
+        assert!(took(counter.take(NOW, 1)));
+    }
+    model(|| {
+        let world = World::new(NOW);
+        take(&world, 4);
+        let taker = {
+            let world = world.clone();
             thread::spawn(move || {
-                change(&table, &inbox, tags[1], 1);
-                change(&table, &inbox, tags[0], 2);
+                take(&world, 8);
+                take(&world, 4);
             })
         };
         let mut written = [0; 2];
         let mut drain = || {
             let mut dirty = Vec::new();
-            if inbox.take_missed() {
-                table.for_each(|tag, word| {
+            if world.inbox.take_missed() {
+                world.table.for_each(|tag, word| {
                     if word.is_dirty() {
                         dirty.push(tag);
                     }
                 });
             }
-            dirty.extend(std::iter::from_fn(|| inbox.next()));
+            dirty.extend(std::iter::from_fn(|| world.inbox.next()));
             for tag in dirty {
-                if let Some(word) = table.wash(tag) {
-                    written[usize::from(tag == tags[1])] = word.count();
+                if let Some(word) = world.table.wash(tag) {
+                    written[usize::from(tag.bits() == 8)] = word.count();
                 }
             }
         };
         drain();
-        changer.join().unwrap();
+        taker.join().unwrap();
         drain();
         assert_eq!(written, [2, 1]);
-        table.for_each(|_, word| assert!(!word.is_dirty()));
+        world.table.for_each(|_, word| assert!(!word.is_dirty()));
+    });
+}
+
+/// Two newcomers to a full table share one counter, while a slot of the table dies and is taken
+/// by one who comes back: the shared limit is never exceeded, and who has a slot counts there.
+#[test]
+fn loom_counter_overflow() {
+    fn newcomer(world: &World, bits: u64, now: Timestamp) -> bool {
+        let rule = window(1);
+        match world.counter(&rule, bits).take(now, 1) {
+            Take::Full => {
+                let shared = Counter {
+                    is_shared: true,
+                    ..world.counter(&rule, 64)
+                };
+                took(shared.take(now, 1))
+            }
+            take => took(take),
+        }
+    }
+    model(|| {
+        let world = World::new(NOW);
+        for bits in 1..=4 {
+            // Three live on, one dies at 110.
+            let dies_at = if bits == 1 { 110 } else { 200 };
+            let update = world.table.update(Tag::from_bits(bits << 2), NOW, |_| {
+                Some(Word::window(dies_at, 1))
+            });
+            assert_ne!(update, Update::Full);
+        }
+        let other = {
+            let world = world.clone();
+            thread::spawn(move || newcomer(&world, 32, NOW))
+        };
+        let mine = newcomer(&world, 36, NOW);
+        let theirs = other.join().unwrap();
+        assert!(mine ^ theirs, "both share a counter of one");
+        // A slot has died: it takes one of them in, the other still shares.
+        let later = Timestamp::from_secs(111);
+        assert!(newcomer(&world, 32, later));
+        assert_eq!(world.table.read(Tag::from_bits(32)).count(), 1);
+        assert!(
+            newcomer(&world, 36, later),
+            "the shared window is a new one"
+        );
+        assert!(world.table.read(Tag::from_bits(36)).is_absent());
+    });
+}
+
+/// Takes one of a strict limit of two; what it was told is durable.
+fn take_strictly(world: &World) -> bool {
+    let rule = window(2);
+    let counter = strict(world, &rule);
+    let taken = counter.take(NOW, 1);
+    if let Take::Judged(seen) = taken
+        && let Step::Admit(word) = seen.step
+    {
+        let durable = world.memory.durable(Tag::from_bits(4));
+        assert!(word.count() <= durable.count(), "admitted, yet not durable");
+    }
+    took(taken)
+}
+
+fn strict<'a>(world: &'a World, rule: &'a Rule) -> Counter<'a> {
+    Counter {
+        reserve: Some(Reserve {
+            amount: 1,
+            admits_unsecured: false,
+        }),
+        ..world.counter(rule, 4)
+    }
+}
+
+fn strict_model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Three threads, one of which writes: with more preemptions it takes minutes.
+    builder.preemption_bound = Some(1);
+    builder.check(run);
+}
+
+/// A strict counter with room for two, two takers and the thread that writes: both are admitted,
+/// each when the disk knows of it.
+#[test]
+fn loom_ceiling_take() {
+    strict_model(|| {
+        let world = World::new(NOW);
+        let other = {
+            let world = world.clone();
+            thread::spawn(move || take_strictly(&world))
+        };
+        assert!(take_strictly(&world));
+        assert!(other.join().unwrap());
+        assert_eq!(world.table.read(Tag::from_bits(4)).count(), 2);
+        world.memory.ceilings.stop();
+    });
+}
+
+/// A ceiling is brought down after a refund while another takes up to it: whichever comes first,
+/// what the taker was told is durable, and stays so.
+#[test]
+fn loom_ceiling_brought_down() {
+    strict_model(|| {
+        let rule = window(2);
+        let world = World::new(NOW);
+        let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
+            unreachable!("there is room")
+        };
+        let Step::Admit(word) = seen.step else {
+            unreachable!("there is room")
+        };
+        strict(&world, &rule).refund(seen.period, word, 2);
+        assert!(take_strictly(&world));
+        world.memory.ceilings.stop();
+        let durable = world.memory.durable(Tag::from_bits(4));
+        assert!(world.table.read(Tag::from_bits(4)).count() <= durable.count());
+    });
+}
+
+/// A day begins while two threads count: each day's word is worked out once, and both count in the
+/// day that is theirs.
+#[test]
+fn loom_counter_calendar_edge() {
+    model(|| {
+        let rule = Rule::Window(Window::new(2, 86_400, Frame::Calendar(0)).unwrap());
+        let mut world = World::new(Timestamp::from_secs(86_400));
+        let calendars = vec![Calendar::new(CalendarUnit::Day, "UTC").unwrap()];
+        Arc::get_mut(&mut world).unwrap().calendars = calendars;
+        let (before, after) = (Timestamp::from_secs(86_399), Timestamp::from_secs(86_400));
+        let other = {
+            let world = world.clone();
+            thread::spawn(move || took(world.counter(&rule, 4).take(before, 1)))
+        };
+        let mine = took(world.counter(&rule, 4).take(after, 1));
+        let theirs = other.join().unwrap();
+        assert!(mine && theirs);
+        let word = world.table.read(Tag::from_bits(4));
+        assert_eq!(word.dies_at_secs(), 2 * 86_400);
+        // Who was late either came first, in the old day, or counts in the new one.
+        assert!((1..=2).contains(&word.count()));
     });
 }

@@ -159,10 +159,12 @@ impl Wanted {
         }
         let mut sites = Vec::new();
         for root in &self.roots {
-            match self.memory_site(root) {
+            match memory_site(root) {
                 Ok(site) => sites.push(site),
                 Err(error) => notes.push(error.to_string()),
             }
+            // What others of our directories left there is no reason to go elsewhere.
+            notes.extend(sweep(root).err().map(|error| error.to_string()));
         }
         if is_memory(directory.path())? {
             notes.clear();
@@ -173,20 +175,6 @@ impl Wanted {
             sites.push(Site::Data);
         }
         Ok(sites)
-    }
-
-    /// The site under this root, if it is a memory file system.
-    fn memory_site(&self, root: &Path) -> Result<Site, DirectoryError> {
-        let site = Site::under(root)?;
-        if !is_memory(root)? {
-            let why = "it is not a memory file system".into();
-            return Err(DirectoryError::NoPlace {
-                path: root.into(),
-                why,
-            });
-        }
-        sweep(root)?;
-        Ok(site)
     }
 
     fn make(&self, directory: &Directory, site: &Site) -> Result<Shards, Error> {
@@ -217,6 +205,19 @@ impl Wanted {
             Lasts::Boot
         })
     }
+}
+
+/// The site under this root, if it is a memory file system.
+fn memory_site(root: &Path) -> Result<Site, DirectoryError> {
+    let site = Site::under(root)?;
+    if is_memory(root)? {
+        return Ok(site);
+    }
+    let why = "it is not a memory file system".into();
+    Err(DirectoryError::NoPlace {
+        path: root.into(),
+        why,
+    })
 }
 
 /// True if there are signs that this process runs in a container.

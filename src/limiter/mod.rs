@@ -9,10 +9,13 @@ mod journaling;
 mod keeper;
 mod law;
 mod mapping;
+mod media;
 mod open;
 mod outcome;
 mod overrides;
 mod overriding;
+#[cfg(test)]
+mod power;
 mod reserving;
 mod shards;
 mod store;

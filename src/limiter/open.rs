@@ -9,6 +9,7 @@ use super::journaling::Recovery;
 use super::keeper::Keeper;
 use super::law::Law;
 use super::mapping::{Mapping, Wanted};
+use super::media::{Media, OpenGenerations};
 use super::overrides::Overrides;
 use super::store::{Opened, Store};
 use super::{Inner, Limiter, reserving};
@@ -16,7 +17,7 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::inbox::Inbox;
-use crate::journal::{Generations, StoreError};
+use crate::journal::StoreError;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
 use crate::table::NOT_WHOLE;
@@ -88,11 +89,15 @@ impl Builder {
     /// format, there is no room for it, the table cannot be put where [`Self::mapping`] says, or
     /// the system refuses.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Limiter, Error> {
+        self.open_on(path.as_ref(), Media::default())
+    }
+
+    /// As [`Self::open`], with what outlives the kernel on `media`.
+    pub(super) fn open_on(self, path: &Path, media: Media) -> Result<Limiter, Error> {
         if self.counters == 0 || self.counters > COUNTERS_MAX {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
-        let path = path.as_ref();
         let mut store = Store::open(path, self.counters, &Wanted::new(self.mapping))?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let law = Law::new(self.policy, overrides, store.directory.header().secret())?;
@@ -104,8 +109,9 @@ impl Builder {
             clock.resume_from(latest);
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
-        let open_journal = open_journal(&store, &law, &clock, &recovery)?;
-        let ceilings = reserving::open(&store, &law, &mut lock(&recovery), clock.now())?;
+        let open_journal = open_journal(media.journal, &store, &law, &clock, &recovery)?;
+        let ceilings = (media.ceilings)(&store.directory.ceilings_path());
+        let ceilings = reserving::open(ceilings, &store, &law, &mut lock(&recovery), clock.now())?;
         store.begin()?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
@@ -150,6 +156,7 @@ impl Builder {
 /// How the journal is to be opened: by the writer, off the path of starting up, whatever its size.
 /// Only if the table could not be kept is it opened at once, and the counters rebuilt from it.
 fn open_journal(
+    open: OpenGenerations,
     store: &Store,
     law: &Law,
     clock: &Clock,
@@ -161,7 +168,7 @@ fn open_journal(
     );
     let (told, table) = (recovery.clone(), store.table.clone());
     let mut open = move || {
-        let (journal, report) = Generations::open(&path, instance)?;
+        let (journal, report) = open(&path, instance)?;
         let is_new = report.is_new;
         let mut recovery = lock(&told);
         recovery.told(report);
@@ -193,6 +200,9 @@ fn open_journal(
     recovery
         .rebuild(&mut journal, store, &shared, clock.now())
         .map_err(failed)?;
+    if !journal.is_whole() {
+        store.table.note_journal(NOT_WHOLE);
+    }
     let mut opened = Some((journal, is_new));
     Ok(Box::new(move || opened.take().map_or_else(&mut open, Ok)))
 }

@@ -3,7 +3,7 @@
 use super::law::Law;
 use super::store::{Opened, Store};
 use super::{Recovery, Trouble};
-use crate::ceiling::{Ceilings, Counters, Standing, Worth};
+use crate::ceiling::{Ceilings, Counters, Medium, Standing, Worth};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::table::{Region, Table, Update};
@@ -50,6 +50,7 @@ impl Reservations {
 
 /// Opens the ceilings, and lifts the counters to them if those had to be rebuilt.
 pub(super) fn open(
+    medium: Box<dyn Medium>,
     store: &Store,
     law: &Law,
     recovery: &mut Recovery,
@@ -69,7 +70,7 @@ pub(super) fn open(
     let regions = regions.collect::<Result<Vec<_>, _>>();
     let regions = regions.map_err(DirectoryError::io("get memory for", &path))?;
     let table = Table::new(regions);
-    let (ceilings, trouble) = Ceilings::open(&path, header.instance, table, counters, now)?;
+    let (ceilings, trouble) = Ceilings::open(&path, medium, header.instance, table, counters, now)?;
     recovery.troubles.extend(trouble);
     if worth == Worth::Lost {
         let shared = law.shared_tags();

@@ -1,0 +1,81 @@
+//! The judge: opens what was left, and holds it against what was printed.
+
+use std::path::Path;
+
+use tollgate::{Limiter, Opened};
+
+use crate::story::{Bounds, Stage, Story};
+use crate::{LIMITS, POT, THREADS, counts, open, text};
+
+/// Nothing durable for so long, and no reason told: too long for any drive of a rig.
+const LATE_MILLIS: u64 = 10_000;
+
+/// Says `PASS` if every promise was kept.
+pub(crate) fn verify(dir: &Path) -> Result<String, String> {
+    let is_killed = std::env::var("POWERCUT_RIG").is_ok_and(|rig| rig == "kill");
+    let may_report = std::env::var("POWERCUT_LOSS").is_ok_and(|loss| loss == "reported");
+    // What was read before the cut must be there; what was printed until it may be.
+    let acknowledged = Story::read("POWERCUT_ACKS", is_killed)?;
+    let seen = Story::read("POWERCUT_SEEN", is_killed)?;
+    let limiter = open(dir)?;
+    let health = limiter.health();
+    println!("{}; {:?}", health.opened, health.recovery);
+    let is_closed = acknowledged.stage == Stage::Closed && seen.stage == Stage::Closed;
+    let mut faults = acknowledged.faults.clone();
+    if is_closed && !is_killed && health.opened != Opened::Clean {
+        faults.push("it was closed before the cut, and is not found clean".into());
+    }
+    let is_kept = is_killed || is_closed;
+    let (mut lag, mut is_lost) = (0, false);
+    for thread in 0..THREADS {
+        for (limit, count) in counts(&limiter, thread)?.into_iter().enumerate() {
+            let bounds = Bounds {
+                low: acknowledged.bounds(thread, limit, is_kept).low,
+                ..seen.bounds(thread, limit, is_kept)
+            };
+            is_lost |= count < bounds.low;
+            faults.extend(bounds.fault(count));
+            if LIMITS[limit].name == "quota" {
+                lag = lag.max(acknowledged.lag_millis(thread, limit, count));
+            }
+        }
+    }
+    judge_pots(&limiter, &acknowledged, &seen, &mut faults)?;
+    if seen.late > LATE_MILLIS {
+        faults.push(format!("{} ms late without a reason", seen.late));
+    }
+    println!("lag_ms={lag} lines={} faults={}", seen.lines, faults.len());
+    if is_lost && may_report && !health.recovery.troubles.is_empty() {
+        return Ok("PASS, the loss was told".into());
+    }
+    // The next life finds it closed or not, in turns.
+    if seen.lines.is_multiple_of(2) {
+        limiter.close().map_err(text)?;
+    } else {
+        std::mem::forget(limiter);
+    }
+    match faults.first() {
+        None => Ok("PASS".into()),
+        Some(first) => Err(format!("{first} (1 of {})", faults.len())),
+    }
+}
+
+/// A pot admits what it holds, over all lives.
+fn judge_pots(
+    limiter: &Limiter,
+    acknowledged: &Story,
+    seen: &Story,
+    faults: &mut Vec<String>,
+) -> Result<(), String> {
+    let pots = limiter.limit("pot").map_err(text)?;
+    for (pot, took) in &seen.pots {
+        let acknowledged = acknowledged.pots.get(pot).copied().unwrap_or(0);
+        let count = pots.usage(pot.to_string().as_str()).used();
+        if *took > POT || count < acknowledged {
+            faults.push(format!(
+                "pot {pot}: {took} of {POT} admitted, {count} counted"
+            ));
+        }
+    }
+    Ok(())
+}

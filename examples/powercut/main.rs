@@ -1,0 +1,168 @@
+//! A worker for rigs that cut the power or kill, and its judge.
+//!
+//! `work DIR` checks from several threads, on limits of every durability, and prints what it is
+//! about to do and what it has done; `verify DIR` opens what was left and holds it against what was
+//! printed. So a count is bounded from both sides, and a loss in time as well.
+//!
+//! ```text
+//! opening                   a limiter is about to be opened
+//! found THREAD COUNT...     what each limit counted for THREAD when it was
+//! opened HOW NANOS          it is open
+//! begin THREAD N            THREAD is about to ask for the Nth time in this opening
+//! done THREAD N NANOS       it was admitted, for the Nth time
+//! took POT                  a pot, a small strict limit that all lives empty, admitted
+//! flushed N...              so many takes of each thread are durable, `flush` says
+//! durable NANOS             everything done before is durable, `health` says
+//! late MILLIS               nothing has become durable for so long, and no trouble was told
+//! closing                   the limiter is about to be closed
+//! closed                    it was, clean
+//! killed                    a worker was killed by its parent; the kernel lives on
+//! ERR WHY                   something was refused, with its reason
+//! ```
+//!
+//! `POWERCUT_PLAN` says what a worker does until the end: `run`, `close` (open and close in turn),
+//! or `kill` (lets itself be killed and starts again); unsaid, it draws one.
+//! `POWERCUT_LOSS=reported` lets a loss pass that the limiter itself tells of.
+
+mod judge;
+mod story;
+mod work;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tollgate::{Limiter, Policy};
+
+/// Threads that take, each on a key of its own.
+const THREADS: usize = 4;
+/// What a pot admits in all its lives.
+const POT: u64 = 400;
+/// What the strict limit may count too much after a cut.
+const RESERVATION: u64 = 50;
+
+/// What a limit remembers over a cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Keeps {
+    /// Nothing that it must.
+    Nothing,
+    /// All but the last interval.
+    Durable,
+    /// All, and it may count a reservation more.
+    Everything,
+}
+
+/// A limit that every take is charged to.
+struct Charged {
+    name: &'static str,
+    keeps: Keeps,
+    /// What may have flowed back meanwhile.
+    refill: u64,
+}
+
+const LIMITS: [Charged; 5] = [
+    charged("quota", Keeps::Durable, 0),
+    // One token comes back in five minutes.
+    charged("bucket", Keeps::Durable, 2),
+    charged("sliding", Keeps::Durable, 0),
+    charged("memory", Keeps::Nothing, 0),
+    charged("strict", Keeps::Everything, 0),
+];
+
+const fn charged(name: &'static str, keeps: Keeps, refill: u64) -> Charged {
+    Charged {
+        name,
+        keeps,
+        refill,
+    }
+}
+
+/// Counts that no run comes near, in windows that no run sees the end of.
+const POLICY: &str = r#"
+    [limits.quota]
+    rate = "1000000000 per 3000 days"
+    algorithm = "fixed window"
+    key = "thread"
+    when_key_missing = "skip"
+
+    [limits.bucket]
+    rate = "1000000 per 3000 days"
+    key = "thread"
+    when_key_missing = "skip"
+
+    [limits.sliding]
+    rate = "1000000000 per 3000 days"
+    algorithm = "sliding window"
+    key = "thread"
+    when_key_missing = "skip"
+
+    [limits.memory]
+    rate = "1000000000 per 3000 days"
+    algorithm = "fixed window"
+    durability = "memory"
+    key = "thread"
+    when_key_missing = "skip"
+
+    [limits.strict]
+    rate = "1000000000 per 3000 days"
+    algorithm = "fixed window"
+    durability = "strict"
+    reserve = 50
+    key = "thread"
+    when_key_missing = "skip"
+
+    [limits.pot]
+    rate = "400 per 3000 days"
+    algorithm = "fixed window"
+    durability = "strict"
+    reserve = 30
+    key = "pot"
+    when_key_missing = "skip"
+"#;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (result, sign) = match arguments[..] {
+        ["work", dir] => (work::work(Path::new(dir)), "ERR"),
+        [work::LIFE, dir, parent] => (work::life(Path::new(dir), parent), "ERR"),
+        ["verify", dir] => (judge::verify(Path::new(dir)), "FAIL"),
+        _ => (Err("usage: powercut work DIR | verify DIR".into()), "FAIL"),
+    };
+    match result {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            println!("{sign} {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn open(dir: &Path) -> Result<Limiter, String> {
+    let policy = Policy::from_toml(POLICY).map_err(|faults| faults.to_string())?;
+    Limiter::builder(policy)
+        .counters(10_000)
+        .open(dir.join("limiter"))
+        .map_err(text)
+}
+
+/// What every limit counts for `thread`, in the order of [`LIMITS`].
+fn counts(limiter: &Limiter, thread: usize) -> Result<Vec<u64>, String> {
+    let count = |charged: &Charged| {
+        let limit = limiter.limit(charged.name).map_err(text)?;
+        Ok(limit.usage(thread.to_string().as_str()).used())
+    };
+    LIMITS.iter().map(count).collect()
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Nanoseconds of the system's monotonic clock: the same for every process until the next boot.
+fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
