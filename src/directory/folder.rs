@@ -93,7 +93,7 @@ impl Directory {
     /// The name of this directory's folders under the roots.
     fn name(&self) -> String {
         let instance = self.header().instance.map(|byte| format!("{byte:02x}"));
-        let (device, inode) = self.identity;
+        let (device, inode) = self.standing.identity();
         format!("{}-{device:x}-{inode:x}", instance.concat())
     }
 

@@ -19,6 +19,7 @@ mod home;
 mod marks;
 mod memory;
 mod slots;
+mod standing;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -35,6 +36,7 @@ pub(crate) use home::sweep;
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use slots::Slots;
+pub(crate) use standing::Standing;
 
 /// How long to wait for a lock whose holder is just going away.
 const LOCK_WAIT: Duration = Duration::from_millis(200);
@@ -45,9 +47,9 @@ pub(crate) struct Directory {
     path: PathBuf,
     header: Header,
     /// Device and inode number of the directory itself: what a copy of it does not share.
-    identity: (u64, u64),
+    standing: Standing,
     /// Dropped last: with it goes the lock. None if somebody else holds it for us.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Directory {
@@ -80,13 +82,26 @@ impl Directory {
     }
 
     fn locked(path: &Path, header: Header, lock: Option<File>) -> Result<Self, DirectoryError> {
-        let meta = fs::metadata(path).map_err(DirectoryError::io("look at", path))?;
         Ok(Self {
             path: path.to_owned(),
             header,
-            identity: (meta.dev(), meta.ino()),
-            _lock: lock,
+            standing: Standing::of(path)?,
+            lock,
         })
+    }
+
+    /// # Errors
+    /// If the directory or its lock is not where it was: others can then have what is there now.
+    pub(crate) fn check(&self) -> Result<(), DirectoryError> {
+        self.standing.check()?;
+        let at = self.path.join("lock");
+        let Some(lock) = &self.lock else {
+            return Ok(());
+        };
+        let meta = lock
+            .metadata()
+            .map_err(DirectoryError::io("look at", &at))?;
+        Standing::found(&at, &meta).check()
     }
 
     pub(crate) fn header(&self) -> &Header {

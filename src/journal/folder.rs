@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use crate::directory::{make_private, sync_dir};
+use crate::directory::{Standing, make_private, sync_dir};
 
 /// The most journals that are kept after they could not be read.
 // Bound: a drive that damages every journal would fill itself with them; the eldest goes.
@@ -43,24 +43,31 @@ pub(super) struct Listing {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    standing: Standing,
 }
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-        })
+        Self::at(path)
     }
 
     /// The folder as it is.
-    pub(super) fn at(path: &Path) -> Self {
-        Self {
+    pub(super) fn at(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
             path: path.to_owned(),
-        }
+            standing: Standing::of(path)?,
+        })
+    }
+
+    /// # Errors
+    /// If another folder, or none, stands there by now.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        Ok(self.standing.check()?)
     }
 
     pub(super) fn list(&self) -> Result<Listing, StoreError> {
+        self.check()?;
         let mut listing = Listing::default();
         for entry in fs::read_dir(&self.path).map_err(StoreError::io("read", &self.path))? {
             let entry = entry.map_err(StoreError::io("read", &self.path))?;
@@ -141,6 +148,7 @@ impl Folder {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        self.check()?;
         fs::rename(from, to).map_err(StoreError::io("rename", from))?;
         Ok(sync_dir(&self.path)?)
     }

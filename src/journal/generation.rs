@@ -226,6 +226,7 @@ impl Generations {
     }
 
     fn commit_batches(&mut self, words: &[(Tag, Word)]) -> Result<u64, StoreError> {
+        self.folder.check()?;
         for batch in Batch::cut(words) {
             let Some(store) = &mut self.store else {
                 let path = self.folder.path_of(self.number);

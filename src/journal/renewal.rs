@@ -89,6 +89,7 @@ impl Generations {
             return Err(StoreError::damaged(&path, "the numbers are used up"));
         };
         self.largest = number;
+        self.folder.check()?;
         let path = self.folder.making(number);
         let made = remove(&path).and_then(|()| (self.open_store)(&path));
         match made {
@@ -176,8 +177,9 @@ impl Generations {
     fn give_up(&mut self) {
         if let Some(making) = self.making.take() {
             drop(making.store);
+            let path = self.folder.making(making.number);
             // As in `abandon`.
-            let _ = remove(&self.folder.making(making.number));
+            let _ = self.folder.check().and_then(|()| remove(&path));
         }
     }
 
@@ -244,7 +246,7 @@ impl Generations {
     fn abandon(&self, number: u64, error: StoreError) -> StoreError {
         for path in [self.folder.making(number), self.folder.path_of(number)] {
             // It takes room until the next opening or renewal tries again, and that is all.
-            let _ = remove(&path);
+            let _ = self.folder.check().and_then(|()| remove(&path));
         }
         error
     }

@@ -54,7 +54,7 @@ pub(crate) fn survey(
     scratch: &Path,
     see: &mut dyn FnMut(Tag, Word),
 ) -> Result<Survey, StoreError> {
-    let folder = Folder::at(path);
+    let folder = Folder::at(path)?;
     let listing = folder.list()?;
     let current = folder.current_path();
     let mark = Current::peek(&current)?;
@@ -143,7 +143,7 @@ pub(crate) fn remove_strays(strays: &[PathBuf]) -> Result<(), StoreError> {
 pub(crate) fn set_aside(generation: &Path) -> Result<PathBuf, StoreError> {
     let name = generation.file_name().and_then(|name| name.to_str());
     let number = name.and_then(|name| name.parse().ok());
-    let folder = generation.parent().map(Folder::at);
+    let folder = generation.parent().map(Folder::at).transpose()?;
     match (folder, number) {
         (Some(folder), Some(number)) => folder.set_aside(number),
         _ => Err(StoreError::damaged(generation, "it is no generation")),

@@ -107,6 +107,8 @@ pub(crate) struct Inner {
     trouble: Mutex<Option<String>>,
     /// True once closed.
     closed: Mutex<bool>,
+    /// The process that opened it.
+    process: u32,
 }
 
 /// How a limiter is doing.
@@ -245,6 +247,7 @@ impl Limiter {
     /// If the journal could not be written. It is tried again by itself; nothing is lost meanwhile
     /// but by a power cut.
     pub fn flush(&self) -> Result<(), Error> {
+        self.inner.check_process()?;
         self.inner.writer.flush().map_err(Error::journal)
     }
 
@@ -261,7 +264,19 @@ impl Limiter {
 }
 
 impl Inner {
+    /// # Errors
+    /// In a process that was forked from the one that opened it: the threads did not come along, and
+    /// the directory is still the other's.
+    fn check_process(&self) -> Result<(), Error> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let why = "was opened by the process that this one was forked from, and is that one's";
+        Err(Error::damaged(self.store.directory.path(), why))
+    }
+
     fn close(&self) -> Result<(), Error> {
+        self.check_process()?;
         // Out of the lock before it is joined: its last tick may want to lock something, too.
         let keeper = self
             .keeper

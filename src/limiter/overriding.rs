@@ -76,6 +76,7 @@ impl Limiter {
             let mut overrides = law.overrides.clone();
             change(law, &mut overrides)?;
             let next = Law::new(law.policy.clone(), overrides, law.secret())?;
+            self.inner.store.directory.check()?;
             // On the disk before it is in force: what was seen to hold must hold after a restart.
             replace(&path, &next.overrides.encode())?;
             Ok(next)

@@ -1,7 +1,11 @@
 //! Faults of the disk and of the world around a limiter, by their numbers.
 
+mod away;
 #[path = "../common/mod.rs"]
 mod common;
 mod each;
+mod full;
+mod mount;
 mod shim;
+mod slow;
 mod world;
