@@ -5,7 +5,7 @@
 //! printed. So a count is bounded from both sides, and a loss in time as well.
 //!
 //! ```text
-//! opening                   a limiter is about to be opened
+//! opening                   a limiter that was closed is about to be opened again
 //! found THREAD COUNT...     what each limit counted for THREAD when it was
 //! opened HOW NANOS          it is open
 //! begin THREAD N            THREAD is about to ask for the Nth time in this opening
@@ -16,7 +16,7 @@
 //! late MILLIS               nothing has become durable for so long, and no trouble was told
 //! closing                   the limiter is about to be closed
 //! closed                    it was, clean
-//! killed                    a worker was killed by its parent; the kernel lives on
+//! killed                    a process was killed; the kernel lives on
 //! ERR WHY                   something was refused, with its reason
 //! ```
 //!

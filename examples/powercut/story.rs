@@ -79,7 +79,10 @@ impl Story {
         }
         let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
         match (verb, &numbers[..]) {
-            ("#", [round]) => self.is_cut |= *round > 0 && !self.is_kept,
+            ("#", [round]) => {
+                self.stage = Stage::Nothing;
+                self.is_cut |= *round > 0 && !self.is_kept;
+            }
             ("opening", []) => self.stage = Stage::Opening,
             ("found", [thread, counts @ ..]) => {
                 *self.found.get_mut(usize::try_from(*thread).ok()?)? = counts.to_vec();

@@ -1,18 +1,22 @@
 //! The worker: takes from several threads until it is cut off.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tollgate::{Limiter, Opened, Request, Verdict};
 
 use crate::{THREADS, counts, now, open, text};
 
 /// The argument of a worker that is started to be killed.
 pub(crate) const LIFE: &str = "life";
+
+const SIGKILL: i32 = 9;
 
 /// What is done until the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,9 +26,17 @@ enum Plan {
     Kill,
 }
 
+/// How an opening ends, counted from when it is open.
+#[derive(Clone, Copy)]
+enum Ends {
+    Never,
+    Closes(Duration),
+    Dies(Duration),
+}
+
 /// Works until the process is killed or the power goes.
 pub(crate) fn work(dir: &Path) -> Result<String, String> {
-    let mut dice = Dice::new();
+    let (mut dice, out) = (Dice::new(), Out::default());
     let plan = match std::env::var("POWERCUT_PLAN").as_deref() {
         Ok("run") => Plan::Run,
         Ok("close") => Plan::Close,
@@ -32,53 +44,58 @@ pub(crate) fn work(dir: &Path) -> Result<String, String> {
         Ok(other) => return Err(format!("no such plan: {other}")),
         Err(_) => [Plan::Run, Plan::Run, Plan::Close, Plan::Kill][dice.below(4) as usize],
     };
-    loop {
+    for turn in 0_u64.. {
         match plan {
-            Plan::Run => session(dir, None)?,
+            Plan::Run => session(dir, Ends::Never)?,
             Plan::Close => {
-                session(dir, Some(Duration::from_millis(dice.below(150))))?;
+                if turn > 0 {
+                    out.say("opening")?;
+                }
+                session(dir, Ends::Closes(dice.millis(150)))?;
                 // Long enough for a cut to find it closed.
-                std::thread::sleep(Duration::from_millis(dice.below(60)));
+                std::thread::sleep(dice.millis(60));
             }
             Plan::Kill => {
-                let most = if dice.below(3) == 0 { 12 } else { 150 };
-                let length = dice.below(most);
                 let exe = std::env::current_exe().map_err(text)?;
                 let mut life = Command::new(exe);
                 life.arg(LIFE).arg(dir).arg(std::process::id().to_string());
-                end(life.spawn().map_err(text)?, Duration::from_millis(length))?;
+                let status = life.status().map_err(text)?;
+                if status.signal() != Some(SIGKILL) {
+                    return Err(format!("a life ended otherwise: {status}"));
+                }
+                out.say("killed")?;
             }
         }
     }
+    Ok("ended by itself".into())
 }
 
-/// A worker that its parent kills; it does not outlive a parent that is killed itself.
+/// A worker that is killed after a while; it does not outlive a parent that is killed itself.
 pub(crate) fn life(dir: &Path, parent: &str) -> Result<String, String> {
-    let signal = rustix::process::Signal::KILL;
-    rustix::process::set_parent_process_death_signal(Some(signal)).map_err(text)?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(text)?;
     if std::os::unix::process::parent_id().to_string() != parent {
         // It was killed before we were bound to it; whatever ends it ends us.
         std::process::exit(1);
     }
-    session(dir, None)?;
+    let mut dice = Dice::new();
+    if dice.below(3) == 0 {
+        // While it is opened, as often as not.
+        die_in(dice.millis(12));
+    }
+    session(dir, Ends::Dies(dice.millis(150)))?;
     Ok("ended by itself".into())
 }
 
-fn end(mut child: Child, after: Duration) -> Result<(), String> {
-    std::thread::sleep(after);
-    let ended = child.try_wait().map_err(text)?;
-    child.kill().map_err(text)?;
-    child.wait().map_err(text)?;
-    match ended {
-        None => Out::default().say("killed"),
-        Some(status) => Err(format!("a worker ended by itself: {status}")),
-    }
+fn die_in(time: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(time);
+        rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)
+    });
 }
 
-/// Opens, takes, and closes after a while, if at all.
-fn session(dir: &Path, length: Option<Duration>) -> Result<(), String> {
+/// Opens and takes until the end.
+fn session(dir: &Path, ends: Ends) -> Result<(), String> {
     let out = Out::default();
-    out.say("opening")?;
     let limiter = open(dir)?;
     for thread in 0..THREADS {
         let counts = counts(&limiter, thread)?;
@@ -102,10 +119,14 @@ fn session(dir: &Path, length: Option<Duration>) -> Result<(), String> {
         let watch = || session.watch();
         let mut threads = vec![scope.spawn(watch), scope.spawn(|| session.take_pots())];
         threads.extend((0..THREADS).map(|thread| scope.spawn(move || session.take(thread))));
-        if let Some(length) = length {
-            std::thread::sleep(length);
-            // Ordering: relaxed; the threads are joined before anything depends on it.
-            session.stop.store(true, Ordering::Relaxed);
+        match ends {
+            Ends::Never => {}
+            Ends::Dies(length) => die_in(length),
+            Ends::Closes(length) => {
+                std::thread::sleep(length);
+                // Ordering: relaxed; the threads are joined before anything depends on it.
+                session.stop.store(true, Ordering::Relaxed);
+            }
         }
         let results = threads.into_iter().map(|thread| {
             let panicked = |_| "a thread panicked".to_owned();
@@ -260,6 +281,10 @@ struct Dice(u64);
 impl Dice {
     fn new() -> Self {
         Self(now() ^ (u64::from(std::process::id()) << 40))
+    }
+
+    fn millis(&mut self, bound: u64) -> Duration {
+        Duration::from_millis(self.below(bound))
     }
 
     fn below(&mut self, bound: u64) -> u64 {

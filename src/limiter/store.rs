@@ -122,6 +122,12 @@ impl Store {
         })
     }
 
+    /// As far as a process comes that is killed before it writes the next mark.
+    #[cfg(test)]
+    pub(super) fn stamp_alone(&self) {
+        self.stamp(&mut lock(&self.marks)).unwrap();
+    }
+
     #[cfg(test)]
     pub(super) fn shard_path(&self, number: u32) -> PathBuf {
         self.folder.shard_path(number)

@@ -192,6 +192,41 @@ fn a_kill_while_the_shards_are_stamped_leaves_them_believed() {
 }
 
 #[test]
+fn a_kill_after_the_shards_were_stamped_leaves_them_believed() {
+    for bench in Bench::each() {
+        for is_closed in [false, true] {
+            let store = bench.open();
+            if is_closed {
+                store.close(Default::default()).unwrap();
+            }
+            drop(store);
+            bench.try_open().unwrap().stamp_alone();
+            let expected = if is_closed {
+                Opened::Clean
+            } else {
+                Opened::Kept
+            };
+            assert_eq!(bench.open().opened, expected, "{}", bench.is_outside);
+        }
+    }
+}
+
+#[test]
+fn a_mark_that_cannot_be_written_leaves_the_shards_as_they_were() {
+    for bench in Bench::each() {
+        let store = bench.open();
+        let path = bench.data().join("marks");
+        let marks = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(store.close(Default::default()).is_err());
+        drop(store);
+        fs::write(&path, marks).unwrap();
+        private(&path);
+        assert_eq!(bench.open().opened, Opened::Kept);
+    }
+}
+
+#[test]
 fn memory_that_has_no_room_is_passed_over_or_an_error() {
     let dir = crate::directory::scratch();
     let open = |mapping: Mapping, name: &str, counters: u64| {

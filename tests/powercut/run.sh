@@ -5,7 +5,8 @@
 #   bash tests/powercut/run.sh gate       about two minutes
 #   bash tests/powercut/run.sh campaign   STATES=1000 disk states a file system, KILLS=1000 and
 #                                         GUESTS=50 guest kernels; FS="ext4 xfs btrfs"; hours
-#   bash tests/powercut/run.sh planted    plants a bug in each promise, in a copy; the rig must find it
+#   bash tests/powercut/run.sh planted    plants a bug in each promise, in a copy; the rig must find
+#                                         it; BUG=name for one of them
 #
 # Needs root, FUSE, loop devices and python3, else it says SKIPPED. SEED repeats a run's choices.
 # What failed is kept below target/powercut/failed.
@@ -40,7 +41,8 @@ build_rig() {
 
 build_worker() {
   (cd "$1" && cargo build --quiet --release --example powercut --target-dir "$2")
-  cp "$2/release/examples/powercut" "$3"
+  cp "$2/release/examples/powercut" "$3.new"
+  mv "$3.new" "$3"
 }
 
 # Runs the rig on a worker and adds up what it says. Fails only if the rig did not run.
@@ -136,7 +138,8 @@ campaign() {
     number=0
     while [ $((states - before)) -lt "${GUESTS:-50}" ]; do
       cut "guest kernels, slice $number" "$rig/worker" vm --cuts 5 --policy \
-        "$([ $((number % 2)) = 0 ] && echo all || echo mix)" --max-ms 3000 --out "$rig/failed"
+        "$([ $((number % 2)) = 0 ] && echo all || echo mix)" --min-ms 1500 --max-ms 6000 \
+        --timeout 300 --out "$rig/failed"
       number=$((number + 1))
     done
   fi
@@ -159,6 +162,7 @@ PYTHON
 bug() {
   local name=$1
   shift
+  [ "${BUG:-$name}" = "$name" ] || return 0
   "plant_$name"
   build_worker "$copy" "$copy/target" "$rig/planted"
   local failed_before=$failed
@@ -248,4 +252,4 @@ if [ -n "$why" ]; then
 fi
 build_rig
 build_worker "$root" "$target" "$rig/worker"
-"${1:-gate}"
+"${1:-gate}"; exit

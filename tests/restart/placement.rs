@@ -313,14 +313,17 @@ fn an_older_journal_is_told_every_counter_again(world: &World) {
 
 super::wherever_the_table_lies!(an_older_journal_is_told_every_counter_again);
 
+/// True if the command can be run here.
+fn can(program: &str, arguments: &[&str]) -> bool {
+    let output = Command::new(program).args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 /// Runs the child of these tests where `/dev/shm` is a memory file system of `size` of its own.
 fn in_small_memory(data: &Path, size: &str) -> Option<Life> {
     let script =
         format!("mount -t tmpfs -o mode=1777,size={size} tmpfs /dev/shm && exec \"$0\" \"$@\"");
-    let probe = Command::new("unshare")
-        .args(["-m", "sh", "-c", &script, "true"])
-        .output();
-    if !probe.is_ok_and(|output| output.status.success()) {
+    if !can("unshare", &["-m", "sh", "-c", &script, "true"]) {
         println!("SKIPPED: needs the right to mount");
         return None;
     }
@@ -379,16 +382,37 @@ fn a_restart_in_a_container_with_memory_of_its_own_is_a_reboot() {
 fn a_table_that_another_place_has_succeeded_is_stale_and_removed() {
     let world = World::in_data();
     world.close_one();
-    // The same name as its folder would have, from a life that the marks know nothing of.
-    let stale = world.dir.path().join("stale");
-    copy_files(&world.data().join("table"), &stale);
-    let limiter = builder(Mapping::Under(world.memory()))
-        .open(world.data())
-        .unwrap();
-    take(&limiter, "alice", 1);
-    drop(limiter);
-    fs::rename(&stale, world.data().join("table")).unwrap();
-    let limiter = builder(Mapping::DataDirectory).open(world.data()).unwrap();
-    assert_eq!(limiter.health().opened, Opened::Clean);
-    assert_eq!(used(&limiter, "alice"), [8; 4]);
+    let (table, stale) = (world.data().join("table"), world.dir.path().join("stale"));
+    copy_files(&table, &stale);
+    let open = |mapping| builder(mapping).open(world.data()).unwrap();
+    let outside = || Mapping::Under(world.memory());
+    take(&open(outside()), "alice", 1);
+    // As a kill leaves it between the mark that names the new place and the removal.
+    for mapping in [outside(), Mapping::DataDirectory] {
+        copy_files(&stale, &table);
+        let limiter = open(mapping.clone());
+        assert_eq!(limiter.health().opened, Opened::Clean);
+        assert_eq!(used(&limiter, "alice"), [8; 4]);
+        assert_eq!(table.exists(), mapping == Mapping::DataDirectory);
+    }
+}
+
+#[test]
+fn a_memory_file_system_that_is_mounted_anew_keeps_its_table() {
+    let world = World::outside();
+    let mut command = Command::new("unshare");
+    // A mount namespace has mounts of its own, as a container that is started again has.
+    command
+        .arg("-m")
+        .arg(std::env::current_exe().unwrap())
+        .env("TOLLGATE_CHILD", world.data())
+        .env("TOLLGATE_CHILD_UNDER", world.memory());
+    if !can("unshare", &["-m", "true"]) || world.open().health().placement.lasts == Lasts::Disk {
+        println!("SKIPPED: needs a memory file system, and the right to mount");
+        return;
+    }
+    Life::start(command).kill();
+    let limiter = world.open();
+    assert_eq!(limiter.health().opened, Opened::Kept);
+    assert_eq!(used(&limiter, "alice"), [37; 4]);
 }
