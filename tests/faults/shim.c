@@ -24,6 +24,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ struct control {
     long counted;  /* so many were, since this was last set to 0 */
     long from;     /* the first that fails, from 1; 0: none */
     long times;    /* so many fail in a row; -1: all from there on */
-    long error;    /* with this errno */
+    long error;    /* with this errno; if it is less than 0 the process is killed instead */
     long is_short; /* they do not fail: they write or read less than was asked */
     long delay_us; /* each call of these kinds first takes so long */
     long frozen;   /* calls of these kinds wait until this is 0 */
@@ -106,6 +107,7 @@ static enum verdict judge(enum kind kind) {
     if (!from || number < from || (times >= 0 && number >= from + times)) return PASS;
     if (control->is_short && !(kind & (READ | WRITE))) return PASS;
     __atomic_add_fetch(&control->injected, 1, __ATOMIC_SEQ_CST);
+    if (control->error < 0) kill(getpid(), SIGKILL);
     if (tells) dprintf(2, "call %ld, of kind %d, fails\n", number, kind);
     errno = (int)control->error;
     return control->is_short ? SHORT : FAIL;

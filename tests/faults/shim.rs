@@ -13,7 +13,7 @@ const ROOT: &str = "TOLLGATE_FAULTS";
 /// A test that is not done by then never will be.
 const PATIENCE: Duration = Duration::from_secs(500);
 
-/// Kinds of calls, as in `shim.c`.
+/// Kinds of calls, as in `shim.c`, which has more.
 pub(crate) mod kind {
     pub(crate) const OPEN: i64 = 1;
     pub(crate) const READ: i64 = 2;
@@ -25,13 +25,13 @@ pub(crate) mod kind {
     pub(crate) const MAKE: i64 = 128;
     pub(crate) const MAP: i64 = 256;
     pub(crate) const MSYNC: i64 = 512;
-    pub(crate) const MODE: i64 = 1024;
-    pub(crate) const LIST: i64 = 2048;
     pub(crate) const ALL: i64 = 4095;
 }
 
 /// Errors of the system, by their numbers on Linux.
 pub(crate) mod errno {
+    /// None: the process is killed instead.
+    pub(crate) const KILL: i64 = -1;
     pub(crate) const EINTR: i64 = 4;
     pub(crate) const EIO: i64 = 5;
     pub(crate) const ENOMEM: i64 = 12;
@@ -114,12 +114,8 @@ impl Faults {
 
     /// As [`Self::here`]; the kernel refuses the system calls of `refuse`, see `shim.c`.
     pub(crate) fn with(test: &str, refuse: &str) -> Option<Self> {
-        if let Some(root) = std::env::var_os(ROOT) {
-            let root = PathBuf::from(root);
-            let at = root.join("control");
-            let control = OpenOptions::new().read(true).write(true).open(at);
-            let control = control.unwrap();
-            return Some(Self { root, control });
+        if let Some(faults) = Self::inside() {
+            return Some(faults);
         }
         let scratch = crate::common::scratch();
         if let Some(mut command) = on_failing_disk(test, &scratch, refuse) {
@@ -131,6 +127,15 @@ impl Faults {
             print!("{text}");
         }
         None
+    }
+
+    /// Some in a process on a failing disk.
+    pub(crate) fn inside() -> Option<Self> {
+        let root = PathBuf::from(std::env::var_os(ROOT)?);
+        let at = root.join("control");
+        let control = OpenOptions::new().read(true).write(true).open(at);
+        let control = control.unwrap();
+        Some(Self { root, control })
     }
 
     /// A name below the folder whose files fail.
@@ -173,10 +178,6 @@ impl Faults {
     /// How many calls wait because the disk is frozen.
     pub(crate) fn waiting(&self) -> i64 {
         self.get(Field::Waiting)
-    }
-
-    pub(crate) fn counted(&self) -> i64 {
-        self.get(Field::Counted)
     }
 
     /// How many calls have failed since the plan was made.
@@ -260,12 +261,16 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     output
 }
 
-fn on_failing_disk(test: &str, scratch: &TempDir, refuse: &str) -> Option<Command> {
+/// The command that runs a test of this program on a failing disk, in a folder that is empty, or
+/// was used so before.
+pub(crate) fn on_failing_disk(test: &str, scratch: &TempDir, refuse: &str) -> Option<Command> {
     let shim = shim()?;
     let root = scratch.path();
     fs::write(root.join("control"), [0; 80]).unwrap();
     for name in ["under", "disk"] {
-        private_dir(&root.join(name));
+        if !root.join(name).exists() {
+            private_dir(&root.join(name));
+        }
     }
     let mut command = this_test(test);
     command
