@@ -17,6 +17,8 @@ mod counter;
 #[cfg(not(tollgate_loom))]
 mod directory;
 #[cfg(not(tollgate_loom))]
+pub mod doctor;
+#[cfg(not(tollgate_loom))]
 mod error;
 mod idempotency;
 mod inbox;

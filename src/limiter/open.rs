@@ -150,6 +150,7 @@ impl Builder {
             keeper: Mutex::new(None),
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
+            process: std::process::id(),
         });
         let kept = Arc::downgrade(&inner);
         let keeper = Keeper::start(move |number| {
