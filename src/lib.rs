@@ -20,6 +20,7 @@ mod directory;
 pub mod doctor;
 #[cfg(not(tollgate_loom))]
 mod error;
+mod idempotency;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
@@ -40,8 +41,9 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Builder, Decision, Health, Key, Lasts, Limit, LimitOutcome, Limiter, Mapping, Opened, Outcome,
-    Override, OverrideKey, Placement, Recovery, Reservations, Trouble, Verdict, Writing,
+    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
+    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding, Recovery,
+    Reservations, Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

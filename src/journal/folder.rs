@@ -89,7 +89,12 @@ impl Folder {
     }
 
     pub(super) fn current_path(&self) -> PathBuf {
-        self.path.join("current")
+        Self::current_in(&self.path)
+    }
+
+    /// Where the mark of a journal in the folder `path` stands.
+    pub(super) fn current_in(path: &Path) -> PathBuf {
+        path.join("current")
     }
 
     /// Where a generation lies that could not be read.

@@ -120,6 +120,7 @@ impl Generations {
                 drop(making.store);
                 return Err(self.abandon(making.number, error));
             }
+            self.written_bytes += batch.bytes();
         }
         self.making = Some(making);
         self.step(Step::Carried);

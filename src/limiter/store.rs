@@ -10,8 +10,9 @@ use crate::directory::{
     Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp,
 };
 use crate::error::Error;
+use crate::journal::{Generations, StoreError};
 use crate::sync::{Arc, Mutex, lock};
-use crate::table::Table;
+use crate::table::{InFlight, Table};
 use crate::time::Timestamp;
 
 /// How a directory was found when it was opened.
@@ -64,6 +65,8 @@ pub(super) struct Store {
     pub(super) table: Arc<Table>,
     /// Counters that newcomers share when the table is full.
     pub(super) shared: Arc<Table>,
+    /// Words on their way to the journal.
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) opened: Opened,
     /// Where the tables lie.
     pub(super) placement: Placement,
@@ -82,6 +85,9 @@ impl Store {
     /// Opens the directory, or makes one with room for `counters`.
     pub(super) fn open(path: &Path, counters: u64, wanted: &Wanted) -> Result<Self, Error> {
         let (directory, _) = Directory::open(path, || Header::draw(counters))?;
+        // Before anything is changed on the strength of the other files.
+        let looked = Generations::look(&directory.journal_path(), directory.header().instance);
+        looked.map_err(journal_error)?;
         Self::in_directory(directory, wanted)
     }
 
@@ -112,6 +118,7 @@ impl Store {
             place: shards.place,
             table: Arc::new(shards.table),
             shared: Arc::new(shards.shared),
+            in_flight: Arc::new(shards.in_flight),
             opened,
             placement,
             latest: mark.map(|mark| mark.latest),
@@ -174,6 +181,7 @@ impl Store {
         }
         let stamp = self.stamp(&mut marks)?;
         let synced = self.table.sync().and_then(|()| self.shared.sync());
+        let synced = synced.and_then(|()| self.in_flight.sync());
         synced.map_err(|error| {
             let _ = self.failed_sync.set(error.to_string());
             Error::io("sync", self.folder.path(), error)
@@ -192,6 +200,7 @@ impl Store {
         }
         self.table.stamp(stamp);
         self.shared.stamp(stamp);
+        self.in_flight.stamp(stamp);
         Ok(stamp)
     }
 
@@ -269,4 +278,12 @@ fn find_table(
     };
     let (shards, placement) = wanted.settle(directory, None)?;
     Ok((shards, Opened::SetAside { to, why }, placement))
+}
+
+/// What is wrong with a journal that is to be opened.
+pub(super) fn journal_error(error: StoreError) -> Error {
+    match error {
+        StoreError::Files(error) => error.into(),
+        error => Error::journal(error.to_string()),
+    }
 }

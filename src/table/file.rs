@@ -11,7 +11,6 @@
 //!     40 |     8 | lines in this shard
 //!     48 |     8 | SipHash-1-3 of bytes 0 to 47, under a key of zeros
 //!     64 |     8 | stamp: drawn whenever the table is opened or closed, as in the mark
-//!     72 |     8 | last commit that the journal acknowledged, or all ones; in the first shard
 //!   4096 |  64 n | lines
 //! ```
 //! All numbers before the stamp are little-endian, written once, and read by `read_at`, never
