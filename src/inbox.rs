@@ -13,6 +13,8 @@ pub(crate) struct Inbox {
     queue: Queue<Tag>,
     /// Changes that found the queue full since the last sweep began.
     missed: AtomicU64,
+    /// Looks at every word that were asked for since then.
+    asked: AtomicU64,
 }
 
 impl Inbox {
@@ -22,6 +24,7 @@ impl Inbox {
         Self {
             queue: Queue::new(capacity),
             missed: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
         }
     }
 
@@ -35,27 +38,37 @@ impl Inbox {
         }
     }
 
-    /// The next tag.
-    pub(crate) fn next(&self) -> Option<Tag> {
-        self.queue.pop()
+    /// Words noted that nobody has fetched yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        // Ordering: relaxed, a number to look at.
+        self.queue.len() as u64 + self.missed.load(Ordering::Relaxed)
     }
 
-    /// Tags waiting.
-    pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+    /// The tags of all words that were dirty before the call. `sweep` looks at every word for them;
+    /// it is called if some may not be in the queue.
+    pub(crate) fn drain(&self, sweep: impl FnOnce() -> Vec<Tag>) -> Vec<Tag> {
+        // Before the queue is emptied: a change missed after this raises the flag for the next
+        // time.
+        let missed = self.take_missed();
+        // What is marked meanwhile waits for the next time, so that this one ends.
+        let queued = self.queue.len();
+        let tags = (0..queued).map_while(|_| self.queue.pop()).collect();
+        // What was queued was dirty before, so a sweep finds it too.
+        if missed { sweep() } else { tags }
     }
 
-    /// True if some dirty word may not be in the queue; says so once. The caller then looks at
-    /// every word.
-    pub(crate) fn take_missed(&self) -> bool {
-        // Ordering: acquire, pairs with the release in `mark`; and a read-modify-write, so that a
-        // change missed after this one raises the flag again.
-        self.missed.swap(0, Ordering::AcqRel) > 0
+    /// True if some dirty word may not be in the queue; says so once.
+    fn take_missed(&self) -> bool {
+        // Ordering: acquire, pairs with the releases in `mark` and `ask_for_sweep`; and
+        // read-modify-writes, so that a change missed after this one raises the flag again.
+        let missed = self.missed.swap(0, Ordering::AcqRel);
+        let asked = self.asked.swap(0, Ordering::AcqRel);
+        missed > 0 || asked > 0
     }
 
-    /// Asks for a look at every word.
+    /// Asks for a look at every word when the inbox is drained next.
     pub(crate) fn ask_for_sweep(&self) {
         // Ordering: release, as in `mark`.
-        self.missed.fetch_add(1, Ordering::Release);
+        self.asked.fetch_add(1, Ordering::Release);
     }
 }

@@ -17,6 +17,8 @@ mod counter;
 #[cfg(not(tollgate_loom))]
 mod directory;
 #[cfg(not(tollgate_loom))]
+pub mod doctor;
+#[cfg(not(tollgate_loom))]
 mod error;
 mod idempotency;
 mod inbox;
@@ -40,8 +42,8 @@ pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
-    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Recovery, Reservations,
-    Running, Trouble, Verdict, Writing,
+    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding, Recovery,
+    Reservations, Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

@@ -230,16 +230,16 @@ fn loom_counter_dirty_against_drain() {
         };
         let mut written = [0; 2];
         let mut drain = || {
-            let mut dirty = Vec::new();
-            if world.inbox.take_missed() {
+            let sweep = || {
+                let mut dirty = Vec::new();
                 world.table.for_each(|tag, word| {
                     if word.is_dirty() {
                         dirty.push(tag);
                     }
                 });
-            }
-            dirty.extend(std::iter::from_fn(|| world.inbox.next()));
-            for tag in dirty {
+                dirty
+            };
+            for tag in world.inbox.drain(sweep) {
                 if let Some(word) = world.table.wash(tag) {
                     written[usize::from(tag.bits() == 8)] = word.count();
                 }

@@ -1,5 +1,7 @@
 //! Which store counts: opening the journal, writing and reading the generation that does.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::current::{Current, Mark};
@@ -80,6 +82,8 @@ pub(crate) struct Generations {
     pub(super) largest: u64,
     /// The last sequence given out, acknowledged or not.
     pub(super) sequence: u64,
+    /// Bytes given to the stores since this was opened.
+    pub(super) written_bytes: u64,
     /// The store does not hold every living word, or is not to be trusted on.
     pub(super) must_renew: bool,
     /// The next generation, while it is made.
@@ -99,6 +103,27 @@ impl Generations {
         let patience = Patience::default();
         let open_store = ledgers(instance, patience);
         Self::with(path, instance, Growth::default(), open_store)
+    }
+
+    /// Looks at whose journal stands in the folder `path` and of which version, if one does. It
+    /// reads one small file and changes nothing: opening may take long, and this tells early what
+    /// would not be opened at all.
+    ///
+    /// # Errors
+    /// It is of another version, or its mark is another directory's, or the system says no.
+    pub(crate) fn look(path: &Path, instance: [u8; 16]) -> Result<(), StoreError> {
+        let at = Folder::current_in(path);
+        match fs::symlink_metadata(&at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(StoreError::io("look at", &at))?,
+        };
+        match Current::open(at.clone())?.last() {
+            Some(mark) if mark.instance != instance => {
+                let why = "belongs to another directory than the header beside it";
+                Err(StoreError::damaged(&at, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As [`Self::open`], with stores and a growth of the caller's choice.
@@ -127,6 +152,7 @@ impl Generations {
             number: number.unwrap_or(0),
             largest: listing.largest.max(marked.unwrap_or(0)),
             sequence: mark.map_or(0, |mark| mark.sequence),
+            written_bytes: 0,
             must_renew: false,
             making: None,
             #[cfg(test)]
@@ -151,8 +177,17 @@ impl Generations {
                 self.sequence = found.max(acknowledged);
                 // The sequence 1 is that of a generation just made: nothing was acknowledged yet.
                 report.is_unmarked = mark.is_none() && found > 1;
-                self.mark(mark)?;
-                report.not_removed = self.folder.tidy(self.number).err();
+                let renewed = if found > acknowledged.max(1) {
+                    self.write_anew()?
+                } else {
+                    None
+                };
+                report.not_removed = if let Some(renewed) = renewed {
+                    renewed.not_removed
+                } else {
+                    self.mark(mark)?;
+                    self.folder.tidy(self.number).err()
+                };
             }
             Some((number, Err(why))) if why.is_damage() => {
                 found = acknowledged;
@@ -217,6 +252,7 @@ impl Generations {
     }
 
     fn commit_batches(&mut self, words: &[(Tag, Word)]) -> Result<u64, StoreError> {
+        self.folder.check()?;
         for batch in Batch::cut(words) {
             let Some(store) = &mut self.store else {
                 let path = self.folder.path_of(self.number);
@@ -224,7 +260,9 @@ impl Generations {
             };
             self.sequence += 1;
             store.commit(self.sequence, batch)?;
+            self.written_bytes += batch.bytes();
             if let Some(making) = &mut self.making {
+                self.written_bytes += batch.bytes();
                 making.follow(self.sequence, batch);
             }
         }
@@ -271,6 +309,18 @@ impl Generations {
         }
     }
 
+    /// How far it has come by its mark: the generation, and the sequence that was last
+    /// acknowledged. Zeros if there is no mark.
+    pub(crate) fn acknowledged(&self) -> (u64, u64) {
+        let mark = self.current.last();
+        mark.map_or((0, 0), |mark| (mark.number, mark.sequence))
+    }
+
+    /// True if the journal holds all that it acknowledged.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.store.is_some() && !self.must_renew
+    }
+
     /// True if the journal should be renewed: it failed, or does not hold every living word, or
     /// has grown too large for `alive` words.
     pub(crate) fn should_renew(&self, alive: u64) -> bool {
@@ -279,12 +329,8 @@ impl Generations {
         self.store.is_none() || self.must_renew || has_grown
     }
 
-    /// True if it holds what it was given, all of it: it did not fail, and lost nothing.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.store.is_some() && !self.must_renew
-    }
-
     /// The last sequence that was given out.
+    #[cfg(test)]
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -293,6 +339,12 @@ impl Generations {
     #[cfg(test)]
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Bytes given to the engine since the journal was opened; what the engine makes of them on the
+    /// disk is somewhat more.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// How much of the disk the generation takes, in bytes; zero after it failed.

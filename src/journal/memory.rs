@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     From(u64),
     /// The power goes before this step.
     Cut(u64),
+    /// The process ends before this step: it panics.
+    Kill(u64),
 }
 
 /// Stores by their names, and what befalls them. Clones are the same disk.
@@ -127,6 +129,10 @@ impl Disk {
         let fails = match state.fault {
             Some(Fault::Once(at)) => step == at,
             Some(Fault::From(at) | Fault::Cut(at)) => step >= at,
+            Some(Fault::Kill(at)) => {
+                assert!(step < at, "killed at step {step}");
+                false
+            }
             None => false,
         };
         if fails {

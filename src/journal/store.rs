@@ -26,6 +26,11 @@ impl<'a> Batch<'a> {
         words.chunks(BATCH_WORDS).map(Batch)
     }
 
+    /// Bytes that it takes in a store.
+    pub(crate) fn bytes(self) -> u64 {
+        bytes_of(self.0.len()) as u64
+    }
+
     pub(crate) fn words(self) -> &'a [(Tag, Word)] {
         self.0
     }

@@ -1,11 +1,14 @@
 //! Recovery: the words of the journal go back into an empty table.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use super::store::Store;
 use crate::journal::{Generations, Report, StoreError};
 use crate::key::Tag;
-use crate::table::Update;
+use crate::sync::Arc;
+use crate::table::{Position, Update};
 use crate::time::Timestamp;
 
 /// What was found in the journal when a directory was opened.
@@ -18,8 +21,53 @@ pub struct Recovery {
     pub damaged: u64,
     /// Counters that found no room in the table.
     pub without_slot: u64,
+    /// Words read from the journal for that; of several of one counter the last counts.
+    pub words: u64,
+    /// How long the rebuilding took.
+    pub took: Duration,
     /// What is wrong with the journal, in words; empty if nothing is.
     pub troubles: Vec<String>,
+}
+
+/// How far the rebuilding of the counters has come.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Rebuilding {
+    /// Words read so far.
+    pub words: u64,
+    /// Counters put back so far.
+    pub counters: u64,
+    /// Bytes of the journal that is read: a word takes some 20 to 40.
+    pub journal_bytes: u64,
+}
+
+/// Words between two calls of a watcher.
+const WATCH_EVERY: u64 = 1 << 16;
+
+/// Who wants to know how far it has come.
+#[derive(Clone, Default)]
+pub(super) struct Watcher(Option<Arc<dyn Fn(Rebuilding) + Send + Sync>>);
+
+impl Watcher {
+    pub(super) fn new(watch: impl Fn(Rebuilding) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(watch)))
+    }
+
+    fn tell(&self, recovery: &Recovery, journal_bytes: u64) {
+        if let Some(watch) = &self.0 {
+            watch(Rebuilding {
+                words: recovery.words,
+                counters: recovery.counters,
+                journal_bytes,
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Watcher" } else { "none" })
+    }
 }
 
 impl Recovery {
@@ -48,6 +96,22 @@ impl Recovery {
         }
     }
 
+    /// Compares the journal with the table that was kept, which notes how far the journal had come
+    /// when it last held everything. True if this is that journal.
+    pub(super) fn compared(&mut self, noted: Option<Position>, found: Position) -> bool {
+        let Some(noted) = noted else {
+            return false;
+        };
+        if found < noted {
+            self.troubles.push(format!(
+                "the journal is older than the counters (generation {}, commit {}; they know of \
+                 generation {}, commit {}); they are written to it again",
+                found.generation, found.sequence, noted.generation, noted.sequence
+            ));
+        }
+        found.generation == noted.generation && found >= noted
+    }
+
     /// Puts what the journal holds back into the table, which is empty. Words under a tag of
     /// `shared` belong to the counters that newcomers share.
     pub(super) fn rebuild(
@@ -56,9 +120,16 @@ impl Recovery {
         store: &Store,
         shared: &HashSet<Tag>,
         now: Timestamp,
+        watcher: &Watcher,
     ) -> Result<(), StoreError> {
+        let (began, bytes) = (Instant::now(), journal.size_bytes());
+        watcher.tell(self, bytes);
         // The journal is a log: of several words under one tag the last counts.
         let recovered = journal.scan(&mut |tag, word| {
+            self.words += 1;
+            if self.words.is_multiple_of(WATCH_EVERY) {
+                watcher.tell(self, bytes);
+            }
             let table = if shared.contains(&tag) {
                 &store.shared
             } else {
@@ -74,6 +145,8 @@ impl Recovery {
                 Update::Full => self.without_slot += 1,
             }
         })?;
+        self.took = began.elapsed();
+        watcher.tell(self, bytes);
         self.damaged = recovered.scan.damaged;
         if let Some(aside) = recovered.set_aside {
             let at = aside.path.display();

@@ -23,6 +23,7 @@ mod shards;
 mod store;
 #[cfg(test)]
 mod store_tests;
+mod survey;
 
 use std::fmt;
 use std::path::Path;
@@ -32,7 +33,7 @@ pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
 pub use decision::{Decision, LimitOutcome};
 pub use handle::{Key, Limit};
-pub use journaling::Recovery;
+pub use journaling::{Rebuilding, Recovery};
 pub use mapping::{Lasts, Mapping, Placement};
 pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
@@ -45,13 +46,16 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::inbox::Inbox;
+use crate::permits::PermitUsage;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
 use cell::LawCell;
 use check::Want;
 use decision::Identity;
 use keeper::Keeper;
+pub(crate) use overrides::Overrides;
 use store::Store;
+pub(crate) use survey::survey_table;
 
 use crate::writer::Writer;
 pub use crate::writer::{Trouble, Writing};
@@ -111,6 +115,8 @@ pub(crate) struct Inner {
     trouble: Mutex<Option<String>>,
     /// True once closed.
     closed: Mutex<bool>,
+    /// The process that opened it.
+    process: u32,
 }
 
 /// How a limiter is doing.
@@ -188,8 +194,8 @@ impl Limiter {
             .read(|law| self.inner.judge(law, request, Want::Look))
     }
 
-    /// Gives back all that a decision took, and forgets the request's id. What was taken in a window
-    /// that has closed since is gone with it; nothing is credited beyond what a limit holds.
+    /// Gives back all that a decision took, and forgets the request's id. What was taken in a
+    /// window that has closed since is gone with it; nothing is credited beyond what a limit holds.
     pub fn refund(&self, mut decision: Decision) {
         let law = decision.law.clone();
         // The id first: a repeat that comes in between is charged, and nothing is given twice.
@@ -218,6 +224,18 @@ impl Limiter {
     /// If the policy in force has no limit of this name.
     pub fn limit(&self, name: &str) -> Result<Limit, Error> {
         Limit::new(&self.inner, name)
+    }
+
+    /// How many run and wait under all keys of a limit on that. Looks at every place for a key: for
+    /// reports. One key's numbers are in [`usage`](Self::usage).
+    ///
+    /// # Errors
+    /// If the policy in force has no limit of this name on how many run at a time.
+    pub fn running(&self, limit: &str) -> Result<PermitUsage, Error> {
+        let law = self.inner.law.current();
+        let semaphore = law.semaphore_named(limit);
+        let semaphore = semaphore.ok_or_else(|| Error::unknown_limit(limit))?;
+        Ok(semaphore.permits().usage())
     }
 
     /// The policy in force.
@@ -271,6 +289,7 @@ impl Limiter {
     /// If the journal could not be written. It is tried again by itself; nothing is lost meanwhile
     /// but by a power cut.
     pub fn flush(&self) -> Result<(), Error> {
+        self.inner.check_process()?;
         self.inner.writer.flush().map_err(Error::journal)
     }
 
@@ -288,7 +307,19 @@ impl Limiter {
 }
 
 impl Inner {
+    /// # Errors
+    /// In a process that was forked from the one that opened it: the threads did not come along,
+    /// and the directory is still the other's.
+    fn check_process(&self) -> Result<(), Error> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let why = "was opened by the process that this one was forked from, and is that one's";
+        Err(Error::damaged(self.store.directory.path(), why))
+    }
+
     fn close(&self) -> Result<(), Error> {
+        self.check_process()?;
         self.law.current().close();
         // Out of the lock before it is joined: its last tick may want to lock something, too.
         let keeper = self

@@ -5,24 +5,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cell::LawCell;
-use super::journaling::Recovery;
+use super::journaling::{Rebuilding, Recovery, Watcher};
 use super::keeper::Keeper;
 use super::law::Law;
 use super::mapping::{Mapping, Wanted};
 use super::media::{Media, OpenGenerations};
 use super::overrides::Overrides;
-use super::store::{Opened, Store};
+use super::store::{Opened, Store, journal_error};
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::inbox::Inbox;
-use crate::journal::StoreError;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
-use crate::table::NOT_WHOLE;
-use crate::writer::{OpenJournal, Source, Writer};
+use crate::time::Timestamp;
+use crate::writer::{OpenJournal, Source, Writer, position};
 
 /// Counters that a directory has room for unless it is said otherwise.
 const COUNTERS: u64 = 1_000_000;
@@ -42,6 +41,7 @@ pub struct Builder {
     clock: Option<ManualClock>,
     interval: Duration,
     mapping: Mapping,
+    watcher: Watcher,
 }
 
 impl Builder {
@@ -52,6 +52,7 @@ impl Builder {
             clock: None,
             interval: INTERVAL,
             mapping: Mapping::default(),
+            watcher: Watcher::default(),
         }
     }
 
@@ -73,6 +74,14 @@ impl Builder {
     /// a power cut makes a logged limit forget.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Calls `watch` while counters are rebuilt from the journal, if they have to be: when it
+    /// begins, once every 65,536 words, and when it is done. Opening waits for it: no check is
+    /// answered from half of the counters.
+    pub fn on_rebuild(mut self, watch: impl Fn(Rebuilding) + Send + Sync + 'static) -> Self {
+        self.watcher = Watcher::new(watch);
         self
     }
 
@@ -110,7 +119,8 @@ impl Builder {
             clock.resume_from(latest);
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
-        let open_journal = open_journal(media.journal, &store, &law, &clock, &recovery)?;
+        let (told, watcher) = (&recovery, &self.watcher);
+        let open_journal = open_journal(media.journal, &store, &law, clock.now(), told, watcher)?;
         let ceilings = (media.ceilings)(&store.directory.ceilings_path());
         let ceilings = reserving::open(ceilings, &store, &law, &mut lock(&recovery), clock.now())?;
         store.begin()?;
@@ -122,6 +132,7 @@ impl Builder {
             table: store.table.clone(),
             shared: store.shared.clone(),
             inbox: inbox.clone(),
+            in_flight: store.in_flight.clone(),
         };
         let no_thread = || DirectoryError::io("start a thread for", path);
         let writer = Writer::start(source, open_journal, self.interval).map_err(no_thread())?;
@@ -139,6 +150,7 @@ impl Builder {
             keeper: Mutex::new(None),
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
+            process: std::process::id(),
         });
         let kept = Arc::downgrade(&inner);
         let keeper = Keeper::start(move |number| {
@@ -161,50 +173,42 @@ fn open_journal(
     open: OpenGenerations,
     store: &Store,
     law: &Law,
-    clock: &Clock,
+    now: Timestamp,
     recovery: &Arc<Mutex<Recovery>>,
+    watcher: &Watcher,
 ) -> Result<OpenJournal, Error> {
     let (instance, path) = (
         store.directory.header().instance,
         store.directory.journal_path(),
     );
-    let (told, table) = (recovery.clone(), store.table.clone());
+    let told = recovery.clone();
+    let in_flight = store.in_flight.clone();
+    let is_lost = matches!(store.opened, Opened::SetAside { .. });
+    let is_new = store.opened == Opened::New;
     let mut open = move || {
         let (journal, report) = open(&path, instance)?;
-        let is_new = report.is_new;
         let mut recovery = lock(&told);
-        recovery.told(report);
-        let noted = table.noted_journal();
-        // As when only the journal was restored from a copy, or when it failed and the process was
-        // killed before it was made good.
-        let is_behind = journal.sequence() < noted;
-        if is_behind && noted != NOT_WHOLE {
-            let why = "the journal is older than the table; it is told every counter again";
+        if is_lost && report.is_new {
+            let why = "there was no journal to rebuild the counters from";
             recovery.troubles.push(why.into());
         }
-        if is_new || is_behind || !journal.is_whole() {
-            table.note_journal(NOT_WHOLE);
-        }
-        Ok((journal, is_new || is_behind))
+        recovery.told(report);
+        // A new table holds nothing that any journal could lack.
+        let is_known = is_new || recovery.compared(in_flight.position(), position(&journal));
+        let is_whole = is_known && journal.is_whole();
+        Ok((journal, is_whole))
     };
-    if !matches!(store.opened, Opened::SetAside { .. }) {
+    if !is_lost {
         return Ok(Box::new(open));
     }
-    let failed = |error: StoreError| Error::journal(error.to_string());
-    let (mut journal, is_new) = open().map_err(failed)?;
+    let (mut journal, _) = open().map_err(journal_error)?;
     let mut recovery = lock(recovery);
-    if is_new {
-        recovery
-            .troubles
-            .push("there was no journal to rebuild the counters from".into());
-    }
     let shared = law.shared_tags();
     recovery
-        .rebuild(&mut journal, store, &shared, clock.now())
-        .map_err(failed)?;
-    if !journal.is_whole() {
-        store.table.note_journal(NOT_WHOLE);
-    }
-    let mut opened = Some((journal, is_new));
+        .rebuild(&mut journal, store, &shared, now, watcher)
+        .map_err(journal_error)?;
+    // The table holds what the journal told, and nothing else yet.
+    let is_whole = journal.is_whole();
+    let mut opened = Some((journal, is_whole));
     Ok(Box::new(move || opened.take().map_or_else(&mut open, Ok)))
 }

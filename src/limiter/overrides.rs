@@ -119,11 +119,11 @@ impl Override {
 
 /// What was overridden while running.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Overrides(Vec<Override>);
+pub(crate) struct Overrides(Vec<Override>);
 
 impl Overrides {
     /// Reads the file; none means no overrides.
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let bytes = match read_bounded(path, FILE_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -186,7 +186,7 @@ impl Overrides {
         .into_bytes()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Override> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Override> {
         self.0.iter()
     }
 

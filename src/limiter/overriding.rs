@@ -72,6 +72,7 @@ impl Limiter {
             let mut overrides = law.overrides.clone();
             change(law, &mut overrides)?;
             let next = law.next(law.policy.clone(), overrides)?;
+            self.inner.store.directory.check()?;
             // On the disk before it is in force: what was seen to hold must hold after a restart.
             replace(&path, &next.overrides.encode())?;
             Ok(next)

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::directory::{Directory, DirectoryError, Folder, Header, Mark, Place, State, sync_dir};
 use crate::error::Error;
 use crate::table::file::{self, ShardError, ShardHeader};
-use crate::table::{Region, Table};
+use crate::table::{InFlight, Region, Table};
 
 /// Lines of the shard that holds what newcomers share: a slot and more for every limit.
 const SHARED_LINES: u64 = 1024;
@@ -17,6 +17,8 @@ pub(super) struct Shards {
     pub(super) table: Table,
     /// Counters that newcomers share when the table is full.
     pub(super) shared: Table,
+    /// Words on their way to the journal.
+    pub(super) in_flight: InFlight,
     pub(super) place: Place,
     pub(super) folder: Folder,
 }
@@ -43,7 +45,8 @@ impl Shards {
             State::Open => self.place.differs_from(&mark.place),
         };
         let is_stamped = |table: &Table| table.has_stamp(mark.stamps);
-        let is_other = !is_stamped(&self.table) || !is_stamped(&self.shared);
+        let is_ours = is_stamped(&self.table) && is_stamped(&self.shared);
+        let is_other = !is_ours || !self.in_flight.has_stamp(mark.stamps);
         elsewhere.or(is_other.then_some("another time's table"))
     }
 
@@ -51,25 +54,31 @@ impl Shards {
     pub(super) fn copy_from(&self, other: &Self) {
         self.table.copy_from(&other.table);
         self.shared.copy_from(&other.shared);
+        self.in_flight.copy_from(&other.in_flight);
     }
 
     /// Bytes that the shards of such a directory take, allocated.
     pub(super) fn bytes(header: &Header) -> u64 {
-        let shards = (0..=header.shards).map(|number| Self::header(header, number));
+        let shards = (0..Self::files(header)).map(|number| Self::header(header, number));
         let sizes = shards.map(|shard| shard.file_len().unwrap_or(u64::MAX));
         sizes.fold(0, u64::saturating_add)
     }
 
-    fn header(header: &Header, number: u32) -> ShardHeader {
+    /// Files of such a directory's table: behind the shards, what newcomers share and the words in
+    /// flight.
+    fn files(header: &Header) -> u32 {
+        header.shards + 2
+    }
+
+    pub(super) fn header(header: &Header, number: u32) -> ShardHeader {
         ShardHeader {
             instance: header.instance,
             number,
             shards: header.shards,
-            // The last one holds what newcomers share.
-            lines: if number == header.shards {
-                SHARED_LINES
-            } else {
-                header.lines
+            lines: match number.checked_sub(header.shards) {
+                None => header.lines,
+                Some(0) => SHARED_LINES,
+                Some(_) => InFlight::LINES,
             },
         }
     }
@@ -81,7 +90,7 @@ impl Shards {
     ) -> Result<Self, Error> {
         let mut regions = Vec::new();
         let mut identities = Vec::new();
-        for number in 0..=header.shards {
+        for number in 0..Self::files(header) {
             let path = folder.shard_path(number);
             let shard = Self::header(header, number);
             let (file, region) = open(&path, &shard).map_err(|error| shard_error(&path, error))?;
@@ -89,7 +98,7 @@ impl Shards {
             regions.push(region);
         }
         let place = Place::here(folder.path(), &identities)?;
-        let Some(shared) = regions.pop() else {
+        let (Some(in_flight), Some(shared)) = (regions.pop(), regions.pop()) else {
             let why = "has no shards".into();
             return Err(DirectoryError::Damaged {
                 path: folder.path().into(),
@@ -100,13 +109,14 @@ impl Shards {
         Ok(Self {
             table: Table::new(regions),
             shared: Table::new(vec![shared]),
+            in_flight: InFlight::new(in_flight),
             place,
             folder,
         })
     }
 }
 
-fn shard_error(path: &Path, error: ShardError) -> Error {
+pub(super) fn shard_error(path: &Path, error: ShardError) -> Error {
     let path = path.to_owned();
     let error = match error {
         ShardError::Io(doing, source) => DirectoryError::Io {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::mapping::{Mapping, Placement, Wanted};
 use super::shards::Shards;
@@ -9,8 +10,9 @@ use crate::directory::{
     Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp,
 };
 use crate::error::Error;
+use crate::journal::{Generations, StoreError};
 use crate::sync::{Arc, Mutex, lock};
-use crate::table::Table;
+use crate::table::{InFlight, Table};
 use crate::time::Timestamp;
 
 /// How a directory was found when it was opened.
@@ -63,6 +65,8 @@ pub(super) struct Store {
     pub(super) table: Arc<Table>,
     /// Counters that newcomers share when the table is full.
     pub(super) shared: Arc<Table>,
+    /// Words on their way to the journal.
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) opened: Opened,
     /// Where the tables lie.
     pub(super) placement: Placement,
@@ -70,6 +74,8 @@ pub(super) struct Store {
     pub(super) latest: Option<Timestamp>,
     /// Where the table was until now, if it was moved.
     left: Option<Site>,
+    /// What a sync of the table said that failed.
+    failed_sync: OnceLock<String>,
     /// Dropped after what is mapped: with it goes the lock of the folder.
     folder: Folder,
     pub(super) directory: Directory,
@@ -79,6 +85,9 @@ impl Store {
     /// Opens the directory, or makes one with room for `counters`.
     pub(super) fn open(path: &Path, counters: u64, wanted: &Wanted) -> Result<Self, Error> {
         let (directory, _) = Directory::open(path, || Header::draw(counters))?;
+        // Before anything is changed on the strength of the other files.
+        let looked = Generations::look(&directory.journal_path(), directory.header().instance);
+        looked.map_err(journal_error)?;
         Self::in_directory(directory, wanted)
     }
 
@@ -109,10 +118,12 @@ impl Store {
             place: shards.place,
             table: Arc::new(shards.table),
             shared: Arc::new(shards.shared),
+            in_flight: Arc::new(shards.in_flight),
             opened,
             placement,
             latest: mark.map(|mark| mark.latest),
             left: left.filter(|site| site != shards.folder.site()),
+            failed_sync: OnceLock::new(),
             folder: shards.folder,
             directory,
         })
@@ -152,6 +163,7 @@ impl Store {
 
     /// Remembers the latest time seen. Outlives the process, not the kernel.
     pub(super) fn mark_time(&self, latest: Timestamp) -> Result<(), Error> {
+        self.directory.check()?;
         let mut marks = lock(&self.marks);
         match marks.last() {
             Some(mark) => Ok(marks.write(&Mark { latest, ..mark }, false)?),
@@ -162,9 +174,18 @@ impl Store {
     /// Puts everything on the disk and marks the directory clean. Nothing may be taken after it.
     pub(super) fn close(&self, latest: Timestamp) -> Result<(), Error> {
         let mut marks = lock(&self.marks);
+        if let Some(why) = self.failed_sync.get() {
+            // What it did not write, no later one does.
+            let why = format!("could not be synced before, so it is not marked clean: {why}");
+            return Err(Error::damaged(self.folder.path(), &why));
+        }
         let stamp = self.stamp(&mut marks)?;
         let synced = self.table.sync().and_then(|()| self.shared.sync());
-        synced.map_err(DirectoryError::io("sync", self.folder.path()))?;
+        let synced = synced.and_then(|()| self.in_flight.sync());
+        synced.map_err(|error| {
+            let _ = self.failed_sync.set(error.to_string());
+            Error::io("sync", self.folder.path(), error)
+        })?;
         Ok(marks.write(&self.mark(State::Clean, self.place, latest, stamp), true)?)
     }
 
@@ -179,6 +200,7 @@ impl Store {
         }
         self.table.stamp(stamp);
         self.shared.stamp(stamp);
+        self.in_flight.stamp(stamp);
         Ok(stamp)
     }
 
@@ -256,4 +278,12 @@ fn find_table(
     };
     let (shards, placement) = wanted.settle(directory, None)?;
     Ok((shards, Opened::SetAside { to, why }, placement))
+}
+
+/// What is wrong with a journal that is to be opened.
+pub(super) fn journal_error(error: StoreError) -> Error {
+    match error {
+        StoreError::Files(error) => error.into(),
+        error => Error::journal(error.to_string()),
+    }
 }

@@ -32,8 +32,6 @@ pub(crate) struct Slot {
 pub(crate) struct Notes {
     /// Drawn anew whenever the table is opened or closed; the directory's mark has the same.
     pub(super) stamp: AtomicU64,
-    /// The last commit that the journal acknowledged, in the first shard of a table.
-    pub(super) journal: AtomicU64,
 }
 
 /// A cache line of slots.
@@ -52,7 +50,6 @@ impl Notes {
     pub(super) fn empty() -> Self {
         Self {
             stamp: AtomicU64::new(0),
-            journal: AtomicU64::new(0),
         }
     }
 }

@@ -5,29 +5,30 @@
 
 #[cfg(not(tollgate_loom))]
 pub(crate) mod file;
+#[cfg(not(tollgate_loom))]
+mod in_flight;
 pub(crate) mod layout;
 #[cfg(all(test, tollgate_loom))]
 mod loom;
 mod region;
 mod shard;
+#[cfg(not(tollgate_loom))]
+pub(crate) mod survey;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
+#[cfg(not(tollgate_loom))]
+pub(crate) use in_flight::{InFlight, Position};
 pub(crate) use region::Region;
 
 use crate::algorithm::Word;
 use crate::key::Tag;
-#[cfg(not(tollgate_loom))]
-use crate::sync::Ordering;
 use crate::time::Timestamp;
 use layout::PROBE_LINES;
 use shard::{Insert, Search, Shard};
 
 /// Shards of a table, a power of two: so many threads can insert at once.
 pub(crate) const SHARDS: u32 = 16;
-
-/// In the place of a commit: the journal does not hold all that it should, and must be told again.
-pub(crate) const NOT_WHOLE: u64 = u64::MAX;
 
 /// Slots used of a hundred when the table holds what it was made for.
 const LOAD_PERCENT: u64 = 67;
@@ -46,6 +47,12 @@ pub(crate) enum Update {
     Done { before: Word, after: Word },
     /// The tag has no slot, and none in reach is free.
     Full,
+}
+
+/// Which of two to the power of `shard_bits` shards a tag belongs to.
+#[inline]
+fn shard_number(tag: Tag, shard_bits: u32) -> usize {
+    usize::try_from(u64::from(tag.home()) << shard_bits >> 32).unwrap_or(0)
 }
 
 /// Lines that each of `shards` shards needs for `counters` counters in all.
@@ -70,8 +77,7 @@ impl Table {
 
     #[inline]
     fn shard(&self, tag: Tag) -> &Shard {
-        let number = u64::from(tag.home()) << self.shard_bits >> 32;
-        &self.shards[usize::try_from(number).unwrap_or(0)]
+        &self.shards[shard_number(tag, self.shard_bits)]
     }
 
     /// The tag's word; absent if it has none. Loads only.
@@ -182,45 +188,24 @@ impl Table {
 impl Table {
     /// Puts a stamp on every shard.
     pub(crate) fn stamp(&self, stamp: u64) {
-        for shard in &self.shards {
-            // Ordering: relaxed; read by the next opener, who has the lock after us.
-            shard.region().notes().stamp.store(stamp, Ordering::Relaxed);
-        }
+        self.shards
+            .iter()
+            .for_each(|shard| shard.region().stamp(stamp));
     }
 
     /// True if every shard bears one of these stamps.
     pub(crate) fn has_stamp(&self, stamps: [u64; 2]) -> bool {
-        // Ordering: relaxed; written before the lock was ours.
-        let stamp = |shard: &Shard| shard.region().notes().stamp.load(Ordering::Relaxed);
-        self.shards
-            .iter()
-            .all(|shard| stamps.contains(&stamp(shard)))
+        let mut shards = self.shards.iter();
+        shards.all(|shard| shard.region().has_stamp(stamps))
     }
 
-    /// Notes the last commit that the journal acknowledged, or [`NOT_WHOLE`].
-    pub(crate) fn note_journal(&self, sequence: u64) {
-        let noted = &self.shards[0].region().notes().journal;
-        // Ordering: relaxed, twice; one thread writes it, the next opener reads it.
-        if noted.load(Ordering::Relaxed) != sequence {
-            noted.store(sequence, Ordering::Relaxed);
-        }
-    }
-
-    /// What was noted last; zero if nothing was.
-    pub(crate) fn noted_journal(&self) -> u64 {
-        let noted = &self.shards[0].region().notes().journal;
-        // Ordering: relaxed; a number.
-        noted.load(Ordering::Relaxed)
-    }
-
-    /// Takes over all slots and notes of a table of the same shape, place for place. Nobody else
+    /// Takes over all slots of a table of the same shape, place for place. Nobody else
     /// may use either meanwhile.
     pub(crate) fn copy_from(&self, other: &Self) {
         debug_assert_eq!(self.slots(), other.slots(), "place for place");
         for (to, from) in self.shards.iter().zip(&other.shards) {
             to.copy_from(from);
         }
-        self.note_journal(other.noted_journal());
     }
 }
 

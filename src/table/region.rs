@@ -6,6 +6,8 @@
 //! models, where there is no file.
 
 use super::layout::{Line, Notes};
+#[cfg(not(tollgate_loom))]
+use crate::sync::Ordering;
 
 /// Lines of slots, mapped or on the heap.
 pub(crate) struct Region(Owner);
@@ -35,12 +37,22 @@ impl Region {
         }
     }
 
-    /// The notes.
-    #[cfg_attr(
-        tollgate_loom,
-        expect(dead_code, reason = "for files, and those who map them")
-    )]
-    pub(super) fn notes(&self) -> &Notes {
+    /// Puts a stamp on it.
+    #[cfg(not(tollgate_loom))]
+    pub(super) fn stamp(&self, stamp: u64) {
+        // Ordering: relaxed; read by the next opener, who has the lock after us.
+        self.notes().stamp.store(stamp, Ordering::Relaxed);
+    }
+
+    /// True if it bears one of these stamps.
+    #[cfg(not(tollgate_loom))]
+    pub(super) fn has_stamp(&self, stamps: [u64; 2]) -> bool {
+        // Ordering: relaxed; written before the lock was ours.
+        stamps.contains(&self.notes().stamp.load(Ordering::Relaxed))
+    }
+
+    #[cfg(not(tollgate_loom))]
+    fn notes(&self) -> &Notes {
         match &self.0 {
             #[cfg(not(tollgate_loom))]
             Owner::Mapped(mapped) => mapped.notes(),

@@ -100,7 +100,7 @@ fn edge_31_a_rebuild_does_not_depend_on_when_it_happens(world: &World) {
         (used(&limiter, "alice"), limiter.health().opened)
     };
     let (kept, opened) = later();
-    assert_eq!(opened, Opened::Kept);
+    assert_eq!(opened, Opened::Clean);
     fs::remove_dir_all(world.table()).unwrap();
     let (rebuilt, opened) = later();
     assert!(matches!(opened, Opened::SetAside { .. }), "{opened:?}");
