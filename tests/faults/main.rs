@@ -11,6 +11,7 @@ mod mount;
 mod shapes;
 mod shim;
 mod slow;
+mod survival;
 mod world;
 
 use std::collections::BTreeSet;

@@ -24,7 +24,7 @@ fn open(data: &Path, durability: &str) -> Limiter {
          durability = \"{durability}\"\n{reserve}"
     );
     let builder = Limiter::builder(Policy::from_toml(&text).unwrap());
-    let builder = builder.counters(1000).clock(noon());
+    let builder = builder.counters(100_000).clock(noon());
     builder.mapping(Mapping::DataDirectory).open(data).unwrap()
 }
 
@@ -69,7 +69,10 @@ fn killed(durability: &str) {
     let data = dir.path().join("data");
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["survival::child_of_survival", "--exact", "--nocapture"])
-        .env("TOLLGATE_SURVIVAL", format!("{durability} {}", data.display()))
+        .env(
+            "TOLLGATE_SURVIVAL",
+            format!("{durability} {}", data.display()),
+        )
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -114,7 +117,9 @@ fn on_a_full_disk(durability: &str) -> Option<(u64, Verdict)> {
     let verdict = loop {
         // The file of ceilings has some room of its own: others use it up.
         if durability == "strict" {
-            (0..100).for_each(|user| drop(quota.check(&format!("{admitted} {user}"))));
+            for user in 0..100 {
+                let _ = quota.check(&format!("{admitted} {user}"));
+            }
         }
         let outcome = quota.check("alice");
         if !outcome.is_allowed() {
@@ -126,12 +131,17 @@ fn on_a_full_disk(durability: &str) -> Option<(u64, Verdict)> {
     let (writing, reservations) = (limiter.health().writing, limiter.health().reservations);
     match durability {
         "strict" => assert!(reservations.trouble.unwrap().why.contains("space")),
-        "logged" => wait_for("the health tells", || {
-            // A small round may still find room for itself.
-            drop(quota.check("bob"));
-            let trouble = limiter.health().writing.trouble;
-            trouble.is_some_and(|trouble| trouble.why.contains("space"))
-        }),
+        // A small round may still find room for itself.
+        "logged" => {
+            let mut others = 0;
+            wait_for("the health tells", || {
+                others += 1;
+                let _ = quota.check(&format!("other {others}"));
+                let told = limiter.flush().is_err();
+                let trouble = limiter.health().writing.trouble;
+                told && trouble.is_some_and(|trouble| trouble.why.contains("space"))
+            });
+        }
         _ => assert!(writing.trouble.is_none()),
     }
     fs::remove_file(ballast).unwrap();
@@ -152,7 +162,9 @@ fn after_damage(durability: &str) -> u64 {
     take(&limiter, 37);
     limiter.close().unwrap();
     drop(limiter);
-    let shard = fs::OpenOptions::new().write(true).open(data.join("table/03"));
+    let shard = fs::OpenOptions::new()
+        .write(true)
+        .open(data.join("table/03"));
     shard.unwrap().set_len(100).unwrap();
     let limiter = open(&data, durability);
     let Opened::SetAside { why, .. } = limiter.health().opened else {
@@ -213,13 +225,19 @@ fn power_cut_strict() {
 #[test]
 fn full_disk_memory() {
     let seen = on_a_full_disk("memory");
-    assert!(seen.is_none_or(|seen| seen == (100, Verdict::Refused)), "{seen:?}");
+    assert!(
+        seen.is_none_or(|seen| seen == (100, Verdict::Refused)),
+        "{seen:?}"
+    );
 }
 
 #[test]
 fn full_disk_logged() {
     let seen = on_a_full_disk("logged");
-    assert!(seen.is_none_or(|seen| seen == (100, Verdict::Refused)), "{seen:?}");
+    assert!(
+        seen.is_none_or(|seen| seen == (100, Verdict::Refused)),
+        "{seen:?}"
+    );
 }
 
 /// What was reserved is admitted, and then it refuses, since it does not say otherwise.
