@@ -110,6 +110,15 @@ impl Error {
         .into()
     }
 
+    pub(crate) fn damaged(path: &Path, why: &str) -> Self {
+        let (path, why) = (path.into(), why.into());
+        DirectoryError::Damaged { path, why }.into()
+    }
+
+    pub(crate) fn io(doing: &'static str, path: &Path, error: std::io::Error) -> Self {
+        DirectoryError::io(doing, path)(error).into()
+    }
+
     pub(crate) fn journal(why: String) -> Self {
         Kind::Journal(why).into()
     }

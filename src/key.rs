@@ -103,6 +103,10 @@ impl KeyHasher {
 pub(crate) struct NameHash(u64);
 
 impl NameHash {
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn new(secret: Secret, name: &str) -> Self {
         let mut hasher = secret.hasher();
         hasher.write(name.as_bytes());
@@ -113,6 +117,12 @@ impl NameHash {
 /// A whole key, hashed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct KeyHash(u64);
+
+impl KeyHash {
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+}
 
 /// What a limit adds to the tags of its counters: its lasting identity, hashed, in the lower half.
 /// The two lowest bits are left for the words that one counter may have.

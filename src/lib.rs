@@ -17,7 +17,10 @@ mod counter;
 #[cfg(not(tollgate_loom))]
 mod directory;
 #[cfg(not(tollgate_loom))]
+pub mod doctor;
+#[cfg(not(tollgate_loom))]
 mod error;
+mod idempotency;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
@@ -38,9 +41,9 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Builder, Decision, Health, Key, Lasts, Limit, LimitOutcome, Limiter, Mapping, Opened, Outcome,
-    Override, OverrideKey, Placement, Rebuilding, Recovery, Reservations, Trouble, Verdict,
-    Writing,
+    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
+    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding, Recovery,
+    Reservations, Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

@@ -116,3 +116,29 @@ fn a_check_allocates_nothing() {
         "a look"
     );
 }
+
+#[test]
+fn an_acquire_that_need_not_wait_allocates_nothing() {
+    let dir = common::scratch();
+    let policy = Policy::from_toml(
+        r#"
+        [limits.day]
+        rate = "1000/day"
+        key = "user"
+
+        [limits.heavy]
+        max_concurrent = 2
+        queue = 5
+        key = "user"
+        "#,
+    );
+    let limiter = Limiter::open(dir.path().join("data"), policy.unwrap()).unwrap();
+    let request = Request::new().attribute("user", "alice");
+    let acquire = || assert!(black_box(limiter.acquire(&request)).is_allowed());
+    acquire();
+    assert_eq!(allocations(acquire), 0, "in and out");
+    let held = [0, 1].map(|_| limiter.acquire(&request));
+    let refused = || assert!(!black_box(limiter.try_acquire(&request)).is_allowed());
+    assert_eq!(allocations(refused), 0, "refused");
+    drop(held);
+}

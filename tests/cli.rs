@@ -389,6 +389,39 @@ fn strictness_and_directories() {
 }
 
 #[test]
+fn a_directory_is_examined_and_repaired() {
+    let bench = Bench::new();
+    bench.file("policy.toml", "[limits.all]\nrate = \"5/day\"\n");
+    let checked = bench.run("check --policy policy.toml --data data --limit all");
+    assert_eq!(checked.status(), 0, "{}", checked.err());
+    let healthy = bench.run("doctor data");
+    assert_eq!(healthy.status(), 0, "{}", healthy.out());
+    assert!(
+        healthy.out().contains("nothing is wrong"),
+        "{}",
+        healthy.out()
+    );
+    bench.file("data/marks.next", "half");
+    let found = bench.run("doctor data --json");
+    assert_eq!(found.status(), 1);
+    let json: Value = serde_json::from_str(&found.out()).unwrap();
+    assert_eq!(json["healthy"], false);
+    assert_eq!(json["findings"][0]["remedy"]["who"], "repair", "{json}");
+    assert_eq!(json["findings"][0]["repaired"], Value::Null);
+    let repaired = bench.run("doctor data --repair");
+    assert_eq!(repaired.status(), 0, "{}", repaired.out());
+    assert!(
+        repaired.out().contains("repaired: remove it"),
+        "{}",
+        repaired.out()
+    );
+    assert_eq!(bench.run("doctor data").status(), 0);
+    let nothing = bench.run("doctor nowhere");
+    assert_eq!(nothing.status(), 2);
+    assert!(nothing.err().contains("nowhere"), "{}", nothing.err());
+}
+
+#[test]
 fn help_shows_examples() {
     let bench = Bench::new();
     for (line, part) in [
@@ -396,6 +429,7 @@ fn help_shows_examples() {
         ("replay --help", "zcat *.gz | tollgate replay -"),
         ("check --help", "exit status 0"),
         ("usage --help", "--at"),
+        ("doctor --help", "--repair"),
         ("policy explain --help", "Example"),
     ] {
         let help = bench.run(line);

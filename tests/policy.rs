@@ -153,6 +153,29 @@ fn c6_a_bucket_inside_a_bucket_adds_its_limits() {
 }
 
 #[test]
+fn h2_chameleon_runs_few_heavy_requests_at_a_time() {
+    let policy = example("chameleon");
+    let heavy = |plan| {
+        let request = Request::http("POST", "/v3/analyze/segments").attribute("account", "a1");
+        let limits = explain(&policy, &request.attribute("plan", plan)).limits;
+        let one = limits.into_iter().find(|limit| limit.limit == "heavy");
+        let one = one.unwrap();
+        format!(
+            "{}, {}, {}, cost {}",
+            one.rate, one.algorithm, one.key, one.cost
+        )
+    };
+    let rest = "16 more may wait up to 4 s, max_concurrent, account=a1, cost 1";
+    assert_eq!(heavy("start"), format!("4 at a time, {rest}"));
+    assert_eq!(heavy("enterprise"), format!("10 at a time, {rest}"));
+    let other = Request::http("GET", "/v3/segments").attribute("account", "a1");
+    assert_eq!(names(&policy, &other), ["global"]);
+    let told: Vec<_> = policy.concurrency().collect();
+    let words = "4 at a time, 16 more may wait up to 4 s (max_concurrent), for each account";
+    assert_eq!(told, [("heavy", words.to_owned())]);
+}
+
+#[test]
 fn h1_h3_chameleon() {
     let policy = example("chameleon");
     let edit = Request::http("POST", "/v3/edit/tours").attribute("account", "a");
@@ -166,6 +189,32 @@ fn h1_h3_chameleon() {
     let other = Request::http("GET", "/v3/x").attribute("account", "a");
     assert_eq!(met(&policy, &other), ["global: 60 per minute [account=a]"]);
     assert!(explain(&policy, &Request::http("OPTIONS", "/v3/x")).exempt);
+}
+
+#[test]
+fn c7_what_is_no_way_to_know_a_request_says_what_to_write() {
+    for (said, told) in [
+        (
+            "remember = '24h'",
+            "key is missing; write key = \"user + request_id\"",
+        ),
+        ("key = ''", "tells no request from another"),
+        ("key = 'user + (run?)'", "leave the ? out"),
+        ("key = 'run'\nremember = '0s'", "for no time"),
+        ("key = 'run'\nremember = 'soon'", "write it like \"24h\""),
+        (
+            "key = 'run'\nremember = '1 month'",
+            "months differ in length",
+        ),
+        ("key = 'run'\nremember = '1500 ms'", "whole seconds"),
+        ("key = 'run'\nremember = '9000 d'", "idempotency.remember"),
+        ("key = 'run'\nremember = 5", "a text belongs here"),
+        ("key = '{run}'", "no route captures {run}"),
+    ] {
+        let text = format!("[limits.l]\nrate = '1/s'\n[idempotency]\n{said}\n");
+        let faults = Policy::from_toml(&text).expect_err(said).to_string();
+        assert!(faults.contains(told), "{said}: {faults}");
+    }
 }
 
 #[test]

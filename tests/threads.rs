@@ -216,3 +216,98 @@ fn refunds_and_takes_balance() {
     assert_eq!(limiter.limit("window").unwrap().usage(()).used(), kept);
     assert!(kept <= 100 && kept > 50, "{kept}");
 }
+
+/// At a window's end every thread takes one while the clock goes over the edge: what the new
+/// window counts is what was admitted in it, and nothing is lost or carried over.
+#[test]
+fn edge_28_no_take_is_lost_where_a_window_rolls() {
+    const ROUNDS: u64 = 500;
+    for (algorithm, rate, span) in [
+        ("fixed window", "1000000/s", 1),
+        ("calendar", "1000000/h", 3_600),
+    ] {
+        let dir = common::scratch();
+        let text = format!("[limits.l]\nrate = \"{rate}\"\nalgorithm = \"{algorithm}\"");
+        let (limiter, clock) = open(&dir, &text, 1_000);
+        let limit = limiter.limit("l").unwrap();
+        let last = AtomicU64::new(0);
+        let turn = std::sync::Barrier::new(usize::try_from(THREADS).unwrap());
+        // No thread may panic before the others are through: they wait for it.
+        let wrong = on_all_threads(|thread| {
+            let mut wrong = 0;
+            for _ in 0..ROUNDS {
+                turn.wait();
+                if thread == 0 {
+                    clock.advance(Duration::from_secs(span));
+                }
+                let outcome = limit.check(());
+                turn.wait();
+                // Whoever was before the edge is counted in the window before.
+                let now = limit.usage(());
+                if now.reset_at() == outcome.reset_at() {
+                    last.fetch_add(1, Ordering::SeqCst);
+                }
+                turn.wait();
+                if thread == 0 {
+                    let is_right = now.used() == last.swap(0, Ordering::SeqCst);
+                    wrong += u64::from(!is_right);
+                }
+                wrong += u64::from(!outcome.is_allowed());
+            }
+            wrong
+        });
+        assert_eq!(wrong, 0, "{algorithm}");
+    }
+}
+
+/// Short-lived keys die and their slots are used again all the time; a counter that lives among
+/// them is never reset, nor does it ever count another's.
+#[test]
+fn edge_29_slots_used_again_leave_live_counters_alone() {
+    let dir = common::scratch();
+    let policy = r#"
+        [limits.short]
+        rate = "1/s"
+        algorithm = "fixed window"
+        key = "user"
+        when_full = "refuse"
+
+        [limits.long]
+        rate = "1000000/day"
+        algorithm = "fixed window"
+        key = "user"
+    "#;
+    let (limiter, clock) = open(&dir, policy, 200);
+    let [short, long] = ["short", "long"].map(|name| limiter.limit(name).unwrap());
+    let kept: Vec<String> = (0..20).map(|kept| format!("kept-{kept}")).collect();
+    for name in &kept {
+        assert!(long.check(name).is_allowed());
+    }
+    let (admitted, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+    let spent = on_all_threads(|thread| {
+        let mut spent = 0;
+        for turn in 0..2_000 {
+            if thread % 2 == 0 {
+                spent += u64::from(long.check(&kept[turn % kept.len()]).is_allowed());
+                continue;
+            }
+            if turn % 20 == 0 {
+                clock.advance(Duration::from_secs(1));
+            }
+            let outcome = short.check(&format!("{thread}-{turn}"));
+            let which = if outcome.is_allowed() {
+                &admitted
+            } else {
+                &refused
+            };
+            which.fetch_add(1, Ordering::SeqCst);
+        }
+        spent
+    });
+    let counted: u64 = kept.iter().map(|name| long.usage(name).used()).sum();
+    assert_eq!(counted, spent + kept.len() as u64);
+    // A fresh key is refused for want of room and for nothing else, and many found room.
+    let newcomers = limiter.health().newcomers_without_slot;
+    assert_eq!(refused.into_inner(), newcomers);
+    assert!(admitted.into_inner() > 1_000, "slots were used again");
+}

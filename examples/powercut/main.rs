@@ -22,7 +22,9 @@
 //!
 //! `POWERCUT_PLAN` says what a worker does until the end: `run`, `close` (open and close in turn),
 //! or `kill` (lets itself be killed and starts again); unsaid, it draws one.
-//! `POWERCUT_LOSS=reported` lets a loss pass that the limiter itself tells of.
+//! `POWERCUT_TABLE` says where the table lies: `data` for the data directory, or the path of a
+//! directory in memory; of several, separated by commas, every opening draws one. Unsaid, the
+//! limiter chooses. `POWERCUT_LOSS=reported` lets a loss pass that the limiter itself tells of.
 
 mod judge;
 mod story;
@@ -31,7 +33,7 @@ mod work;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tollgate::{Limiter, Policy};
+use tollgate::{Limiter, Mapping, Policy};
 
 /// Threads that take, each on a key of its own.
 const THREADS: usize = 4;
@@ -144,8 +146,22 @@ fn open(dir: &Path) -> Result<Limiter, String> {
     let policy = Policy::from_toml(POLICY).map_err(|faults| faults.to_string())?;
     Limiter::builder(policy)
         .counters(10_000)
+        .mapping(mapping())
         .open(dir.join("limiter"))
         .map_err(text)
+}
+
+/// Where the table is to lie this time.
+fn mapping() -> Mapping {
+    let Ok(places) = std::env::var("POWERCUT_TABLE") else {
+        return Mapping::Automatic;
+    };
+    let places: Vec<&str> = places.split(',').collect();
+    let drawn = (now() / 1_000) % places.len() as u64;
+    match usize::try_from(drawn).map_or("data", |drawn| places[drawn]) {
+        "data" => Mapping::DataDirectory,
+        path => Mapping::Under(path.into()),
+    }
 }
 
 /// What every limit counts for `thread`, in the order of [`LIMITS`].

@@ -6,7 +6,7 @@ use crate::{Keeps, LIMITS, RESERVATION, THREADS};
 
 /// What a power cut may make a logged limit forget: the interval, and what a slow drive and a busy
 /// machine add to it. How much it really was is printed; what was said to be durable is exact.
-const LAG_NANOS: u64 = 100_000_000 + 1_500_000_000;
+const LAG_NANOS: u64 = 100_000_000 + 10_000_000_000;
 
 /// Where the story has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -16,6 +16,17 @@ pub(crate) enum Stage {
     Opening,
     Open,
     Closed,
+}
+
+/// What befell the process since it last said something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// It may have been killed, and no more.
+    Killed,
+    /// It had closed; the table may have been in memory that is gone.
+    Closed,
+    /// The power was cut.
+    Cut,
 }
 
 #[derive(Default)]
@@ -117,6 +128,7 @@ impl Story {
     /// A life begins: what it found is held against what the lives before it left.
     fn open(&mut self, how: &str, nanos: u64) {
         let is_same_kernel = !self.is_cut;
+        let fate = if self.is_cut { Fate::Cut } else { Fate::Killed };
         if how == "rebuilt" && is_same_kernel && !self.has_errors {
             self.faults.push("rebuilt after a kill or a close".into());
         }
@@ -126,7 +138,7 @@ impl Story {
         for number in 0..THREADS {
             let found = std::mem::take(&mut self.found[number]);
             for (limit, count) in found.iter().enumerate() {
-                let bounds = self.bounds(number, limit, is_same_kernel);
+                let bounds = self.bounds(number, limit, fate);
                 if let Some(fault) = bounds.fault(*count) {
                     self.faults.push(format!("at an opening ({how}): {fault}"));
                 }
@@ -157,8 +169,8 @@ impl Story {
         }
     }
 
-    /// What must and may be counted now by a limit for a thread; `is_kept` if no power was cut.
-    pub(crate) fn bounds(&self, number: usize, limit: usize, is_kept: bool) -> Bounds {
+    /// What must and may be counted now by a limit for a thread.
+    pub(crate) fn bounds(&self, number: usize, limit: usize, fate: Fate) -> Bounds {
         let charged = &LIMITS[limit];
         let thread = &self.threads[number];
         let base = thread.base.get(limit).copied().unwrap_or(0);
@@ -167,13 +179,14 @@ impl Story {
         let due = self.last.saturating_sub(LAG_NANOS);
         let low = match charged.keeps {
             Keeps::Everything => base + done,
-            _ if is_kept => base + done,
+            _ if fate == Fate::Killed => base + done,
             Keeps::Nothing => 0,
+            Keeps::Durable if fate == Fate::Closed => base + done,
             // With an error told, the time that may be lost grows.
             Keeps::Durable if self.has_errors || self.opened_at > due => sure,
             Keeps::Durable => sure.max(base + thread.before(due)),
         };
-        let is_ahead = !is_kept && charged.keeps == Keeps::Everything;
+        let is_ahead = fate != Fate::Killed && charged.keeps == Keeps::Everything;
         let ahead = if is_ahead { RESERVATION } else { 0 };
         Bounds {
             what: format!("{} of thread {number}", charged.name),

@@ -40,6 +40,7 @@ mod paper {
     #[derive(Debug)]
     pub(crate) struct Paper {
         path: PathBuf,
+        is_writable: bool,
         file: Option<File>,
     }
 
@@ -48,7 +49,16 @@ mod paper {
         pub(crate) fn new(path: &Path) -> Self {
             Self {
                 path: path.to_owned(),
+                is_writable: true,
                 file: None,
+            }
+        }
+
+        /// A file that is only looked at.
+        pub(crate) fn for_reading(path: &Path) -> Self {
+            Self {
+                is_writable: false,
+                ..Self::new(path)
             }
         }
 
@@ -57,7 +67,7 @@ mod paper {
             if self.file.is_none() {
                 let opened = OpenOptions::new()
                     .read(true)
-                    .write(true)
+                    .write(self.is_writable)
                     .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
                     .open(&self.path);
                 let file = match opened {

@@ -18,6 +18,8 @@ mod file;
 mod loom;
 mod medium;
 mod pen;
+#[cfg(not(tollgate_loom))]
+mod survey;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
@@ -39,6 +41,8 @@ pub(crate) use medium::Medium;
 #[cfg(not(tollgate_loom))]
 pub(crate) use medium::Paper;
 use pen::{Pen, Record};
+#[cfg(not(tollgate_loom))]
+pub(crate) use survey::{Surveyed, survey};
 
 /// Reservations asked for ahead of need that can wait to be written.
 // Bound: beyond it nobody asks ahead; those who must wait are as many as there are threads.

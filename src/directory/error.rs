@@ -30,6 +30,18 @@ pub(crate) enum DirectoryError {
 }
 
 impl DirectoryError {
+    /// Says it of another file.
+    pub(crate) fn set_path(&mut self, other: &Path) {
+        match self {
+            Self::InUse { path, .. }
+            | Self::NotPrivate { path }
+            | Self::Damaged { path, .. }
+            | Self::Version { path, .. }
+            | Self::NoPlace { path, .. }
+            | Self::Io { path, .. } => other.clone_into(path),
+        }
+    }
+
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {
             doing,

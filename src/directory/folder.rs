@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use super::home::Home;
 use super::{
-    Directory, DirectoryError, LOCK_WAIT, make_private, open_lock, sync_dir, take_lock,
+    Directory, DirectoryError, LOCK_WAIT, make_private, me, open_lock, sync_dir, take_lock,
     wait_for_lock,
 };
 
@@ -72,8 +72,13 @@ impl Folder {
 
     /// Where a shard lies.
     pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
-        self.path.join(format!("{number:02}"))
+        self.path.join(shard_name(number))
     }
+}
+
+/// A shard's name in its folder.
+pub(crate) fn shard_name(number: u32) -> String {
+    format!("{number:02}")
 }
 
 impl Directory {
@@ -88,7 +93,7 @@ impl Directory {
     /// The name of this directory's folders under the roots.
     fn name(&self) -> String {
         let instance = self.header().instance.map(|byte| format!("{byte:02x}"));
-        let (device, inode) = self.identity;
+        let (device, inode) = self.standing.identity();
         format!("{}-{device:x}-{inode:x}", instance.concat())
     }
 
@@ -201,16 +206,14 @@ impl fmt::Display for Site {
 
 /// This user's own directory under a root.
 pub(super) fn private_path(root: &Path) -> PathBuf {
-    let me = rustix::process::geteuid().as_raw();
-    root.join(format!("tollgate-{me}"))
+    root.join(format!("tollgate-{}", me()))
 }
 
 /// A root is safe if nobody else can rename what is in it.
 fn check_root(root: &Path) -> Result<(), DirectoryError> {
     let meta = fs::metadata(root).map_err(DirectoryError::io("look at", root))?;
-    let me = rustix::process::geteuid().as_raw();
     let is_sticky = meta.mode() & 0o1000 != 0;
-    let is_trusted = [0, me].contains(&meta.uid()) && meta.mode() & 0o022 == 0;
+    let is_trusted = [0, me()].contains(&meta.uid()) && meta.mode() & 0o022 == 0;
     if is_sticky || is_trusted {
         return Ok(());
     }
@@ -231,8 +234,7 @@ fn make_own(path: &Path) -> Result<(), DirectoryError> {
 /// closed to everybody else.
 pub(super) fn check_private(path: &Path) -> Result<(), DirectoryError> {
     let meta = fs::symlink_metadata(path).map_err(DirectoryError::io("look at", path))?;
-    let me = rustix::process::geteuid().as_raw();
-    if meta.is_dir() && meta.uid() == me && meta.mode() & 0o077 == 0 {
+    if meta.is_dir() && meta.uid() == me() && meta.mode() & 0o077 == 0 {
         return Ok(());
     }
     Err(DirectoryError::NotPrivate { path: path.into() })

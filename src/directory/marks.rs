@@ -127,6 +127,12 @@ impl Marks {
         Ok(Self(Slots::open(path, MAGIC)?))
     }
 
+    /// The mark that counts in the file at `path`, which is only read.
+    pub(crate) fn peek(path: &Path) -> Result<Option<Mark>, DirectoryError> {
+        let body = Slots::peek(path, MAGIC)?;
+        Ok(body.as_ref().and_then(Mark::decode))
+    }
+
     /// The last whole mark.
     pub(crate) fn last(&self) -> Option<Mark> {
         self.0.last().and_then(Mark::decode)

@@ -19,6 +19,7 @@ mod home;
 mod marks;
 mod memory;
 mod slots;
+mod standing;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -29,12 +30,13 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 pub(crate) use error::DirectoryError;
-pub(crate) use folder::{Folder, Site};
+pub(crate) use folder::{Folder, Site, shard_name};
 pub(crate) use header::{Header, draw_stamp};
 pub(crate) use home::sweep;
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use slots::Slots;
+pub(crate) use standing::Standing;
 
 /// How long to wait for a lock whose holder is just going away.
 const LOCK_WAIT: Duration = Duration::from_millis(200);
@@ -45,9 +47,9 @@ pub(crate) struct Directory {
     path: PathBuf,
     header: Header,
     /// Device and inode number of the directory itself: what a copy of it does not share.
-    identity: (u64, u64),
-    /// Dropped last: with it goes the lock.
-    _lock: File,
+    standing: Standing,
+    /// Dropped last: with it goes the lock. None if somebody else holds it for us.
+    lock: Option<File>,
 }
 
 impl Directory {
@@ -71,16 +73,35 @@ impl Directory {
             }
             Err(error) => return Err(DirectoryError::io("read", &at)(error)),
         };
-        let meta = fs::metadata(path).map_err(DirectoryError::io("look at", path))?;
-        Ok((
-            Self {
-                path: path.to_owned(),
-                header,
-                identity: (meta.dev(), meta.ino()),
-                _lock: lock,
-            },
-            is_new,
-        ))
+        Ok((Self::locked(path, header, Some(lock))?, is_new))
+    }
+
+    /// The directory at `path`, to be looked at under [`hold`]: makes and writes nothing.
+    pub(crate) fn held(path: &Path, header: Header) -> Result<Self, DirectoryError> {
+        Self::locked(path, header, None)
+    }
+
+    fn locked(path: &Path, header: Header, lock: Option<File>) -> Result<Self, DirectoryError> {
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+            standing: Standing::of(path)?,
+            lock,
+        })
+    }
+
+    /// # Errors
+    /// If the directory or its lock is not where it was: others can then have what is there now.
+    pub(crate) fn check(&self) -> Result<(), DirectoryError> {
+        self.standing.check()?;
+        let at = self.path.join("lock");
+        let Some(lock) = &self.lock else {
+            return Ok(());
+        };
+        let meta = lock
+            .metadata()
+            .map_err(DirectoryError::io("look at", &at))?;
+        Standing::found(&at, &meta).check()
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -149,13 +170,17 @@ pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
             why,
         });
     }
-    let me = rustix::process::geteuid().as_raw();
-    if meta.uid() != me || meta.mode() & 0o022 != 0 {
+    if meta.uid() != me() || meta.mode() & 0o022 != 0 {
         return Err(DirectoryError::NotPrivate {
             path: path.to_owned(),
         });
     }
     Ok(())
+}
+
+/// This process's user.
+pub(crate) fn me() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Locks the file, made if there is none, and puts this process's id into it.
@@ -175,18 +200,44 @@ fn open_lock(path: &Path, create: bool) -> io::Result<File> {
         .open(path)
 }
 
+/// Locks a directory as it is, to be looked at: makes and writes nothing. None if it has no lock.
+pub(crate) fn hold(path: &Path) -> Result<Option<File>, DirectoryError> {
+    let at = path.join("lock");
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(&at);
+    match opened {
+        Ok(mut lock) => wait_until_free(&at, &mut lock, LOCK_WAIT).map(|()| Some(lock)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DirectoryError::io("open", &at)(error)),
+    }
+}
+
 fn wait_for_lock(path: &Path, mut lock: File, patience: Duration) -> Result<File, DirectoryError> {
+    wait_until_free(path, &mut lock, patience)?;
+    let pid = format!("{}\n", std::process::id());
+    // Information only, which a full disk may refuse; the lock is what counts.
+    let _ = lock
+        .set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| lock.write_all(pid.as_bytes()));
+    Ok(lock)
+}
+
+/// Takes the lock, or says who has it.
+fn wait_until_free(path: &Path, lock: &mut File, patience: Duration) -> Result<(), DirectoryError> {
     let deadline = Instant::now() + patience;
     loop {
         match lock.try_lock() {
-            Ok(()) => break,
+            Ok(()) => return Ok(()),
             Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
                 std::thread::sleep(LOCK_WAIT / 20);
             }
             Err(fs::TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 // The text is information only; the lock is what counts.
-                let _ = (&lock).take(32).read_to_string(&mut text);
+                let _ = lock.take(32).read_to_string(&mut text);
                 let pid = text.trim().parse().ok();
                 return Err(DirectoryError::InUse {
                     path: path.to_owned(),
@@ -198,12 +249,6 @@ fn wait_for_lock(path: &Path, mut lock: File, patience: Duration) -> Result<File
             }
         }
     }
-    let pid = format!("{}\n", std::process::id());
-    lock.set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| lock.write_all(pid.as_bytes()))
-        .map_err(DirectoryError::io("write", path))?;
-    Ok(lock)
 }
 
 /// The file's bytes, if it is a regular file of at most `most` bytes.

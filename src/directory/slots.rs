@@ -10,12 +10,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{DirectoryError, replace};
+use super::{DirectoryError, Standing, read_bounded, replace};
 use crate::codec::{Fields, Reader, seal, sealed};
 
 /// One slot a block, so that a write that tears one leaves the other whole.
@@ -27,6 +27,8 @@ const SUM_LEN: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Slots<const BODY: usize> {
     path: PathBuf,
+    /// The folder that it is in.
+    home: Standing,
     file: File,
     magic: [u8; 8],
     sequence: u64,
@@ -44,8 +46,10 @@ impl<const BODY: usize> Slots<BODY> {
     /// Opens the file, making it if there is none, and reads the slot that counts.
     pub(crate) fn open(path: PathBuf, magic: [u8; 8]) -> Result<Self, DirectoryError> {
         let file = open_file(&path).map_err(DirectoryError::io("open", &path))?;
+        let home = Standing::of(path.parent().unwrap_or(Path::new(".")))?;
         let mut slots = Self {
             path,
+            home,
             file,
             magic,
             sequence: 0,
@@ -63,6 +67,23 @@ impl<const BODY: usize> Slots<BODY> {
             }
         }
         Ok(slots)
+    }
+
+    /// What counts in the file at `path`, which is only read; none if there is no file, or no slot
+    /// of it is whole.
+    pub(crate) fn peek(path: &Path, magic: [u8; 8]) -> Result<Option<[u8; BODY]>, DirectoryError> {
+        let bytes = match read_bounded(path, 2 * STRIDE as u64) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(DirectoryError::io("read", path))?,
+        };
+        let slots = [0, STRIDE].map(|at| bytes.get(at..at + Self::LEN));
+        let whole = slots
+            .iter()
+            .flatten()
+            .filter_map(|record| Self::decode(record, magic));
+        Ok(whole
+            .max_by_key(|(sequence, _)| *sequence)
+            .map(|(_, body)| body))
     }
 
     /// What was last written whole, if anything was.
@@ -90,8 +111,7 @@ impl<const BODY: usize> Slots<BODY> {
             self.start_over(offset(sequence), &record)?;
         } else {
             self.is_broken = true;
-            self.overwrite(offset(sequence), &record, durable)
-                .map_err(DirectoryError::io("write", &self.path))?;
+            self.overwrite(offset(sequence), &record, durable)?;
         }
         self.is_broken = false;
         self.sequence = sequence;
@@ -99,22 +119,21 @@ impl<const BODY: usize> Slots<BODY> {
         Ok(())
     }
 
-    fn overwrite(&self, offset: usize, record: &[u8], durable: bool) -> io::Result<()> {
-        if self.file.metadata()?.nlink() == 0 {
-            let why = "the file was removed while in use";
-            return Err(io::Error::new(io::ErrorKind::NotFound, why));
-        }
-        self.file.write_all_at(record, offset as u64)?;
+    fn overwrite(&self, offset: usize, record: &[u8], durable: bool) -> Result<(), DirectoryError> {
+        let io = |doing| DirectoryError::io(doing, &self.path);
+        Standing::found(&self.path, &self.file.metadata().map_err(io("look at"))?).check()?;
+        let written = self.file.write_all_at(record, offset as u64);
+        written.map_err(io("write"))?;
         if durable {
-            self.file.sync_data()
-        } else {
-            Ok(())
+            self.file.sync_data().map_err(io("sync"))?;
         }
+        Ok(())
     }
 
     /// Puts a file with this one record in the place of the one that failed: after a failed sync
     /// a later one that succeeds proves nothing for the same file.
     fn start_over(&mut self, offset: usize, record: &[u8]) -> Result<(), DirectoryError> {
+        self.home.check()?;
         let mut content = vec![0; offset];
         content.extend_from_slice(record);
         replace(&self.path, &content)?;
@@ -140,11 +159,13 @@ impl<const BODY: usize> Slots<BODY> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         }
-        let mut fields = Reader::new(&record);
-        if fields.take() != self.magic || !sealed(&record) {
-            return Ok(None);
-        }
-        Ok(Some((fields.u64(), fields.take())))
+        Ok(Self::decode(&record, self.magic))
+    }
+
+    fn decode(record: &[u8], magic: [u8; 8]) -> Option<(u64, [u8; BODY])> {
+        let mut fields = Reader::new(record);
+        let is_ours = fields.take() == magic && sealed(record);
+        is_ours.then(|| (fields.u64(), fields.take()))
     }
 }
 

@@ -11,7 +11,7 @@
 //! The sequence also stands in the store itself. If the store's is the smaller one, the store lost
 //! what it had called durable.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use crate::codec::{Fields, Reader};
@@ -53,6 +53,24 @@ impl Current {
             supported: VERSION,
         })?;
         Ok(Self { slots, last })
+    }
+
+    /// The mark that counts in the file at `path`, which is only read.
+    pub(super) fn peek(path: &Path) -> Result<Option<Mark>, StoreError> {
+        let body = Slots::peek(path, MAGIC)?;
+        body.as_ref()
+            .map(Mark::decode)
+            .transpose()
+            .map_err(|found| {
+                let path = path.to_owned();
+                let supported = VERSION;
+                DirectoryError::Version {
+                    path,
+                    found,
+                    supported,
+                }
+                .into()
+            })
     }
 
     pub(super) fn last(&self) -> Option<Mark> {

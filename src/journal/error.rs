@@ -35,6 +35,17 @@ impl StoreError {
         move |source| Self::Files(error(source))
     }
 
+    /// The same, said of `original` instead of its copy.
+    pub(super) fn of(mut self, original: &Path) -> Self {
+        match &mut self {
+            Self::Files(error) => error.set_path(original),
+            Self::Stalled { path, .. } | Self::Full { path, .. } | Self::Broken { path } => {
+                original.clone_into(path);
+            }
+        }
+        self
+    }
+
     /// True if what is on the disk cannot be read, today or tomorrow. Everything else may pass:
     /// a full disk, a missing permission, a drive that hangs.
     pub(super) fn is_damage(&self) -> bool {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use crate::directory::{make_private, sync_dir};
+use crate::directory::{Standing, make_private, sync_dir};
 
 /// The most journals that are kept after they could not be read.
 // Bound: a drive that damages every journal would fill itself with them; the eldest goes.
@@ -32,7 +32,9 @@ pub(super) struct Listing {
     /// What was being made or removed when a process ended.
     pub(super) strays: Vec<PathBuf>,
     /// What could not be read, by its number.
-    unreadable: Vec<u64>,
+    pub(super) unreadable: Vec<u64>,
+    /// Names that are none of ours, and are left alone.
+    pub(super) strangers: Vec<PathBuf>,
     /// The largest number seen.
     pub(super) largest: u64,
 }
@@ -41,22 +43,37 @@ pub(super) struct Listing {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    standing: Standing,
 }
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path)?;
+        Self::at(path)
+    }
+
+    /// The folder as it is.
+    pub(super) fn at(path: &Path) -> Result<Self, StoreError> {
         Ok(Self {
             path: path.to_owned(),
+            standing: Standing::of(path)?,
         })
     }
 
+    /// # Errors
+    /// If another folder, or none, stands there by now.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        Ok(self.standing.check()?)
+    }
+
     pub(super) fn list(&self) -> Result<Listing, StoreError> {
+        self.check()?;
         let mut listing = Listing::default();
         for entry in fs::read_dir(&self.path).map_err(StoreError::io("read", &self.path))? {
             let entry = entry.map_err(StoreError::io("read", &self.path))?;
             let name = entry.file_name();
             let Some((number, state)) = name.to_str().and_then(parse) else {
+                listing.strangers.push(entry.path());
                 continue;
             };
             listing.largest = listing.largest.max(number);
@@ -80,6 +97,11 @@ impl Folder {
         path.join("current")
     }
 
+    /// Where a generation lies that could not be read.
+    pub(super) fn unreadable(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number:06}.{UNREADABLE}"))
+    }
+
     /// Where a generation lies.
     pub(super) fn path_of(&self, number: u64) -> PathBuf {
         self.path.join(format!("{number:06}"))
@@ -97,7 +119,7 @@ impl Folder {
 
     /// Moves a generation that cannot be read out of the way; says where to.
     pub(super) fn set_aside(&self, number: u64) -> Result<PathBuf, StoreError> {
-        let aside = self.path.join(format!("{number:06}.{UNREADABLE}"));
+        let aside = self.unreadable(number);
         self.rename(&self.path_of(number), &aside)?;
         Ok(aside)
     }
@@ -121,10 +143,7 @@ impl Folder {
         let retired = retired.map(|number| self.retire(*number));
         let surplus = listing.unreadable.len().saturating_sub(SET_ASIDE_MAX);
         let eldest = listing.unreadable.iter().take(surplus);
-        let eldest = eldest.map(|number| {
-            let name = format!("{number:06}.{UNREADABLE}");
-            remove(&self.path.join(name))
-        });
+        let eldest = eldest.map(|number| remove(&self.unreadable(*number)));
         strays
             .chain(retired)
             .chain(eldest)
@@ -134,6 +153,7 @@ impl Folder {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        self.check()?;
         fs::rename(from, to).map_err(StoreError::io("rename", from))?;
         Ok(sync_dir(&self.path)?)
     }

@@ -177,8 +177,17 @@ impl Generations {
                 self.sequence = found.max(acknowledged);
                 // The sequence 1 is that of a generation just made: nothing was acknowledged yet.
                 report.is_unmarked = mark.is_none() && found > 1;
-                self.mark(mark)?;
-                report.not_removed = self.folder.tidy(self.number).err();
+                let renewed = if found > acknowledged.max(1) {
+                    self.write_anew()?
+                } else {
+                    None
+                };
+                report.not_removed = if let Some(renewed) = renewed {
+                    renewed.not_removed
+                } else {
+                    self.mark(mark)?;
+                    self.folder.tidy(self.number).err()
+                };
             }
             Some((number, Err(why))) if why.is_damage() => {
                 found = acknowledged;
@@ -243,6 +252,7 @@ impl Generations {
     }
 
     fn commit_batches(&mut self, words: &[(Tag, Word)]) -> Result<u64, StoreError> {
+        self.folder.check()?;
         for batch in Batch::cut(words) {
             let Some(store) = &mut self.store else {
                 let path = self.folder.path_of(self.number);

@@ -10,6 +10,8 @@
 //! - an unfinished snapshot is taken for the newest one: it is removed before sled opens;
 //! - a damaged snapshot keeps it from opening, though it is only a cache: it is moved aside;
 //! - a new store's files and folders are not synced: they are, before anything is acknowledged;
+//! - who waits for a write that fails is left waiting: it is asked again;
+//! - what it cannot read when it opens it overwrites, bad sector or not: all is read before;
 //! - it lets go of its lock late: opening waits for it;
 //! - links, pipes and files of absurd size would hang or exhaust it: it never sees them.
 //!
@@ -20,6 +22,7 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::record::{Flaw, PAGE_WORDS, Page, Place, VERSION};
@@ -36,6 +39,8 @@ const DB_BYTES_MAX: u64 = 64 << 30;
 /// The largest of the other files: sled reads them whole.
 // Bound: a snapshot takes some tens of bytes a page; a larger one is not believed.
 const CACHE_FILE_BYTES_MAX: u64 = 256 << 20;
+/// How long to wait for a flush before asking again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long to wait for a lock whose holder is just going away.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
@@ -67,6 +72,7 @@ impl Ledger {
         let at = path.join("db");
         let file = open_db(&at).map_err(StoreError::io("open", &at))?;
         wait_until_free(&file).map_err(StoreError::io("lock", &at))?;
+        io::copy(&mut &file, &mut io::sink()).map_err(StoreError::io("read", &at))?;
         let db = match start(path) {
             Err(sled::Error::Corruption { .. }) if move_snapshots(path)? => start(path),
             opened => opened,
@@ -125,6 +131,29 @@ impl Ledger {
         Some(changes)
     }
 
+    /// Flushes sled. A write that fails on one of its own threads is noted, but who waits for it
+    /// already is not woken; who asks again wakes all.
+    fn flush(&self) -> sled::Result<()> {
+        std::thread::scope(|scope| {
+            let (done, ended) = mpsc::channel();
+            let mut wait = ASK_AGAIN;
+            loop {
+                let done = done.clone();
+                let flush = move || {
+                    // Nobody listens once one of them has ended.
+                    let _ = done.send(self.db.flush());
+                };
+                let asked = std::thread::Builder::new().spawn_scoped(scope, flush);
+                asked.map_err(sled::Error::Io)?;
+                if let Ok(flushed) = ended.recv_timeout(wait) {
+                    return flushed.map(drop);
+                }
+                // Bound: twice as long each time, so that a slow disk is asked a few times.
+                wait *= 2;
+            }
+        })
+    }
+
     fn sync(&self) -> io::Result<u64> {
         let meta = self.file.metadata()?;
         if meta.nlink() == 0 {
@@ -146,7 +175,7 @@ impl Store for Ledger {
         let pages = self.pages(sequence, batch.words());
         let too_large = || StoreError::damaged(&self.path, "the batch is too large");
         let pages = pages.ok_or_else(too_large)?;
-        let written = self.db.apply_batch(pages).and_then(|()| self.db.flush());
+        let written = self.db.apply_batch(pages).and_then(|()| self.flush());
         written.map_err(|error| explain("write", &self.path, error))?;
         self.size_bytes = self.sync().map_err(StoreError::io("sync", &self.path))?;
         self.sequence = sequence;
@@ -316,10 +345,15 @@ fn wait_until_free(file: &File) -> io::Result<()> {
 
 /// Makes sled's files private and puts them, and the names that lead to them, on the disk.
 fn settle(path: &Path) -> Result<(), StoreError> {
-    for (name, mode) in [("conf", 0o600), ("db", 0o600), ("blobs", 0o700)] {
-        let at = path.join(name);
+    for entry in fs::read_dir(path).map_err(StoreError::io("read", path))? {
+        let at = entry.map_err(StoreError::io("read", path))?.path();
         let settle = || {
             let file = File::open(&at)?;
+            let mode = if file.metadata()?.is_dir() {
+                0o700
+            } else {
+                0o600
+            };
             file.set_permissions(Permissions::from_mode(mode))?;
             file.sync_all()
         };

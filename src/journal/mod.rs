@@ -23,6 +23,7 @@ mod memory;
 mod record;
 mod renewal;
 mod store;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -35,3 +36,4 @@ pub(crate) use guarded::Patience;
 #[cfg(test)]
 pub(crate) use memory::{Disk, Fault};
 pub(crate) use store::{Batch, Scan, Store};
+pub(crate) use survey::{Found, Survey, remove_strays, set_aside, survey};

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use super::folder::remove;
+use super::store::BATCH_WORDS;
 use super::{Batch, Generations, Store, StoreError};
 use crate::algorithm::Word;
 use crate::key::Tag;
@@ -25,6 +26,13 @@ impl Making {
         if self.failed.is_none() {
             self.failed = self.store.commit(sequence, batch).err();
         }
+    }
+}
+
+/// A renewal that is not done when the journal is closed is given up.
+impl Drop for Generations {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 
@@ -62,7 +70,7 @@ impl Generations {
         self.begin_renewal()?;
         let mut living = living.into_iter();
         loop {
-            let words: Vec<_> = living.by_ref().take(super::store::BATCH_WORDS).collect();
+            let words: Vec<_> = living.by_ref().take(BATCH_WORDS).collect();
             if words.is_empty() {
                 return self.finish_renewal();
             }
@@ -81,6 +89,7 @@ impl Generations {
             return Err(StoreError::damaged(&path, "the numbers are used up"));
         };
         self.largest = number;
+        self.folder.check()?;
         let path = self.folder.making(number);
         let made = remove(&path).and_then(|()| (self.open_store)(&path));
         match made {
@@ -131,6 +140,48 @@ impl Generations {
     pub(super) fn start_over(&mut self, unreadable: Option<u64>) -> Result<Renewed, StoreError> {
         self.begin_renewal()?;
         self.switch(unreadable)
+    }
+
+    /// Writes all that the generation holds into the next one, and lets that count. For one that
+    /// holds more than was acknowledged: its last sync may have failed, and then what is read of it
+    /// now may never get to the disk, whatever a later sync says.
+    ///
+    /// None, with all as it was, if not everything can be read: the reading is then the caller's.
+    pub(super) fn write_anew(&mut self) -> Result<Option<Renewed>, StoreError> {
+        self.begin_renewal()?;
+        let Some(mut store) = self.store.take() else {
+            return Ok(None);
+        };
+        let mut words = Vec::new();
+        let mut carried = Ok(());
+        let scanned = store.scan(&mut |tag, word| {
+            words.push((tag, word));
+            if words.len() == BATCH_WORDS && carried.is_ok() {
+                carried = self.carry(&words);
+                words.clear();
+            }
+        });
+        self.store = Some(store);
+        match scanned {
+            Ok(scan) if scan.damaged == 0 => {}
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => {
+                self.give_up();
+                return Ok(None);
+            }
+        }
+        carried.and_then(|()| self.carry(&words))?;
+        self.finish_renewal().map(Some)
+    }
+
+    /// Gives up the renewal.
+    fn give_up(&mut self) {
+        if let Some(making) = self.making.take() {
+            drop(making.store);
+            let path = self.folder.making(making.number);
+            // As in `abandon`.
+            let _ = self.folder.check().and_then(|()| remove(&path));
+        }
     }
 
     fn switch(&mut self, unreadable: Option<u64>) -> Result<Renewed, StoreError> {
@@ -196,7 +247,7 @@ impl Generations {
     fn abandon(&self, number: u64, error: StoreError) -> StoreError {
         for path in [self.folder.making(number), self.folder.path_of(number)] {
             // It takes room until the next opening or renewal tries again, and that is all.
-            let _ = remove(&path);
+            let _ = self.folder.check().and_then(|()| remove(&path));
         }
         error
     }

@@ -92,9 +92,14 @@ impl LawCell {
     /// Replaces the law by what `next` makes of it; an error leaves it in force.
     pub(super) fn replace<E>(&self, next: impl FnOnce(&Law) -> Result<Law, E>) -> Result<(), E> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(next(&current)?);
+        let law = Arc::new(next(&current)?);
+        let before = std::mem::replace(&mut *current, law.clone());
         // Ordering: release, pairs with the acquire in `read`.
         self.generation.fetch_add(1, Ordering::Release);
+        // Not under the lock: those who are let in are woken by code that is not ours. Who comes
+        // late here changes nothing: the terms of permits have numbers.
+        drop(current);
+        law.succeed(&before);
         Ok(())
     }
 }

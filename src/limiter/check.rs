@@ -4,13 +4,16 @@ use arrayvec::ArrayVec;
 
 use super::Inner;
 use super::cell::OwnLaw;
-use super::decision::{Decision, Entry};
+use super::concurrency::{ConcurrencyEntry, hopeless};
+use super::decision::{Decision, Entry, Identity};
 use super::law::Law;
 use super::outcome::{Outcome, Source, Verdict};
+use crate::algorithm::Step;
 use crate::counter::{Counter, Ground, Seen, Take};
 use crate::key::KeyHash;
 use crate::policy::{
-    KeyIndex, KeyParts, LimitIndex, PICKS_MAX, Refusal, Request, Resolution, TierIndex, WhenFull,
+    KeyIndex, KeyParts, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request,
+    Resolution, TierIndex, WhenFull,
 };
 use crate::sync::Ordering;
 use crate::time::Timestamp;
@@ -18,10 +21,60 @@ use crate::time::Timestamp;
 /// What is wanted of the limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
-    /// The cost, if all have room.
+    /// The cost, if all have room; limits that give permits refuse to be asked without any.
     Take,
+    /// The cost, whatever limits on how many run at a time the request meets.
+    Rates,
+    /// The numbers of the rates, and what permits are to be taken.
+    Permits,
     /// Only their numbers.
     Look,
+}
+
+/// The keys of a request, each hashed once.
+#[derive(Default)]
+struct Hashes(ArrayVec<(KeyIndex, KeyHash), { PICKS_MAX + PERMIT_PICKS_MAX }>);
+
+impl Hashes {
+    fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
+        if let Some((_, hash)) = self.0.iter().find(|(known, _)| *known == key) {
+            return *hash;
+        }
+        // Requests that lack the key's values share the key without parts.
+        let mut parts = KeyParts::default();
+        asked.has_key(key, &mut parts);
+        let hash = asked.law.hash(&parts);
+        self.0.push((key, hash));
+        hash
+    }
+}
+
+/// A request under a law.
+struct Asked<'a, 'r> {
+    law: &'a OwnLaw,
+    request: &'a Request<'r>,
+    resolution: &'a Resolution<'r>,
+    want: Want,
+}
+
+impl<'a> Asked<'a, '_> {
+    /// Puts the parts of a key into `parts`; false if the request lacks what the key needs.
+    fn has_key(&self, key: KeyIndex, parts: &mut KeyParts<'a>) -> bool {
+        let plan = self.law.plan();
+        plan.key_parts(key, self.request, self.resolution, parts)
+    }
+
+    /// The limit that its id is counted by, and its id, if it has one.
+    fn id(&self) -> Option<Applied> {
+        let limit = self.law.plan().idempotency?;
+        let mut parts = KeyParts::default();
+        let has_id = !self.resolution.exempt && self.has_key(self.law.limit(limit).key, &mut parts);
+        has_id.then(|| Applied {
+            limit,
+            tier: None,
+            key: self.law.hash(&parts),
+        })
+    }
 }
 
 /// A limit as it applies to one key.
@@ -62,9 +115,11 @@ impl Inner {
         let mut decision = Decision {
             law: law.clone(),
             entries: ArrayVec::new(),
+            concurrency: ArrayVec::new(),
             route: None,
             tier: None,
             is_exempt: false,
+            identity: Identity::None,
             error: None,
         };
         let mut resolution = Resolution::default();
@@ -75,64 +130,124 @@ impl Inner {
         decision.route = resolution.route;
         decision.tier = resolution.tier;
         decision.is_exempt = resolution.exempt;
-        let now = self.clock.now();
-        self.look_at_all(law, request, &resolution, now, &mut decision.entries);
-        if want == Want::Take && decision.is_allowed() {
-            self.take_all(law, &mut decision);
+        let asked = Asked {
+            law,
+            request,
+            resolution: &resolution,
+            want,
+        };
+        match asked.id() {
+            None => {
+                self.judge_limits(&asked, &mut decision);
+            }
+            Some(id) => self.judge_once(&asked, &id, &mut decision),
         }
-        if self.clock.is_slow() {
-            decision
-                .entries
-                .iter_mut()
-                .for_each(|entry| entry.outcome.slow = true);
-        }
+        self.note_slowness(&mut decision);
         decision
     }
 
-    /// Puts every limit's word on the request into `entries`; nothing is taken.
-    fn look_at_all(
+    /// Judges a request with an id: if it is a repeat, it is answered as before.
+    #[cold]
+    fn judge_once(&self, asked: &Asked<'_, '_>, id: &Applied, decision: &mut Decision) {
+        let counter = self.counter(asked.law, id);
+        decision.identity = Identity::New;
+        let is_repeat = self.turns.once(
+            counter.tag,
+            decision,
+            // An id is counted once, so a known one has no room.
+            |_| !matches!(counter.look(self.clock.now(), 1).step, Step::Admit(_)),
+            |decision| self.judge_limits(asked, decision),
+            |decision| {
+                let now = self.clock.now();
+                let outcome = self.take_one(asked.law, id.limit, &counter, now, 1);
+                if outcome.taken.is_some() {
+                    decision.identity = Identity::Kept(Entry {
+                        limit: id.limit,
+                        tag: counter.tag,
+                        outcome,
+                    });
+                }
+            },
+        );
+        if is_repeat {
+            decision.identity = Identity::Repeat;
+            self.look_at_all(asked, decision);
+        }
+    }
+
+    /// Judges a request by its limits; true if it was charged.
+    fn judge_limits(&self, asked: &Asked<'_, '_>, decision: &mut Decision) -> bool {
+        self.look_at_all(asked, decision);
+        let takes = matches!(asked.want, Want::Take | Want::Rates) && decision.is_allowed();
+        if takes {
+            self.take_all(asked.law, decision);
+        }
+        takes && decision.is_allowed()
+    }
+
+    /// Puts the word of every limit on the request into the decision; nothing is taken.
+    fn look_at_all(&self, asked: &Asked<'_, '_>, decision: &mut Decision) {
+        let Asked {
+            law, resolution, ..
+        } = *asked;
+        let now = self.clock.now();
+        let is_repeat = decision.is_repeat();
+        let mut hashes = Hashes::default();
+        for pick in &resolution.picks {
+            let applied = Applied {
+                limit: pick.limit,
+                tier: resolution.tier,
+                key: hashes.get(asked, law.limit(pick.limit).key),
+            };
+            let entry = self.look_at(law, pick, &applied, now, is_repeat);
+            decision.entries.push(entry);
+        }
+        if asked.want != Want::Rates {
+            for pick in &resolution.permits {
+                let key = hashes.get(asked, law.concurrency(pick.limit).key);
+                let entry = permits_of(law, pick, resolution.tier, key, asked.want);
+                decision.concurrency.push(entry);
+            }
+        }
+    }
+
+    /// Takes from all limits of a decision that has only looked, and allowed.
+    pub(super) fn take_rates(&self, decision: &mut Decision) {
+        let law = decision.law.clone();
+        self.take_all(&law, decision);
+        self.note_slowness(decision);
+    }
+
+    fn note_slowness(&self, decision: &mut Decision) {
+        if self.clock.is_slow() {
+            let entries = decision.entries.iter_mut();
+            entries.for_each(|entry| entry.outcome.slow = true);
+        }
+    }
+
+    /// One limit's word on a request; nothing is taken.
+    fn look_at(
         &self,
         law: &Law,
-        request: &Request<'_>,
-        resolution: &Resolution<'_>,
+        pick: &Pick,
+        applied: &Applied,
         now: Timestamp,
-        entries: &mut ArrayVec<Entry, PICKS_MAX>,
-    ) {
-        let mut hashes: ArrayVec<(KeyIndex, KeyHash), PICKS_MAX> = ArrayVec::new();
-        for pick in &resolution.picks {
-            let spec = law.limit(pick.limit);
-            let known = hashes.iter().find(|(key, _)| *key == spec.key);
-            let key = match known {
-                Some((_, hash)) => *hash,
-                None => {
-                    // Requests that lack the key's values share the key without parts.
-                    let mut parts = KeyParts::default();
-                    law.plan()
-                        .key_parts(spec.key, request, resolution, &mut parts);
-                    let hash = law.hash(&parts);
-                    hashes.push((spec.key, hash));
-                    hash
-                }
-            };
-            let (limit, tier, cost) = (pick.limit, resolution.tier, pick.cost);
-            let counter = self.counter(law, &Applied { limit, tier, key });
-            let outcome = match pick.refusal {
-                None => Outcome::new(counter.rule, counter.look(now, cost), cost),
-                Some(refusal) => {
-                    let verdict = match refusal {
-                        Refusal::KeyMissing => Verdict::KeyMissing,
-                        Refusal::CostTooHigh { .. } => Verdict::Impossible,
-                        Refusal::CostUnreadable => Verdict::CostUnreadable,
-                    };
-                    Outcome::without_counter(counter.rule, now, cost, verdict)
-                }
-            };
-            let outcome = outcome.in_shadow(spec.shadow);
-            entries.push(Entry {
-                limit,
-                tag: counter.tag,
-                outcome,
-            });
+        is_repeat: bool,
+    ) -> Entry {
+        let (limit, cost) = (pick.limit, pick.cost);
+        let counter = self.counter(law, applied);
+        let outcome = match pick.refusal {
+            _ if is_repeat => {
+                let outcome = Outcome::new(counter.rule, counter.look(now, 0), 0);
+                outcome.with_verdict(Verdict::Repeated)
+            }
+            None => Outcome::new(counter.rule, counter.look(now, cost), cost),
+            Some(refusal) => Outcome::without_counter(counter.rule, now, cost, hopeless(refusal)),
+        };
+        Entry {
+            limit,
+            tag: counter.tag,
+            outcome: outcome.in_shadow(law.limit(limit).shadow),
         }
     }
 
@@ -260,8 +375,36 @@ fn judged(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
     Outcome::new(counter.rule, seen, cost).taken(seen, source)
 }
 
+/// What a limit on how many run at a time says to a request before any permit is asked for.
+fn permits_of(
+    law: &Law,
+    pick: &PermitPick,
+    tier: Option<TierIndex>,
+    key: KeyHash,
+    want: Want,
+) -> ConcurrencyEntry {
+    let (key, level) = (key.bits(), law.level(tier));
+    let mut entry = ConcurrencyEntry {
+        limit: pick.limit,
+        key,
+        level,
+        weight: pick.weight,
+        most: law.semaphore(pick.limit).most(key, level),
+        running: 0,
+        waiting: 0,
+        verdict: Verdict::Allowed,
+    };
+    match (pick.refusal, want) {
+        (Some(refusal), _) => entry.refuse(law, hopeless(refusal)),
+        (None, Want::Take) => entry.refuse(law, Verdict::NeedsPermit),
+        (None, Want::Look) => entry.looked(law),
+        (None, Want::Rates | Want::Permits) => {}
+    }
+    entry
+}
+
 /// What a take from a strict counter came to that the disk refuses to know of: nothing.
 #[cold]
 fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
-    Outcome::new(counter.rule, seen, cost).refused_as(Verdict::Unwritable)
+    Outcome::new(counter.rule, seen, cost).with_verdict(Verdict::Unwritable)
 }

@@ -1,14 +1,16 @@
 //! What all limits together say to one request.
 
 use std::fmt;
+use std::ptr;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
 use super::cell::OwnLaw;
+use super::concurrency::{ConcurrencyEntry, ConcurrencyOutcome};
 use super::outcome::{Outcome, Verdict};
 use crate::key::Tag;
-use crate::policy::{LimitIndex, PICKS_MAX, RequestError, RouteIndex, TierIndex};
+use crate::policy::{LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, RequestError, RouteIndex, TierIndex};
 
 /// One limit's part in a decision.
 #[derive(Clone, Copy, Debug)]
@@ -18,18 +20,34 @@ pub(super) struct Entry {
     pub(super) tag: Tag,
 }
 
+/// What is known of a request's id.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Identity {
+    /// It has none.
+    None,
+    /// It was not seen before, and is not remembered: nothing was charged, or there was no room.
+    New,
+    /// It is remembered from now on.
+    Kept(Entry),
+    /// It was seen before.
+    Repeat,
+}
+
 /// What all limits that a request meets say to it together.
 ///
 /// Allowed means that every one of them had room and that all were charged; refused, that at least
-/// one had not and that none was. [`Display`](fmt::Display) explains it in one line.
+/// one had not and that none was. [`Display`](fmt::Display) explains it in one line. Limits on how
+/// many run at a time are told apart: see [`Decision::concurrency`].
 #[derive(Clone)]
 #[must_use = "a refused request must not be served"]
 pub struct Decision {
     pub(super) law: OwnLaw,
     pub(super) entries: ArrayVec<Entry, PICKS_MAX>,
+    pub(super) concurrency: ArrayVec<ConcurrencyEntry, PERMIT_PICKS_MAX>,
     pub(super) route: Option<RouteIndex>,
     pub(super) tier: Option<TierIndex>,
     pub(super) is_exempt: bool,
+    pub(super) identity: Identity,
     /// Why the request could not be judged at all.
     pub(super) error: Option<RequestError>,
 }
@@ -85,21 +103,55 @@ impl Decision {
 
     /// True if the request may be served.
     pub fn is_allowed(&self) -> bool {
-        self.error.is_none() && self.refusing().next().is_none()
+        self.error.is_none()
+            && self.refusing().next().is_none()
+            && self.concurrency.iter().all(|one| one.verdict.is_allowed())
     }
 
-    /// What the limits say together: the gravest of the verdicts that refuse.
+    /// What the limits say together: the gravest of the verdicts that refuse; of limits on how many
+    /// run at a time only if all rates agree.
     pub fn verdict(&self) -> Verdict {
         if self.error.is_some() {
             return Verdict::Malformed;
         }
-        match self.refusing().next().and(self.ruling()) {
-            Some(ruling) => ruling.verdict(),
-            None => Verdict::Allowed,
-        }
+        let rate = self.refusing().next().and(self.ruling());
+        let other = || self.concurrency_refusal().map(|other| other.verdict());
+        rate.map(|rate| rate.verdict())
+            .or_else(other)
+            .unwrap_or(match self.is_repeat() {
+                true => Verdict::Repeated,
+                false => Verdict::Allowed,
+            })
     }
 
-    /// Every limit that the request met, strictest first.
+    /// True if a request with the same id was allowed before, within the time that the policy's
+    /// `[idempotency]` says: the rates say the same again, and nothing is charged.
+    ///
+    /// A client chooses its ids, and may send one for ever. Answer a repeat with what was answered
+    /// before; who does the work again does it for free.
+    pub fn is_repeat(&self) -> bool {
+        matches!(self.identity, Identity::Repeat)
+    }
+
+    /// Every limit on how many run at a time that the request met, in the order in which they are
+    /// asked: after all rates, and none after one that refused.
+    pub fn concurrency(&self) -> impl ExactSizeIterator<Item = ConcurrencyOutcome<'_>> {
+        self.concurrency.iter().map(|entry| {
+            let limit = self.law.concurrency(entry.limit);
+            ConcurrencyOutcome {
+                name: &limit.name,
+                is_shadow: limit.shadow,
+                entry,
+            }
+        })
+    }
+
+    /// The limit on how many run at a time that refused, if one did.
+    pub fn concurrency_refusal(&self) -> Option<ConcurrencyOutcome<'_>> {
+        self.concurrency().find(|one| !one.is_allowed())
+    }
+
+    /// Every rate limit that the request met, strictest first.
     pub fn limits(&self) -> impl ExactSizeIterator<Item = LimitOutcome<'_>> {
         self.entries.iter().map(|entry| self.named(entry))
     }
@@ -110,8 +162,8 @@ impl Decision {
             .filter(|entry| !entry.outcome.is_allowed())
     }
 
-    /// The limit that rules: of those that refuse, the one to wait for longest; if none does, the
-    /// one with the least remaining. None for a request that met no limit.
+    /// The rate limit that rules: of those that refuse, the one to wait for longest; if none does,
+    /// the one with the least remaining. None for a request that met no rate limit.
     pub fn ruling(&self) -> Option<LimitOutcome<'_>> {
         // Never is longer than any wait; of equal ones the first, which is the strictest.
         let wait = |entry: &&Entry| entry.outcome.retry_after().unwrap_or(Duration::MAX);
@@ -128,9 +180,11 @@ impl Decision {
     }
 
     /// How long until the same request is allowed, if nobody else takes anything until then: zero
-    /// if it is allowed now, `None` if it never will be.
+    /// if it is allowed now, `None` if it never will be. Nobody knows how long those run who hold
+    /// the permits: where only these are lacking it is zero, for one may be returned at any time.
     pub fn retry_after(&self) -> Option<Duration> {
-        if self.error.is_some() {
+        let is_hopeless = |one: &ConcurrencyEntry| one.verdict.is_hopeless();
+        if self.error.is_some() || self.concurrency.iter().any(is_hopeless) {
             return None;
         }
         self.refusing().try_fold(Duration::ZERO, |longest, entry| {
@@ -173,21 +227,41 @@ impl fmt::Display for Decision {
                 self.route().unwrap_or("the route")
             );
         }
-        let Some(ruling) = self.ruling() else {
-            return write!(f, "allowed: no limit applies");
-        };
         let what = if self.is_allowed() {
             "allowed"
         } else {
             "refused"
         };
-        write!(f, "{what} by {}: {}", ruling.name(), ruling.outcome())?;
-        for other in self
-            .limits()
-            .filter(|other| !std::ptr::eq(other.outcome, ruling.outcome))
-        {
-            let shadow = if other.is_shadow() { " (shadow)" } else { "" };
+        // Where only permits are lacking, no rate rules.
+        let full = self.concurrency_refusal();
+        let full = full.filter(|_| self.refusing().next().is_none());
+        let ruling = self.ruling().filter(|_| full.is_none());
+        match (&full, &ruling) {
+            (Some(full), _) => write!(f, "{what} by {}: {full}", full.name())?,
+            (None, Some(ruling)) => write!(f, "{what} by {}: {}", ruling.name(), **ruling)?,
+            (None, None) if self.concurrency.is_empty() => {
+                let repeat = match self.is_repeat() {
+                    true => ", and the request is a repeat",
+                    false => "",
+                };
+                return write!(f, "allowed: no limit applies{repeat}");
+            }
+            (None, None) => write!(f, "{what}")?,
+        }
+        let shadow = |is_shadow| if is_shadow { " (shadow)" } else { "" };
+        let is_ruling = |one: &Outcome| ruling.is_some_and(|ruling| ptr::eq(ruling.outcome, one));
+        for other in self.limits().filter(|other| !is_ruling(other.outcome)) {
+            let shadow = shadow(other.is_shadow());
             write!(f, "; {}{shadow}: {}", other.name(), other.outcome())?;
+        }
+        let is_full = |name| full.is_some_and(|full| full.name() == name);
+        for other in self.concurrency().filter(|other| !is_full(other.name())) {
+            write!(
+                f,
+                "; {}{}: {other}",
+                other.name(),
+                shadow(other.is_shadow())
+            )?;
         }
         Ok(())
     }

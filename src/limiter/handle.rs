@@ -129,9 +129,15 @@ impl Key<'_> {
 
 impl Limit {
     pub(super) fn new(inner: &Arc<Inner>, name: &str) -> Result<Self, Error> {
-        let known = inner.law.current().plan().limit_named(name).is_some();
-        if !known {
-            return Err(Error::unknown_limit(name));
+        let law = inner.law.current();
+        if law.plan().limit_named(name).is_none() {
+            return Err(match law.plan().key_named(name) {
+                None => Error::unknown_limit(name),
+                Some(_) => {
+                    let why = "says how many run at a time; ask for a request by acquire";
+                    Error::invalid(format!("limit {name:?}"), why)
+                }
+            });
         }
         Ok(Self {
             inner: inner.clone(),

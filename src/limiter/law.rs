@@ -3,14 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use super::concurrency::Semaphore;
 use super::overrides::Overrides;
 use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
+use crate::permits::PermitTerms;
 use crate::policy::{
-    AttributeIndex, AttributeValue, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
-    LimitSpec, Plan, Policy, TierIndex, WhenUnwritable,
+    AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, Durability, KeyIndex,
+    KeyParts, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex, WhenUnwritable,
 };
 
 /// A strict limit reserves this share of what it holds, if it does not say how much.
@@ -25,12 +27,18 @@ pub(super) struct Law {
     /// What was overridden while running; it goes before what the policy overrides.
     pub(super) overrides: Overrides,
     secret: Secret,
+    /// How many laws there were before in this process.
+    generation: u64,
     /// By attribute.
     names: Vec<NameHash>,
     /// By limit.
     meters: Vec<Meter>,
     /// By key: the attributes that its values stand for when no names come with them.
     orders: Vec<Vec<AttributeIndex>>,
+    /// By tier: its number among callers who have limits of their own on how many run at a time.
+    levels: Vec<u64>,
+    /// By limit on how many run at a time.
+    semaphores: Vec<Semaphore>,
 }
 
 /// What a limit needs beside its specification.
@@ -69,27 +77,35 @@ impl Law {
     /// # Errors
     /// If two limits hash to the same bits, which one policy in many millions does.
     pub(super) fn new(policy: Policy, overrides: Overrides, secret: Secret) -> Result<Self, Error> {
+        Self::make(policy, overrides, secret, None)
+    }
+
+    /// The law that comes after this one.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and if it wants what cannot change while it is open.
+    pub(super) fn next(&self, policy: Policy, overrides: Overrides) -> Result<Self, Error> {
+        Self::make(policy, overrides, self.secret, Some(self))
+    }
+
+    fn make(
+        policy: Policy,
+        overrides: Overrides,
+        secret: Secret,
+        before: Option<&Self>,
+    ) -> Result<Self, Error> {
         let plan = policy.plan();
         let names = plan
             .attributes
             .iter()
             .map(|spec| NameHash::new(secret, &spec.name))
             .collect();
-        let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
-        for limit in &plan.limits {
-            let bits = LimitBits::new(secret, &limit.identity);
-            if let Some(other) = meters.iter().position(|meter| meter.bits == bits) {
-                let other = &plan.limits[other].name;
-                let why = format!("cannot be told from limit {other:?} here; rename one of them");
-                return Err(Error::invalid(format!("limit {:?}", limit.name), why));
-            }
-            let shared = Tag::new(KeyHasher::shared(secret, bits), bits);
-            meters.push(Meter {
-                bits,
-                shared,
-                overrides: HashMap::default(),
-            });
-        }
+        let levels = plan
+            .tiers
+            .iter()
+            .map(|tier| NameHash::new(secret, &tier.name).bits())
+            .collect();
+        let meters = meters(plan, secret)?;
         let orders = (0..plan.keys.len())
             .map(|key| plan.direct_order(KeyIndex(key)))
             .collect();
@@ -97,42 +113,114 @@ impl Law {
             policy,
             overrides,
             secret,
+            generation: before.map_or(0, |law| law.generation + 1),
             names,
             meters,
             orders,
+            levels,
+            semaphores: Vec::new(),
         };
-        law.set_overrides();
+        let overridden = law.overridden();
+        law.set_overrides(&overridden);
+        law.set_semaphores(&overridden, before)?;
         Ok(law)
     }
 
-    fn set_overrides(&mut self) {
-        let policy = self.policy.clone();
-        let plan = policy.plan();
+    /// What single keys have of their own: later ones replace earlier ones, so what was set while
+    /// running goes before the policy.
+    fn overridden(&self) -> Vec<(KeyHash, Overridden)> {
+        let plan = self.plan();
         let of_policy = plan.overrides.iter().filter_map(|one| {
-            Some((
-                one.limit,
-                self.hash(&plan.override_parts(one)?),
-                one.rate.rule,
-            ))
+            let parts = plan.override_parts(one)?;
+            Some((self.hash(&parts), one.of.clone()))
         });
         // Those that this policy cannot take wait for one that can.
         let running = self.overrides.iter().filter_map(|one| {
-            let (limit, parts, rule) = one.ready(plan).ok()?;
-            Some((limit, self.hash(&parts), rule))
+            let (parts, of) = one.ready(plan).ok()?;
+            Some((self.hash(&parts), of))
         });
-        // Later ones replace earlier ones: what was set while running goes before the policy.
-        let all: Vec<_> = of_policy.chain(running).collect();
-        for (limit, key, rule) in all {
-            self.meters[limit.0].overrides.insert(key, rule);
+        of_policy.chain(running).collect()
+    }
+
+    fn set_overrides(&mut self, overridden: &[(KeyHash, Overridden)]) {
+        for (key, of) in overridden {
+            if let Overridden::Rate(limit, rate) = of {
+                self.meters[limit.0].overrides.insert(*key, rate.rule);
+            }
         }
+    }
+
+    /// The permits of every limit on how many run at a time: those of the law before, where it had
+    /// the limit.
+    fn set_semaphores(
+        &mut self,
+        overridden: &[(KeyHash, Overridden)],
+        before: Option<&Self>,
+    ) -> Result<(), Error> {
+        let policy = self.policy.clone();
+        for (place, spec) in policy.plan().concurrency.iter().enumerate() {
+            let index = ConcurrencyIndex(place);
+            let own = overridden.iter().filter_map(|(key, of)| match of {
+                Overridden::Concurrency(limit, most) if *limit == index => {
+                    Some((key.bits(), *most))
+                }
+                _ => None,
+            });
+            let levels = self.levels.iter().enumerate();
+            let terms = PermitTerms {
+                generation: self.generation,
+                limit: spec.most(None),
+                queue_max: spec.queue_max,
+                levels: levels
+                    .map(|(tier, level)| (*level, spec.most(Some(TierIndex(tier)))))
+                    .collect(),
+                own: own.collect(),
+            };
+            let before = before.and_then(|law| law.semaphore_named(&spec.name));
+            self.semaphores.push(Semaphore::new(spec, terms, before)?);
+        }
+        Ok(())
+    }
+
+    /// Puts this law's limits on how many run at a time in the place of those of the law before,
+    /// for those who wait, too: foreign wakers are called.
+    pub(super) fn succeed(&self, before: &Self) {
+        for (spec, semaphore) in before.plan().concurrency.iter().zip(&before.semaphores) {
+            if self.semaphore_named(&spec.name).is_none() {
+                semaphore.abolish(self.generation);
+            }
+        }
+        for semaphore in &self.semaphores {
+            semaphore.enforce();
+        }
+    }
+
+    /// Refuses all who wait for permits and all who come for some.
+    pub(super) fn close(&self) {
+        self.semaphores.iter().for_each(Semaphore::close);
+    }
+
+    fn semaphore_named(&self, name: &str) -> Option<&Semaphore> {
+        let mut all = self.plan().concurrency.iter().zip(&self.semaphores);
+        all.find(|(spec, _)| &*spec.name == name)
+            .map(|(_, semaphore)| semaphore)
+    }
+
+    pub(super) fn concurrency(&self, limit: ConcurrencyIndex) -> &ConcurrencySpec {
+        &self.plan().concurrency[limit.0]
+    }
+
+    pub(super) fn semaphore(&self, limit: ConcurrencyIndex) -> &Semaphore {
+        &self.semaphores[limit.0]
+    }
+
+    /// The number of a tier's callers; zero without a tier.
+    pub(super) fn level(&self, tier: Option<TierIndex>) -> u64 {
+        tier.map_or(0, |tier| self.levels[tier.0])
     }
 
     pub(super) fn plan(&self) -> &Plan {
         self.policy.plan()
-    }
-
-    pub(super) fn secret(&self) -> Secret {
-        self.secret
     }
 
     pub(super) fn limit(&self, limit: LimitIndex) -> &LimitSpec {
@@ -213,4 +301,24 @@ impl Law {
         let spec = self.limit(limit);
         spec.rate(tier).map_or(&Rule::Deny, |rate| &rate.rule)
     }
+}
+
+/// What each limit needs beside its specification, but for its overrides.
+fn meters(plan: &Plan, secret: Secret) -> Result<Vec<Meter>, Error> {
+    let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
+    for limit in &plan.limits {
+        let bits = LimitBits::new(secret, &limit.identity);
+        if let Some(other) = meters.iter().position(|meter| meter.bits == bits) {
+            let other = &plan.limits[other].name;
+            let why = format!("cannot be told from limit {other:?} here; rename one of them");
+            return Err(Error::invalid(format!("limit {:?}", limit.name), why));
+        }
+        let shared = Tag::new(KeyHasher::shared(secret, bits), bits);
+        meters.push(Meter {
+            bits,
+            shared,
+            overrides: HashMap::default(),
+        });
+    }
+    Ok(meters)
 }

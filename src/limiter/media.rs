@@ -1,5 +1,5 @@
-//! What a limiter writes for the time after the kernel is gone: the journal and the ceilings. A test
-//! puts memory in their place, and cuts the power there.
+//! What a limiter writes for the time after the kernel is gone: the journal and the ceilings. A
+//! test puts memory in their place, and cuts the power there.
 
 use std::path::Path;
 

@@ -1,8 +1,10 @@
 //! The limiter: a policy in force over a directory of counters.
 
+mod admission;
 mod backup;
 mod cell;
 mod check;
+mod concurrency;
 mod decision;
 mod handle;
 mod journaling;
@@ -21,11 +23,14 @@ mod shards;
 mod store;
 #[cfg(test)]
 mod store_tests;
+mod survey;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use admission::{Admission, Running};
+pub use concurrency::ConcurrencyOutcome;
 pub use decision::{Decision, LimitOutcome};
 pub use handle::{Key, Limit};
 pub use journaling::{Rebuilding, Recovery};
@@ -39,14 +44,17 @@ pub use store::Opened;
 use crate::ceiling::Ceilings;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::idempotency::Turns;
 use crate::inbox::Inbox;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
 use cell::LawCell;
 use check::Want;
+use decision::Identity;
 use keeper::Keeper;
-use law::Law;
+pub(crate) use overrides::Overrides;
 use store::Store;
+pub(crate) use survey::survey_table;
 
 use crate::writer::Writer;
 pub use crate::writer::{Trouble, Writing};
@@ -90,6 +98,8 @@ pub(crate) struct Inner {
     clock: Clock,
     store: Store,
     inbox: Arc<Inbox>,
+    /// Of requests that have ids.
+    turns: Turns,
     writer: Writer,
     /// How far strict limits may count.
     ceilings: Ceilings,
@@ -104,6 +114,8 @@ pub(crate) struct Inner {
     trouble: Mutex<Option<String>>,
     /// True once closed.
     closed: Mutex<bool>,
+    /// The process that opened it.
+    process: u32,
 }
 
 /// How a limiter is doing.
@@ -153,6 +165,11 @@ impl Limiter {
     /// disk: then for one write, at most two seconds.
     /// Never more is admitted than a limit allows, under any number of threads;
     /// two racing requests may both be refused where one had room, for an instant.
+    ///
+    /// A request that meets a limit on how many run at a time (`max_concurrent`) is refused as
+    /// [`Verdict::NeedsPermit`], unless the limit is in shadow: there is nothing here to tell when
+    /// the request has ended. Ask for it by [`acquire`](Self::acquire), which is this where no such
+    /// limit is met; or, where permits are no matter, by [`check_rates`](Self::check_rates).
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Decision {
         self.inner
@@ -160,17 +177,30 @@ impl Limiter {
             .read(|law| self.inner.judge(law, request, Want::Take))
     }
 
-    /// What [`check`](Self::check) would say, charging nothing.
+    /// As [`check`](Self::check), passing over limits on how many run at a time: to replay what has
+    /// long ended, or where something else bounds what runs.
+    #[inline]
+    pub fn check_rates(&self, request: &Request<'_>) -> Decision {
+        self.inner
+            .law
+            .read(|law| self.inner.judge(law, request, Want::Rates))
+    }
+
+    /// What [`try_acquire`](Self::try_acquire) would say, charging and holding nothing.
     pub fn usage(&self, request: &Request<'_>) -> Decision {
         self.inner
             .law
             .read(|law| self.inner.judge(law, request, Want::Look))
     }
 
-    /// Gives back all that a decision took. What was taken in a window that has closed since is
-    /// gone with it; nothing is credited beyond what a limit holds.
+    /// Gives back all that a decision took, and forgets the request's id. What was taken in a
+    /// window that has closed since is gone with it; nothing is credited beyond what a limit holds.
     pub fn refund(&self, mut decision: Decision) {
         let law = decision.law.clone();
+        // The id first: a repeat that comes in between is charged, and nothing is given twice.
+        if let Identity::Kept(id) = &mut decision.identity {
+            self.inner.give_back(&law, id);
+        }
         for entry in &mut decision.entries {
             self.inner.give_back(&law, entry);
         }
@@ -203,12 +233,16 @@ impl Limiter {
     /// Puts another policy in force. Counts stay wherever a limit keeps its name and what it
     /// means: algorithm, window, time zone. Checks under way end under the old one.
     ///
+    /// Permits given out stay valid and stay counted as long as a limit keeps its name. Those who
+    /// wait for one wait on by the new numbers, or are let in where the limit is gone.
+    ///
     /// # Errors
-    /// If the policy cannot be put in force here. The old one then stays.
+    /// If the policy cannot be put in force here, as when it changes the `max_keys` of a limit. The
+    /// old one then stays.
     pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
         self.inner
             .law
-            .replace(|law| Law::new(policy, law.overrides.clone(), law.secret()))
+            .replace(|law| law.next(policy, law.overrides.clone()))
     }
 
     /// How the limiter is doing.
@@ -242,12 +276,14 @@ impl Limiter {
     /// If the journal could not be written. It is tried again by itself; nothing is lost meanwhile
     /// but by a power cut.
     pub fn flush(&self) -> Result<(), Error> {
+        self.inner.check_process()?;
         self.inner.writer.flush().map_err(Error::journal)
     }
 
     /// Writes everything to the disk and marks the directory clean. Dropping the last clone does
     /// the same, but cannot say if it failed. Checks after it are still judged, from memory, but
-    /// nothing promises to keep them. A second close does nothing.
+    /// nothing promises to keep them. Whoever waits for a permit, or comes for one, is refused as
+    /// [`Verdict::Closed`]; permits given out stay valid. A second close does nothing.
     ///
     /// # Errors
     /// If the system refuses to write. Nothing is marked clean then, and the counters still outlive
@@ -258,7 +294,20 @@ impl Limiter {
 }
 
 impl Inner {
+    /// # Errors
+    /// In a process that was forked from the one that opened it: the threads did not come along, and
+    /// the directory is still the other's.
+    fn check_process(&self) -> Result<(), Error> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let why = "was opened by the process that this one was forked from, and is that one's";
+        Err(Error::damaged(self.store.directory.path(), why))
+    }
+
     fn close(&self) -> Result<(), Error> {
+        self.check_process()?;
+        self.law.current().close();
         // Out of the lock before it is joined: its last tick may want to lock something, too.
         let keeper = self
             .keeper

@@ -16,6 +16,7 @@ use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
+use crate::idempotency::Turns;
 use crate::inbox::Inbox;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
@@ -140,6 +141,7 @@ impl Builder {
             clock,
             store,
             inbox,
+            turns: Turns::new(),
             writer,
             ceilings,
             recovery,
@@ -148,6 +150,7 @@ impl Builder {
             keeper: Mutex::new(None),
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
+            process: std::process::id(),
         });
         let kept = Arc::downgrade(&inner);
         let keeper = Keeper::start(move |number| {

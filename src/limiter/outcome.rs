@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 pub enum Verdict {
     /// There is room.
     Allowed,
+    /// A request with the same id was allowed before; nothing is charged again.
+    Repeated,
     /// There is none, but the limit is in shadow: it only says that it would have refused.
     Shadowed,
     /// Not now; [`Outcome::retry_after`] says when.
@@ -29,6 +31,15 @@ pub enum Verdict {
     KeyMissing,
     /// The attribute that carries the request's cost is not a whole number.
     CostUnreadable,
+    /// Not now: as many run at a time as may, and as many wait for one of them to end as may.
+    QueueFull,
+    /// Not now: as many run at a time as may, and none ended while the request waited.
+    WaitedTooLong,
+    /// Not any more: the limiter was closed, before the call or while the request waited.
+    Closed,
+    /// The limit says how many run at a time, so it must be asked for a permit, and was not: see
+    /// [`Limiter::acquire`](crate::Limiter::acquire).
+    NeedsPermit,
     /// The limit is no longer in the policy.
     Unknown,
     /// The request was put together wrongly, so no limit was asked.
@@ -38,7 +49,51 @@ pub enum Verdict {
 impl Verdict {
     /// True if the limit lets the request pass.
     pub fn is_allowed(self) -> bool {
-        matches!(self, Self::Allowed | Self::Shadowed)
+        matches!(self, Self::Allowed | Self::Repeated | Self::Shadowed)
+    }
+
+    /// True if no wait makes the same request pass.
+    pub(super) fn is_hopeless(self) -> bool {
+        match self {
+            Self::Impossible
+            | Self::KeyMissing
+            | Self::CostUnreadable
+            | Self::Closed
+            | Self::NeedsPermit
+            | Self::Unknown
+            | Self::Malformed => true,
+            Self::Allowed
+            | Self::Repeated
+            | Self::Shadowed
+            | Self::Refused
+            | Self::TableFull
+            | Self::Unwritable
+            | Self::QueueFull
+            | Self::WaitedTooLong => false,
+        }
+    }
+}
+
+/// The verdict alone, without the numbers behind it.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allowed => "allowed",
+            Self::Repeated => "allowed, charged before",
+            Self::Shadowed => "would be refused",
+            Self::Refused => "refused, there is no room",
+            Self::Impossible => "impossible, more is asked for than there is",
+            Self::TableFull => "refused, no room for another counter",
+            Self::Unwritable => "refused, the disk cannot be written",
+            Self::KeyMissing => "refused, the request lacks the limit's key",
+            Self::CostUnreadable => "refused, its cost is not a whole number",
+            Self::QueueFull => "refused, no more may wait",
+            Self::WaitedTooLong => "refused, waited too long",
+            Self::Closed => "refused, the limiter is closed",
+            Self::NeedsPermit => "refused, a limit on how many run must be asked by acquire",
+            Self::Unknown => "refused, the limit is no longer in the policy",
+            Self::Malformed => "refused, the request is put together wrongly",
+        })
     }
 }
 
@@ -120,8 +175,8 @@ impl Outcome {
         self
     }
 
-    /// The same as a refusal of this kind.
-    pub(super) fn refused_as(mut self, verdict: Verdict) -> Self {
+    /// The same with another verdict.
+    pub(super) fn with_verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
         self
     }
@@ -183,14 +238,7 @@ impl Outcome {
     /// would be at once, `None` if it never will. A full table or a
     /// disk that refuses gives no time; try again then.
     pub fn retry_at(&self) -> Option<Timestamp> {
-        let hopeless = [
-            Verdict::Impossible,
-            Verdict::CostUnreadable,
-            Verdict::KeyMissing,
-            Verdict::Unknown,
-            Verdict::Malformed,
-        ];
-        if hopeless.contains(&self.verdict) {
+        if self.verdict.is_hopeless() {
             return None;
         }
         match self
@@ -235,6 +283,8 @@ impl fmt::Display for Outcome {
         match (self.verdict, self.rule) {
             (Verdict::Allowed, Rule::Unlimited) => write!(f, "allowed, unlimited"),
             (Verdict::Allowed, _) => write!(f, "allowed, {remaining} of {limit} left"),
+            (Verdict::Repeated, Rule::Unlimited) => self.verdict.fmt(f),
+            (Verdict::Repeated, _) => write!(f, "{}, {remaining} of {limit} left", self.verdict),
             (Verdict::Shadowed, _) => write!(f, "would be refused, {used} of {limit} used"),
             (Verdict::Refused, _) => {
                 let wait = self.retry_after().unwrap_or_default();
@@ -250,12 +300,7 @@ impl fmt::Display for Outcome {
                     self.cost
                 )
             }
-            (Verdict::TableFull, _) => write!(f, "refused, no room for another counter"),
-            (Verdict::Unwritable, _) => write!(f, "refused, the disk cannot be written"),
-            (Verdict::KeyMissing, _) => write!(f, "refused, the request lacks the limit's key"),
-            (Verdict::CostUnreadable, _) => write!(f, "refused, its cost is not a whole number"),
-            (Verdict::Unknown, _) => write!(f, "refused, the limit is no longer in the policy"),
-            (Verdict::Malformed, _) => write!(f, "refused, the request is put together wrongly"),
+            (other, _) => other.fmt(f),
         }
     }
 }

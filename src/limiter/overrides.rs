@@ -9,11 +9,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::algorithm::Rule;
 use crate::codec::checksum;
 use crate::directory::{DirectoryError, read_bounded};
 use crate::error::Error;
-use crate::policy::{KeyParts, LimitIndex, Plan};
+use crate::policy::{KeyParts, Overridden, Plan};
 
 const MAGIC: &str = "tollgate overrides ";
 const VERSION: u32 = 1;
@@ -30,7 +29,7 @@ pub struct Override {
     pub limit: String,
     /// The key: names of attributes, and their values.
     pub key: Vec<(String, String)>,
-    /// The rate, as a policy would say it.
+    /// The rate as a policy would say it, or how many run at a time.
     pub rate: String,
 }
 
@@ -69,22 +68,19 @@ impl<'k> From<&'k [(&'k str, &'k str)]> for OverrideKey<'k> {
 
 impl OverrideKey<'_> {
     /// The key by attribute, if the limit's key can have these values.
-    pub(super) fn named(
-        self,
-        plan: &Plan,
-        limit: LimitIndex,
-    ) -> Result<Vec<(String, String)>, Error> {
-        let spec = &plan.limits[limit.0];
+    pub(super) fn named(self, plan: &Plan, limit: &str) -> Result<Vec<(String, String)>, Error> {
+        let key = plan.key_named(limit);
+        let key = key.ok_or_else(|| Error::unknown_limit(limit))?;
         let named: Vec<(String, String)> = match self {
             Self::Named(values) => values
                 .iter()
                 .map(|&(name, value)| (name.into(), value.into()))
                 .collect(),
             Self::InOrder(values) => {
-                let parts = plan.parts_in_order(spec.key, values);
+                let parts = plan.parts_in_order(key, values);
                 let parts = parts.ok_or_else(|| {
                     let why = "does not have these values in this order; name them";
-                    Error::invalid(format!("the key of limit {:?}", spec.name), why)
+                    Error::invalid(format!("the key of limit {limit:?}"), why)
                 })?;
                 let names = parts
                     .iter()
@@ -100,37 +96,34 @@ impl OverrideKey<'_> {
 }
 
 impl Override {
-    /// The limit, key and rule it means under a plan.
-    pub(super) fn ready<'a>(
-        &'a self,
-        plan: &Plan,
-    ) -> Result<(LimitIndex, KeyParts<'a>, Rule), Error> {
-        let limit = plan.limit_named(&self.limit);
-        let limit = limit.ok_or_else(|| Error::unknown_limit(&self.limit))?;
+    /// The key and what it has of its own under a plan.
+    pub(super) fn ready<'a>(&'a self, plan: &Plan) -> Result<(KeyParts<'a>, Overridden), Error> {
+        if plan.key_named(&self.limit).is_none() {
+            return Err(Error::unknown_limit(&self.limit));
+        }
         let what = || format!("override of limit {:?}", self.limit);
         let no_such_key = "no request has such a key under this policy";
-        let parts = self.parts(plan, limit);
+        let parts = self.parts(plan);
         let parts = parts.ok_or_else(|| Error::invalid(what(), no_such_key))?;
-        let rate = plan.override_rate(limit, &self.rate);
-        let rate = rate.map_err(|why| Error::invalid(what(), why))?;
-        Ok((limit, parts, rate.rule))
+        let of = plan.overridden(&self.limit, &self.rate);
+        Ok((parts, of.map_err(|why| Error::invalid(what(), why))?))
     }
 
-    pub(super) fn parts<'a>(&'a self, plan: &Plan, limit: LimitIndex) -> Option<KeyParts<'a>> {
+    pub(super) fn parts<'a>(&'a self, plan: &Plan) -> Option<KeyParts<'a>> {
         let values = self.key.iter();
         let values: Vec<_> = values.map(|(name, value)| (&**name, &**value)).collect();
-        let parts = plan.parts_by_name(plan.limits[limit.0].key, &values);
+        let parts = plan.parts_by_name(plan.key_named(&self.limit)?, &values);
         parts.filter(|parts| !parts.is_empty())
     }
 }
 
 /// What was overridden while running.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Overrides(Vec<Override>);
+pub(crate) struct Overrides(Vec<Override>);
 
 impl Overrides {
     /// Reads the file; none means no overrides.
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let bytes = match read_bounded(path, FILE_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -193,7 +186,7 @@ impl Overrides {
         .into_bytes()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Override> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Override> {
         self.0.iter()
     }
 

@@ -5,12 +5,12 @@ use super::law::Law;
 use super::overrides::{Override, OverrideKey, Overrides};
 use crate::directory::replace;
 use crate::error::Error;
-use crate::policy::LimitIndex;
 
 impl Limiter {
     /// Gives one key a rate of its own, at once and until it is removed; what it has used stays
     /// used. It goes before tiers and before what the policy overrides, is kept in the directory,
-    /// and stays through changes of the policy.
+    /// and stays through changes of the policy. For a limit on how many run at a time, `rate` is
+    /// that number, or `unlimited`.
     ///
     /// # Errors
     /// If the policy has no such limit, the key has another shape, the rate cannot be read or is of
@@ -23,16 +23,14 @@ impl Limiter {
     ) -> Result<(), Error> {
         let key = key.into();
         self.change_overrides(|law, overrides| {
-            let place = law.plan().limit_named(limit);
-            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
-            let key = key.named(law.plan(), place)?;
+            let key = key.named(law.plan(), limit)?;
             let next = Override {
                 limit: limit.into(),
                 key,
                 rate: rate.into(),
             };
             next.ready(law.plan())?;
-            overrides.set(next, |one, other| is_same(one, other, law, place))
+            overrides.set(next, |one, other| is_same(one, other, law))
         })
     }
 
@@ -49,14 +47,12 @@ impl Limiter {
         let key = key.into();
         let mut found = false;
         self.change_overrides(|law, overrides| {
-            let place = law.plan().limit_named(limit);
-            let place = place.ok_or_else(|| Error::unknown_limit(limit))?;
             let named = Override {
                 limit: limit.into(),
-                key: key.named(law.plan(), place)?,
+                key: key.named(law.plan(), limit)?,
                 rate: String::new(),
             };
-            found = overrides.remove(|one| is_same(one, &named, law, place));
+            found = overrides.remove(|one| is_same(one, &named, law));
             Ok(())
         })?;
         Ok(found)
@@ -75,7 +71,8 @@ impl Limiter {
         self.inner.law.replace(|law| {
             let mut overrides = law.overrides.clone();
             change(law, &mut overrides)?;
-            let next = Law::new(law.policy.clone(), overrides, law.secret())?;
+            let next = law.next(law.policy.clone(), overrides)?;
+            self.inner.store.directory.check()?;
             // On the disk before it is in force: what was seen to hold must hold after a restart.
             replace(&path, &next.overrides.encode())?;
             Ok(next)
@@ -84,8 +81,8 @@ impl Limiter {
 }
 
 /// True if both mean one counter, however they spell its key.
-fn is_same(one: &Override, other: &Override, law: &Law, limit: LimitIndex) -> bool {
-    let hash = |one: &Override| one.parts(law.plan(), limit).map(|parts| law.hash(&parts));
+fn is_same(one: &Override, other: &Override, law: &Law) -> bool {
+    let hash = |one: &Override| one.parts(law.plan()).map(|parts| law.hash(&parts));
     let spells_same = one.key == other.key;
     one.limit == other.limit
         && (spells_same || hash(one).is_some_and(|own| Some(own) == hash(other)))

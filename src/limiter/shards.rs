@@ -70,7 +70,7 @@ impl Shards {
         header.shards + 2
     }
 
-    fn header(header: &Header, number: u32) -> ShardHeader {
+    pub(super) fn header(header: &Header, number: u32) -> ShardHeader {
         ShardHeader {
             instance: header.instance,
             number,
@@ -116,7 +116,7 @@ impl Shards {
     }
 }
 
-fn shard_error(path: &Path, error: ShardError) -> Error {
+pub(super) fn shard_error(path: &Path, error: ShardError) -> Error {
     let path = path.to_owned();
     let error = match error {
         ShardError::Io(doing, source) => DirectoryError::Io {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::mapping::{Mapping, Placement, Wanted};
 use super::shards::Shards;
@@ -73,6 +74,8 @@ pub(super) struct Store {
     pub(super) latest: Option<Timestamp>,
     /// Where the table was until now, if it was moved.
     left: Option<Site>,
+    /// What a sync of the table said that failed.
+    failed_sync: OnceLock<String>,
     /// Dropped after what is mapped: with it goes the lock of the folder.
     folder: Folder,
     pub(super) directory: Directory,
@@ -120,6 +123,7 @@ impl Store {
             placement,
             latest: mark.map(|mark| mark.latest),
             left: left.filter(|site| site != shards.folder.site()),
+            failed_sync: OnceLock::new(),
             folder: shards.folder,
             directory,
         })
@@ -159,6 +163,7 @@ impl Store {
 
     /// Remembers the latest time seen. Outlives the process, not the kernel.
     pub(super) fn mark_time(&self, latest: Timestamp) -> Result<(), Error> {
+        self.directory.check()?;
         let mut marks = lock(&self.marks);
         match marks.last() {
             Some(mark) => Ok(marks.write(&Mark { latest, ..mark }, false)?),
@@ -169,10 +174,18 @@ impl Store {
     /// Puts everything on the disk and marks the directory clean. Nothing may be taken after it.
     pub(super) fn close(&self, latest: Timestamp) -> Result<(), Error> {
         let mut marks = lock(&self.marks);
+        if let Some(why) = self.failed_sync.get() {
+            // What it did not write, no later one does.
+            let why = format!("could not be synced before, so it is not marked clean: {why}");
+            return Err(Error::damaged(self.folder.path(), &why));
+        }
         let stamp = self.stamp(&mut marks)?;
         let synced = self.table.sync().and_then(|()| self.shared.sync());
         let synced = synced.and_then(|()| self.in_flight.sync());
-        synced.map_err(DirectoryError::io("sync", self.folder.path()))?;
+        synced.map_err(|error| {
+            let _ = self.failed_sync.set(error.to_string());
+            Error::io("sync", self.folder.path(), error)
+        })?;
         Ok(marks.write(&self.mark(State::Clean, self.place, latest, stamp), true)?)
     }
 

@@ -1,17 +1,23 @@
 //! The thread that ends waits on time, for futures: a blocked thread sees to its own wait.
 //!
-//! It sleeps until the earliest deadline it was told of, ends what is due in every shard, and asks
-//! them for the next. A shard tells it of a deadline earlier than all others of the shard; the
-//! rest it finds by itself. Nobody need poll a future for its wait to end, so a future that is
-//! never polled again cannot hold up a line beyond its deadline.
+//! It sleeps until the earliest deadline it was told of, ends what is due in everything it looks
+//! after, and asks each for the next. Each tells it of a deadline earlier than all others of its
+//! own; the rest it finds by itself. Nobody need poll a future for its wait to end, so a future
+//! that is never polled again cannot hold up a line beyond its deadline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
 use std::thread;
 use std::time::Instant;
 
-use super::shard::Shard;
 use crate::sync::{Condvar, Mutex, lock, wait};
+
+/// Something with deadlines that the keeper looks after.
+pub(super) trait Expire: Send + Sync {
+    /// Ends the waits whose deadline has come. Gives who must be woken, and the next deadline.
+    fn expire(&self, now: Instant) -> (Vec<Waker>, Option<Instant>);
+}
 
 struct Alarm {
     /// When to look next; `None` if nobody waits.
@@ -23,7 +29,7 @@ struct Alarm {
 pub(super) struct Keeper {
     alarm: Mutex<Alarm>,
     bell: Condvar,
-    shards: OnceLock<Box<[Weak<Shard>]>>,
+    watched: OnceLock<Box<[Weak<dyn Expire>]>>,
 }
 
 impl Keeper {
@@ -35,14 +41,13 @@ impl Keeper {
                 stopped: false,
             }),
             bell: Condvar::new(),
-            shards: OnceLock::new(),
+            watched: OnceLock::new(),
         }
     }
 
-    /// Names the shards to look after, once.
-    pub(super) fn watch(&self, shards: &[Arc<Shard>]) {
-        self.shards
-            .get_or_init(|| shards.iter().map(Arc::downgrade).collect());
+    /// Names what to look after, once.
+    pub(super) fn watch(&self, all: impl Iterator<Item = Weak<dyn Expire>>) {
+        self.watched.get_or_init(|| all.collect());
     }
 
     /// Makes sure to look at `deadline`. False if there is no thread to do it and none to be had.
@@ -75,11 +80,11 @@ impl Keeper {
     fn run(self: &Arc<Self>) {
         while self.sleep() {
             let now = Instant::now();
-            for shard in self.shards.get().iter().flat_map(|shards| shards.iter()) {
-                let Some(shard) = shard.upgrade() else {
+            for one in self.watched.get().iter().flat_map(|all| all.iter()) {
+                let Some(one) = one.upgrade() else {
                     continue;
                 };
-                let (woken, next) = shard.expire(now);
+                let (woken, next) = one.expire(now);
                 for waker in woken {
                     // A waker is foreign code. Its panic is reported by the hook, and must not end
                     // the thread that all others rely on.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::keeper::Keeper;
+use super::keeper::{Expire, Keeper};
 use super::queue::Ticket;
 use super::shard::{Entered, Load, Shard};
+use super::terms::{Ask, PermitTerms};
 use super::{Acquire, AcquireError, Permit};
 use crate::sync::{AtomicU64, Ordering, thread};
 
@@ -33,7 +34,12 @@ fn model(
     let mut builder = ::loom::model::Builder::new();
     builder.preemption_bound = Some(2);
     builder.check(move || {
-        let shard = Arc::new(Shard::new(slots, limit, queue_max, Arc::new(Keeper::new())));
+        let terms = PermitTerms {
+            limit,
+            queue_max,
+            ..PermitTerms::default()
+        };
+        let shard = Arc::new(Shard::new(slots, Arc::new(terms), Arc::new(Keeper::new())));
         let data = [AtomicU64::new(0), AtomicU64::new(0)];
         run(Arc::new(World { shard, data }));
     });
@@ -42,12 +48,17 @@ fn model(
 impl World {
     fn acquire(&self, key: u64, weight: u32) -> Acquire<'_> {
         // No longest wait: models have no time, and start no keeper.
-        Acquire::new(&self.shard, key, weight, Duration::MAX)
+        Acquire::new(&self.shard, Ask::plain(key, weight), Duration::MAX)
     }
 
     fn try_take(&self, key: u64, weight: u32) -> Result<Option<Permit<'_>>, AcquireError> {
-        let slot = self.shard.try_take(key, weight)?;
+        let slot = self.shard.try_take(Ask::plain(key, weight))?;
         Ok(slot.map(|slot| Permit::new(&self.shard, slot, weight)))
+    }
+
+    fn set_limit(&self, limit: u32) {
+        self.shard
+            .amend_terms(|terms| Arc::make_mut(terms).limit = limit);
     }
 
     fn block(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
@@ -242,11 +253,11 @@ fn loom_permit_timeout_against_grant_ends_in_one_of_the_two() {
         let held = world.try_take(KEY, 1).unwrap().unwrap().into_owned();
         let deadline = Instant::now() + HOUR;
         let ticket = Ticket {
-            weight: 1,
+            ask: Ask::plain(KEY, 1),
             waker: Waker::noop().clone(),
             deadline: Some(deadline),
         };
-        let Ok(Entered::Queued { entry, first: true }) = world.shard.enter(KEY, 1, ticket) else {
+        let Ok(Entered::Queued { entry, first: true }) = world.shard.enter(ticket) else {
             panic!("must wait, with the first deadline");
         };
         let (mut next, bell, waker) = waiter(&world, 1);
@@ -333,7 +344,7 @@ fn loom_permit_returned_while_closing_serves_nobody_twice() {
 fn loom_permit_raised_limit_meets_a_waiter_on_its_way() {
     model(1, 1, 1, |world| {
         let held = world.try_take(KEY, 1).unwrap();
-        let raiser = spawn(&world, |world| world.shard.set_limit(2));
+        let raiser = spawn(&world, |world| world.set_limit(2));
         drop(world.block(KEY, 1).unwrap());
         join([raiser]);
         drop(held);
@@ -350,7 +361,7 @@ fn loom_permit_lowered_limit_against_acquire_and_release() {
                 Ok(permit) => drop(permit),
                 Err(error) => assert_eq!(error, AcquireError::Impossible),
             }),
-            spawn(&world, |world| world.shard.set_limit(1)),
+            spawn(&world, |world| world.set_limit(1)),
         ];
         drop(held);
         join(threads);

@@ -12,6 +12,7 @@ mod queue;
 mod shard;
 mod slot;
 mod slots;
+mod terms;
 
 #[cfg(test)]
 #[cfg(tollgate_loom)]
@@ -25,13 +26,14 @@ mod tests;
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use keeper::Keeper;
+use keeper::{Expire, Keeper};
 pub use permit::{Acquire, Permit};
 use shard::{Load, Shard};
 use slots::{mix, position};
+pub(crate) use terms::{Ask, PermitTerms};
 
 /// Bits of a key's hash that choose its shard.
 const SHARD_BITS_MAX: u32 = 4;
@@ -177,7 +179,23 @@ impl Permits {
     /// # Errors
     /// If the rule asks for no keys or too many.
     pub fn new(rule: PermitRule) -> Result<Self, PermitRuleError> {
-        let keys_max = rule.keys_max;
+        let terms = PermitTerms {
+            limit: rule.limit,
+            queue_max: rule.queue_max,
+            ..PermitTerms::default()
+        };
+        Self::under(Arc::new(terms), rule.wait_max, rule.keys_max)
+    }
+
+    /// Permits under terms that may differ by key and by caller, none of them out.
+    ///
+    /// # Errors
+    /// If they are for no keys or too many.
+    pub(crate) fn under(
+        terms: Arc<PermitTerms>,
+        wait_max: Duration,
+        keys_max: u32,
+    ) -> Result<Self, PermitRuleError> {
         if keys_max == 0 || keys_max > PermitRule::KEYS_MAX {
             return Err(PermitRuleError::Keys { keys_max });
         }
@@ -189,21 +207,19 @@ impl Permits {
         let slots = (2 * position(keys_max)).next_power_of_two() >> shard_bits;
         let keeper = Arc::new(Keeper::new());
         let shards: Box<[Arc<Shard>]> = std::iter::repeat_with(|| {
-            Arc::new(Shard::new(
-                slots,
-                rule.limit,
-                rule.queue_max,
-                Arc::clone(&keeper),
-            ))
+            Arc::new(Shard::new(slots, Arc::clone(&terms), Arc::clone(&keeper)))
         })
         .take(1 << shard_bits)
         .collect();
-        keeper.watch(&shards);
+        keeper.watch(shards.iter().map(|shard| {
+            let shard: Weak<Shard> = Arc::downgrade(shard);
+            shard as Weak<dyn Expire>
+        }));
         Ok(Self {
             shards,
             shard_shift: u64::BITS - shard_bits,
             keeper,
-            wait_max: rule.wait_max,
+            wait_max,
         })
     }
 
@@ -230,7 +246,7 @@ impl Permits {
         wait: Duration,
     ) -> Result<Permit<'_>, AcquireError> {
         let shard = self.shard(key);
-        match shard.try_take(key, weight)? {
+        match shard.try_take(Ask::plain(key, weight))? {
             Some(slot) => Ok(Permit::new(shard, slot, weight)),
             None => self.acquire_async(key, weight).within(wait).block(),
         }
@@ -242,11 +258,22 @@ impl Permits {
     /// [`AcquireError::QueueFull`] if it would, else as [`Permits::acquire`].
     #[inline]
     pub fn try_acquire(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
-        let shard = self.shard(key);
-        match shard.try_take(key, weight)? {
-            Some(slot) => Ok(Permit::new(shard, slot, weight)),
+        self.try_ask(Ask::plain(key, weight))
+    }
+
+    /// As [`Permits::try_acquire`], by a caller who may have a limit of its own.
+    #[inline]
+    pub(crate) fn try_ask(&self, ask: Ask) -> Result<Permit<'_>, AcquireError> {
+        let shard = self.shard(ask.key);
+        match shard.try_take(ask)? {
+            Some(slot) => Ok(Permit::new(shard, slot, ask.weight)),
             None => Err(AcquireError::QueueFull),
         }
+    }
+
+    /// As [`Permits::acquire_async`], by a caller who may have a limit of its own.
+    pub(crate) fn ask(&self, ask: Ask, wait: Duration) -> Acquire<'_> {
+        Acquire::new(self.shard(ask.key), ask, wait)
     }
 
     /// A future that takes `weight` permits of a key, waiting for them up to the longest wait.
@@ -255,7 +282,7 @@ impl Permits {
     /// permits, started when first needed, ends it on time.
     #[inline]
     pub fn acquire_async(&self, key: u64, weight: u32) -> Acquire<'_> {
-        Acquire::new(self.shard(key), key, weight, self.wait_max)
+        self.ask(Ask::plain(key, weight), self.wait_max)
     }
 
     /// Permits of one key, by weight.
@@ -270,7 +297,18 @@ impl Permits {
     /// as [`AcquireError::Impossible`]. A call under way at the same time goes by either limit.
     pub fn set_limit(&self, limit: u32) {
         for shard in &self.shards {
-            shard.set_limit(limit);
+            shard.amend_terms(|terms| Arc::make_mut(terms).limit = limit);
+        }
+    }
+
+    /// Puts other terms in force, as [`Permits::set_limit`] does, unless later ones are already.
+    pub(crate) fn set_terms(&self, terms: &Arc<PermitTerms>) {
+        for shard in &self.shards {
+            shard.amend_terms(|own| {
+                if own.generation <= terms.generation {
+                    own.clone_from(terms);
+                }
+            });
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::AcquireError;
 use super::queue::Ticket;
 use super::shard::{Entered, Shard};
+use super::terms::Ask;
 use crate::sync::{park, thread};
 
 /// Where permits go back to.
@@ -111,8 +112,7 @@ struct Place {
 pub struct Acquire<'a> {
     /// `None` once the answer was given.
     owner: Option<Owner<'a>>,
-    key: u64,
-    weight: u32,
+    ask: Ask,
     wait: Duration,
     place: Option<Place>,
 }
@@ -126,11 +126,10 @@ enum Timer {
 
 impl<'a> Acquire<'a> {
     #[inline]
-    pub(super) fn new(shard: &'a Arc<Shard>, key: u64, weight: u32, wait: Duration) -> Self {
+    pub(super) fn new(shard: &'a Arc<Shard>, ask: Ask, wait: Duration) -> Self {
         Self {
             owner: Some(Owner::Borrowed(shard)),
-            key,
-            weight,
+            ask,
             wait,
             place: None,
         }
@@ -146,8 +145,7 @@ impl<'a> Acquire<'a> {
     pub fn into_owned(mut self) -> Acquire<'static> {
         Acquire {
             owner: self.owner.take().map(Owner::into_owned),
-            key: self.key,
-            weight: self.weight,
+            ask: self.ask,
             wait: self.wait,
             place: self.place,
         }
@@ -155,7 +153,7 @@ impl<'a> Acquire<'a> {
 
     /// Waits on this thread, after a try without a wait has failed.
     #[cold]
-    pub(super) fn block(mut self) -> Result<Permit<'a>, AcquireError> {
+    pub(crate) fn block(mut self) -> Result<Permit<'a>, AcquireError> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
             if let Poll::Ready(result) = self.advance(&waker, Timer::Caller) {
@@ -184,11 +182,11 @@ impl<'a> Acquire<'a> {
             wait => Instant::now().checked_add(wait),
         };
         let ticket = Ticket {
-            weight: self.weight,
+            ask: self.ask,
             waker: waker.clone(),
             deadline: deadline.filter(|_| timer == Timer::Keeper),
         };
-        let (entry, first) = match owner.enter(self.key, self.weight, ticket) {
+        let (entry, first) = match owner.enter(ticket) {
             Ok(Entered::Queued { entry, first }) => (entry, first),
             Ok(Entered::Taken(slot)) => return self.finish(Ok(slot)),
             Err(error) => return self.finish(Err(error)),
@@ -212,7 +210,7 @@ impl<'a> Acquire<'a> {
         Poll::Ready(answer.map(|slot| Permit {
             owner,
             slot,
-            weight: self.weight,
+            weight: self.ask.weight,
         }))
     }
 }
@@ -238,7 +236,7 @@ impl<'a> Future for Acquire<'a> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let (Some(owner), None) = (&self.owner, self.place)
-            && let Some(answer) = owner.try_take(self.key, self.weight).transpose()
+            && let Some(answer) = owner.try_take(self.ask).transpose()
         {
             return self.finish(answer);
         }
@@ -258,8 +256,8 @@ impl Drop for Acquire<'_> {
 impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquire")
-            .field("key", &self.key)
-            .field("weight", &self.weight)
+            .field("key", &self.ask.key)
+            .field("weight", &self.ask.weight)
             .field("waiting", &self.place.is_some())
             .finish_non_exhaustive()
     }

@@ -8,11 +8,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::AcquireError;
 use super::slots::position;
+use super::terms::{Ask, PermitTerms};
 
 /// The end of a line, or of the list of free entries.
 const NONE: u32 = u32::MAX;
@@ -36,7 +38,7 @@ pub(super) enum Outcome {
 
 /// A waiter about to join a line.
 pub(super) struct Ticket {
-    pub(super) weight: u32,
+    pub(super) ask: Ask,
     pub(super) waker: Waker,
     /// When the keeper must end the wait; `None` where the waiter sees to that itself.
     pub(super) deadline: Option<Instant>,
@@ -44,7 +46,7 @@ pub(super) struct Ticket {
 
 struct Entry {
     slot: u32,
-    weight: u32,
+    ask: Ask,
     prev: u32,
     next: u32,
     outcome: Outcome,
@@ -66,6 +68,8 @@ struct Line {
 
 /// A line for each slot of a shard.
 pub(super) struct Queues {
+    /// What all who wait go by.
+    pub(super) terms: Arc<PermitTerms>,
     lines: Box<[Line]>,
     // Bound: as many as waited at one time, at most a queue's bound for each slot; given back when
     // nobody waits any more.
@@ -78,13 +82,14 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    pub(super) fn new(slots: usize) -> Self {
+    pub(super) fn new(slots: usize, terms: Arc<PermitTerms>) -> Self {
         let line = Line {
             head: NONE,
             tail: NONE,
             len: 0,
         };
         Self {
+            terms,
             lines: vec![line; slots].into_boxed_slice(),
             entries: Vec::new(),
             free: NONE,
@@ -99,19 +104,24 @@ impl Queues {
         self.line(slot).len
     }
 
-    /// The first in line and its weight.
-    pub(super) fn head(&self, slot: u32) -> Option<(u32, u32)> {
-        let head = self.line(slot).head;
-        (head != NONE).then(|| (head, self.entry(head).weight))
+    /// The limit that is in force for who asks.
+    pub(super) fn limit(&self, ask: Ask) -> u32 {
+        self.terms.limit(ask.key, ask.level)
     }
 
-    /// Those in line for more than `limit`, first come first.
-    pub(super) fn heavier(&self, slot: u32, limit: u32) -> Vec<u32> {
+    /// The first in line and what it asks for.
+    pub(super) fn head(&self, slot: u32) -> Option<(u32, Ask)> {
+        let head = self.line(slot).head;
+        (head != NONE).then(|| (head, self.entry(head).ask))
+    }
+
+    /// Those in line whom `is_hopeless` says yes to, first come first.
+    pub(super) fn hopeless(&self, slot: u32, is_hopeless: impl Fn(Ask) -> bool) -> Vec<u32> {
         let mut found = Vec::new();
         let mut index = self.line(slot).head;
         while index != NONE {
             let entry = self.entry(index);
-            if entry.weight > limit {
+            if is_hopeless(entry.ask) {
                 found.push(index);
             }
             index = entry.next;
@@ -124,7 +134,7 @@ impl Queues {
         let tail = self.line(slot).tail;
         let entry = Entry {
             slot,
-            weight: ticket.weight,
+            ask: ticket.ask,
             prev: tail,
             next: NONE,
             outcome: Outcome::Waiting,
@@ -178,7 +188,7 @@ impl Queues {
     /// The slot a waiter is or was in line for, and its weight.
     pub(super) fn place(&self, index: u32) -> (u32, u32) {
         let entry = self.entry(index);
-        (entry.slot, entry.weight)
+        (entry.slot, entry.ask.weight)
     }
 
     pub(super) fn will_wake(&self, index: u32, waker: &Waker) -> bool {
@@ -271,7 +281,7 @@ mod tests {
 
     fn ticket(weight: u32, deadline: Option<Instant>) -> Ticket {
         Ticket {
-            weight,
+            ask: Ask::plain(0, weight),
             waker: Waker::noop().clone(),
             deadline,
         }
@@ -279,8 +289,8 @@ mod tests {
 
     fn order(queues: &mut Queues, slot: u32) -> Vec<u32> {
         let mut weights = Vec::new();
-        while let Some((index, weight)) = queues.head(slot) {
-            weights.push(weight);
+        while let Some((index, ask)) = queues.head(slot) {
+            weights.push(ask.weight);
             queues.settle(index, Outcome::Granted);
             queues.forget(index);
         }
@@ -290,7 +300,7 @@ mod tests {
     #[test]
     fn lines_keep_their_order_whoever_leaves() {
         for leaver in 0..5 {
-            let mut queues = Queues::new(2);
+            let mut queues = Queues::new(2, Arc::default());
             let all: Vec<u32> = (1..=5).map(|w| queues.join(0, ticket(w, None))).collect();
             queues.join(1, ticket(9, None));
             queues.settle(all[leaver], Outcome::Granted);
@@ -306,7 +316,7 @@ mod tests {
 
     #[test]
     fn deadlines_are_sorted_and_leave_with_their_waiter() {
-        let mut queues = Queues::new(1);
+        let mut queues = Queues::new(1, Arc::default());
         let start = Instant::now();
         let at = |secs| Some(start + std::time::Duration::from_secs(secs));
         let late = queues.join(0, ticket(1, at(9)));
@@ -321,7 +331,7 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_when_nobody_waits() {
-        let mut queues = Queues::new(1);
+        let mut queues = Queues::new(1, Arc::default());
         for _ in 0..10 * KEPT_ENTRIES {
             queues.join(0, ticket(1, None));
         }
@@ -331,7 +341,7 @@ mod tests {
 
     #[test]
     fn deadlines_of_those_who_left_do_not_pile_up() {
-        let mut queues = Queues::new(1);
+        let mut queues = Queues::new(1, Arc::default());
         let far = Instant::now() + std::time::Duration::from_secs(3600);
         let stays = queues.join(0, ticket(1, Some(far)));
         for _ in 0..100 * STALE_DEADLINES {

@@ -12,14 +12,19 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::AcquireError;
-use super::keeper::Keeper;
+use super::keeper::{Expire, Keeper};
 use super::queue::{Outcome, Queues, Ticket};
 use super::slot::State;
 use super::slots::Slots;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use super::terms::{Ask, PermitTerms};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
-/// In the terms word beside the limit: nobody is let in any more.
+// What calls without the lock need of the terms: | queue_max 31 | closed 1 | limit 32 |
+/// Nobody is let in any more.
 const CLOSED: u64 = 1 << 32;
+const QUEUE_SHIFT: u32 = 33;
+/// No line can be longer: a waiter takes more memory than that leaves.
+const QUEUE_MAX: u32 = u32::MAX >> 1;
 
 /// What came of a try.
 enum Try {
@@ -49,85 +54,80 @@ pub(super) struct Load {
 }
 
 pub(super) struct Shard {
-    /// The limit, and `CLOSED`. Written under the lock.
-    terms: AtomicU64,
+    /// The limit where nothing says otherwise, `CLOSED`, and the longest line. Written under the
+    /// lock.
+    word: AtomicU64,
     slots: Slots,
-    queue_max: u32,
     queues: Mutex<Queues>,
     keeper: Arc<Keeper>,
 }
 
 impl Shard {
     /// A shard of `slots`, a power of two, each for one key at a time.
-    pub(super) fn new(slots: usize, limit: u32, queue_max: u32, keeper: Arc<Keeper>) -> Self {
+    pub(super) fn new(slots: usize, terms: Arc<PermitTerms>, keeper: Arc<Keeper>) -> Self {
         Self {
-            terms: AtomicU64::new(u64::from(limit)),
+            word: AtomicU64::new(word(&terms)),
             slots: Slots::new(slots),
-            queue_max,
-            queues: Mutex::new(Queues::new(slots)),
+            queues: Mutex::new(Queues::new(slots, terms)),
             keeper,
         }
     }
 
+    /// The limit where nothing says otherwise.
     pub(super) fn limit(&self) -> u32 {
-        self.terms().0
+        u32::try_from(self.word() & u64::from(u32::MAX)).unwrap_or(u32::MAX)
     }
 
-    /// The limit, and whether the shard is closed.
-    fn terms(&self) -> (u32, bool) {
+    fn word(&self) -> u64 {
         // Ordering: Relaxed. Without the lock a late sight of a change only means that this call
         // came before it; whoever waits has looked under the lock, which orders it.
-        let terms = self.terms.load(Ordering::Relaxed);
-        let limit = u32::try_from(terms & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        (limit, terms & CLOSED != 0)
+        self.word.load(Ordering::Relaxed)
     }
 
-    /// The limit, if `weight` can be let in at all.
-    fn admit(&self, weight: u32) -> Result<u32, AcquireError> {
-        match self.terms() {
-            (_, true) => Err(AcquireError::Closed),
-            (limit, false) if weight == 0 || weight > limit => Err(AcquireError::Impossible),
-            (limit, false) => Ok(limit),
-        }
+    fn is_closed(&self) -> bool {
+        self.word() & CLOSED != 0
+    }
+
+    fn has_queue(&self) -> bool {
+        self.word() >> QUEUE_SHIFT != 0
     }
 
     /// Takes permits if enough are free and nobody waits, else gives `None`.
     ///
     /// Takes the lock only at the first sight of a key.
     #[inline]
-    pub(super) fn try_take(&self, key: u64, weight: u32) -> Result<Option<u32>, AcquireError> {
-        match self.take(key, weight)? {
+    pub(super) fn try_take(&self, ask: Ask) -> Result<Option<u32>, AcquireError> {
+        let limit = ask.limit.unwrap_or_else(|| self.limit());
+        match self.take(ask, limit)? {
             Try::Taken(index) => Ok(Some(index)),
-            Try::Busy(..) if self.queue_max == 0 => Err(AcquireError::QueueFull),
+            Try::Busy(..) if !self.has_queue() => Err(AcquireError::QueueFull),
             Try::Busy(..) => Ok(None),
-            Try::Unknown => self.try_settle(key, weight),
+            Try::Unknown => self.try_settle(ask),
         }
     }
 
     #[cold]
-    fn try_settle(&self, key: u64, weight: u32) -> Result<Option<u32>, AcquireError> {
-        let _queues = lock(&self.queues);
-        match self.take(key, weight)? {
+    fn try_settle(&self, ask: Ask) -> Result<Option<u32>, AcquireError> {
+        let queues = lock(&self.queues);
+        match self.take(ask, queues.limit(ask))? {
             Try::Taken(index) => Ok(Some(index)),
-            Try::Busy(..) if self.queue_max == 0 => Err(AcquireError::QueueFull),
+            Try::Busy(..) if queues.terms.queue_max == 0 => Err(AcquireError::QueueFull),
             Try::Busy(..) => Ok(None),
-            Try::Unknown => self.slots.settle(key, weight).map(Some),
+            Try::Unknown => self.slots.settle(ask.key, ask.weight).map(Some),
         }
     }
 
     /// Takes permits, or joins the line if it has room.
-    pub(super) fn enter(
-        &self,
-        key: u64,
-        weight: u32,
-        ticket: Ticket,
-    ) -> Result<Entered, AcquireError> {
+    pub(super) fn enter(&self, ticket: Ticket) -> Result<Entered, AcquireError> {
         let mut queues = lock(&self.queues);
+        let ask = ticket.ask;
         let index = loop {
-            match self.take(key, weight)? {
+            match self.take(ask, queues.limit(ask))? {
                 Try::Taken(index) => return Ok(Entered::Taken(index)),
-                Try::Unknown => return self.slots.settle(key, weight).map(Entered::Taken),
-                Try::Busy(index, _) if queues.len(index) >= self.queue_max => {
+                Try::Unknown => {
+                    return self.slots.settle(ask.key, ask.weight).map(Entered::Taken);
+                }
+                Try::Busy(index, _) if queues.len(index) >= queues.terms.queue_max => {
                     return Err(AcquireError::QueueFull);
                 }
                 // A compare-and-swap with the very count that was too high: a return of permits
@@ -147,11 +147,16 @@ impl Shard {
     }
 
     #[inline]
-    fn take(&self, key: u64, weight: u32) -> Result<Try, AcquireError> {
-        let limit = self.admit(weight)?;
-        while let Some((index, mut state)) = self.slots.find(key) {
+    fn take(&self, ask: Ask, limit: u32) -> Result<Try, AcquireError> {
+        if self.is_closed() {
+            return Err(AcquireError::Closed);
+        }
+        if ask.weight == 0 || ask.weight > limit {
+            return Err(AcquireError::Impossible);
+        }
+        while let Some((index, mut state)) = self.slots.find(ask.key) {
             loop {
-                let next = match state.plus(weight, limit) {
+                let next = match state.plus(ask.weight, limit) {
                     Some(next) if !state.is_queued() => next,
                     _ => return Ok(Try::Busy(index, state)),
                 };
@@ -234,20 +239,6 @@ impl Shard {
         }
     }
 
-    /// Ends the waits whose deadline has come. Gives who must be woken, and the next deadline.
-    pub(super) fn expire(&self, now: Instant) -> (Vec<Waker>, Option<Instant>) {
-        let mut woken = Vec::new();
-        let mut queues = lock(&self.queues);
-        while let Some((deadline, entry)) = queues.earliest() {
-            if deadline > now {
-                return (woken, Some(deadline));
-            }
-            let own = self.refuse(&mut queues, entry, AcquireError::WaitedTooLong, &mut woken);
-            woken.push(own);
-        }
-        (woken, None)
-    }
-
     /// Ends one wait whose deadline has come, if it is not over already.
     pub(super) fn expire_one(&self, entry: u32) {
         let mut woken = Vec::new();
@@ -275,30 +266,39 @@ impl Shard {
         wake(woken);
     }
 
-    /// Sets the limit: a higher one serves as many waiters as now fit, a lower one takes nothing
-    /// from those who run, but refuses waiters it could never serve.
-    pub(super) fn set_limit(&self, limit: u32) {
-        self.amend(|terms| (terms & CLOSED) | u64::from(limit));
+    /// Changes the terms: higher limits serve as many waiters as now fit, lower ones take nothing
+    /// from those who run, but refuse waiters they could never serve. A shorter line sends nobody
+    /// away.
+    pub(super) fn amend_terms(&self, change: impl FnOnce(&mut Arc<PermitTerms>)) {
+        let mut queues = lock(&self.queues);
+        change(&mut queues.terms);
+        // Ordering: Relaxed. Written and, by whoever waits, read under the lock.
+        let closed = self.word() & CLOSED;
+        // Ordering: as above.
+        self.word
+            .store(word(&queues.terms) | closed, Ordering::Relaxed);
+        self.settle_all(queues);
     }
 
     /// Refuses all who wait and all who come.
     pub(super) fn close(&self) {
-        self.amend(|terms| terms | CLOSED);
+        let queues = lock(&self.queues);
+        // Ordering: Relaxed, as in `amend_terms`.
+        self.word.fetch_or(CLOSED, Ordering::Relaxed);
+        self.settle_all(queues);
     }
 
-    fn amend(&self, change: impl FnOnce(u64) -> u64) {
+    /// Refuses and serves whom the terms now want refused and served.
+    fn settle_all(&self, mut queues: MutexGuard<'_, Queues>) {
         let mut woken = Vec::new();
-        let mut queues = lock(&self.queues);
-        // Ordering: Relaxed. Written and, by whoever waits, read under the lock.
-        let terms = change(self.terms.load(Ordering::Relaxed));
-        // Ordering: as above.
-        self.terms.store(terms, Ordering::Relaxed);
-        let (limit, error) = match terms & CLOSED {
-            0 => (self.limit(), AcquireError::Impossible),
-            _ => (0, AcquireError::Closed),
+        let is_closed = self.is_closed();
+        let error = match is_closed {
+            true => AcquireError::Closed,
+            false => AcquireError::Impossible,
         };
         for index in self.slots.indices() {
-            for entry in queues.heavier(index, limit) {
+            let is_hopeless = |ask: Ask| is_closed || ask.weight > queues.limit(ask);
+            for entry in queues.hopeless(index, is_hopeless) {
                 // A refusal lets those behind it be served: who was is not refused any more.
                 if queues.outcome(entry) != Outcome::Waiting {
                     continue;
@@ -341,16 +341,16 @@ impl Shard {
 
     /// Serves the first in line, if enough is free for it.
     fn grant(&self, queues: &mut Queues, index: u32) -> Option<Waker> {
-        let (entry, weight) = queues.head(index)?;
-        let (limit, is_closed) = self.terms();
-        if is_closed {
+        let (entry, ask) = queues.head(index)?;
+        if self.is_closed() {
             // Returned too late for those who wait: they are being refused.
             return None;
         }
+        let limit = queues.limit(ask);
         let slot = self.slots.at(index);
         let mut state = slot.state();
         loop {
-            let next = state.plus(weight, limit)?;
+            let next = state.plus(ask.weight, limit)?;
             match slot.replace(state, next.with_queue(queues.len(index) > 1)) {
                 Ok(()) => return Some(queues.settle(entry, Outcome::Granted)),
                 Err(seen) => state = seen,
@@ -358,21 +358,23 @@ impl Shard {
         }
     }
 
-    /// How many of this key run and wait.
+    /// How many of this key run and wait; takes the lock only if some wait.
     pub(super) fn load_of(&self, key: u64) -> Load {
-        let queues = lock(&self.queues);
-        self.slots
-            .find(key)
-            .map_or(Load::default(), |(index, state)| {
-                self.load_at(&queues, index, state)
-            })
+        let Some((index, state)) = self.slots.find(key) else {
+            return Load::default();
+        };
+        let waiting = match state.is_queued() {
+            true => lock(&self.queues).len(index),
+            false => 0,
+        };
+        load_at(state, waiting)
     }
 
     /// How many run and wait in all, and under how many keys.
     pub(super) fn load(&self) -> Load {
         let queues = lock(&self.queues);
         self.slots.indices().fold(Load::default(), |sum, index| {
-            let load = self.load_at(&queues, index, self.slots.at(index).state());
+            let load = load_at(self.slots.at(index).state(), queues.len(index));
             Load {
                 running: sum.running + load.running,
                 waiting: sum.waiting + load.waiting,
@@ -380,13 +382,33 @@ impl Shard {
             }
         })
     }
+}
 
-    fn load_at(&self, queues: &Queues, index: u32, state: State) -> Load {
-        Load {
-            running: u64::from(state.running()),
-            waiting: u64::from(queues.len(index)),
-            keys: u64::from(!state.is_idle()),
+impl Expire for Shard {
+    fn expire(&self, now: Instant) -> (Vec<Waker>, Option<Instant>) {
+        let mut woken = Vec::new();
+        let mut queues = lock(&self.queues);
+        while let Some((deadline, entry)) = queues.earliest() {
+            if deadline > now {
+                return (woken, Some(deadline));
+            }
+            let own = self.refuse(&mut queues, entry, AcquireError::WaitedTooLong, &mut woken);
+            woken.push(own);
         }
+        (woken, None)
+    }
+}
+
+/// What calls without the lock need of the terms.
+fn word(terms: &PermitTerms) -> u64 {
+    u64::from(terms.limit) | u64::from(terms.queue_max.min(QUEUE_MAX)) << QUEUE_SHIFT
+}
+
+fn load_at(state: State, waiting: u32) -> Load {
+    Load {
+        running: u64::from(state.running()),
+        waiting: u64::from(waiting),
+        keys: u64::from(!state.is_idle()),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A policy may come from a file that somebody else can write. Every one of these is checked
 //! before memory or time is spent on what lies beyond it.
 
+use std::time::Duration;
+
 // Bound: a longer text is refused unread.
 pub(super) const TEXT_BYTES_MAX: usize = 1 << 20;
 // Bound: a deeper value is a fault; the parsers below stop by themselves a little further down.
@@ -24,6 +26,14 @@ pub(super) const PHRASE_BYTES_MAX: usize = 1_024;
 pub(crate) const KEY_PARTS_MAX: usize = 8;
 /// The most limits one request can meet.
 pub(crate) const PICKS_MAX: usize = 16;
+/// The most `max_concurrent` limits one request can meet.
+pub(crate) const PERMIT_PICKS_MAX: usize = 4;
+/// The longest line before one key.
+pub(super) const PERMIT_QUEUE_MAX: u32 = 100_000;
+/// The longest wait in it.
+pub(super) const PERMIT_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// The most keys under which anything runs at one time: each takes up to 120 bytes, in use or not.
+pub(super) const PERMIT_KEYS_MAX: u32 = 1 << 20;
 /// The most values one route template captures.
 pub(super) const CAPTURES_MAX: usize = 16;
 /// The most segments of a route template.

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::fault::{Faults, fix, nearest, quoted};
+use super::concurrency;
+use super::fault::{Faults, Place, fix, nearest, quoted};
 use super::key::KeySpec;
 use super::names::{Names, PolicyText};
 use super::overrides::{self, Pending};
@@ -14,18 +15,41 @@ use super::terms::{KeyIndex, LimitIndex};
 
 /// The plan. Where there are faults it may lack something; it is then thrown away.
 pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
-    let limit_names = Names::new("limit", text.limits.iter().map(|limit| limit.name.as_str()));
+    let limit_names = Names::new("limit", text.limits.names());
     check_tiers(&text, &limit_names, faults);
-    let pending = overrides::look_up(&text.overrides, &limit_names, faults);
+    let pending = overrides::look_up(
+        &text.overrides,
+        &limit_names,
+        text.limits.rates.len(),
+        faults,
+    );
     let mut keys = Vec::new();
     let mut calendars = Calendars::default();
-    let limits = compile_limits(&text, &pending, &mut keys, &mut calendars, faults);
+    let mut limits = compile_limits(&text, &pending, &mut keys, &mut calendars, faults);
     check_captures(&text, faults);
-    let scopes = scope::compile(&text, &limit_names, &limits, faults);
-    let overrides = overrides::compile(&text, pending, &limits, &keys, faults);
+    let concurrency = concurrency::compile(&text.limits.concurrency, &text.tiers, &mut keys);
+    let scopes = scope::compile(&text, &limit_names, &limits, &concurrency, faults);
+    let targets = overrides::Targets {
+        limits: &limits,
+        concurrency: &concurrency,
+        keys: &keys,
+    };
+    let overrides = overrides::compile(&text, pending, &targets, faults);
+    // Last of all: no route leads to it, and nothing can refer to it.
+    let idempotency = text.idempotency.as_ref().map(|limit| {
+        let key = intern(&mut keys, &limit.common.key);
+        let sources = Sources {
+            limits: &[],
+            tiers: &text.tiers,
+        };
+        limits.push(sources.limit(limit, &[], key, &mut calendars, faults));
+        LimitIndex(limits.len() - 1)
+    });
     Plan {
         // A limit that is missing here is a fault, and the plan is not used.
         limits: limits.into_iter().flatten().collect(),
+        concurrency,
+        idempotency,
         keys,
         attributes: text.attributes.specs,
         tiers: text.tiers.into_iter().map(|tier| tier.spec).collect(),
@@ -39,11 +63,32 @@ pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
 }
 
 fn check_tiers(text: &PolicyText, names: &Names<'_>, faults: &mut Faults) {
+    let rates = text.limits.rates.len();
     for tier in &text.tiers {
         for (limit, rate) in &tier.rates {
-            names.find_at(limit, &rate.place, faults);
+            let found = names.find_at(limit, &rate.place, faults);
+            if found.is_some_and(|index| index >= rates) {
+                wrong_kind(limit, &rate.place, "max_concurrent = { NAME = 8 }", faults);
+            }
+        }
+        for (limit, most) in &tier.most {
+            let found = names.find_at(limit, &most.place, faults);
+            if found.is_some_and(|index| index < rates) {
+                wrong_kind(limit, &most.place, "rates = { NAME = \"9/min\" }", faults);
+            }
         }
     }
+}
+
+/// A fault: what is said at `place` is said of limits of the other kind.
+pub(super) fn wrong_kind(limit: &str, place: &Place, example: &str, faults: &mut Faults) {
+    let is = match example.starts_with("max_concurrent") {
+        true => "says how many run at a time",
+        false => "is a rate",
+    };
+    let problem = format!("limit {} {is}", quoted(limit));
+    let example = example.replace("NAME", limit);
+    faults.push(place, fix(problem, format!("write {example}")));
 }
 
 fn compile_limits(
@@ -54,23 +99,22 @@ fn compile_limits(
     faults: &mut Faults,
 ) -> Vec<Option<LimitSpec>> {
     let sources = Sources {
-        limits: &text.limits,
+        limits: &text.limits.rates,
         tiers: &text.tiers,
     };
     let mut limits = Vec::new();
-    for (index, limit) in text.limits.iter().enumerate() {
+    for (index, limit) in text.limits.rates.iter().enumerate() {
         let others: Vec<_> = pending
             .iter()
-            .filter(|pending| pending.limit == LimitIndex(index))
-            .map(|pending| pending.allowance)
+            .filter_map(|pending| pending.allowance_of(LimitIndex(index)))
             .collect();
-        let key = intern(keys, &limit.key);
+        let key = intern(keys, &limit.common.key);
         limits.push(sources.limit(limit, &others, key, calendars, faults));
     }
     limits
 }
 
-fn intern(keys: &mut Vec<KeySpec>, key: &KeySpec) -> KeyIndex {
+pub(super) fn intern(keys: &mut Vec<KeySpec>, key: &KeySpec) -> KeyIndex {
     let known = keys.iter().position(|known| known == key);
     KeyIndex(known.unwrap_or_else(|| {
         keys.push(key.clone());

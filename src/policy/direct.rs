@@ -7,12 +7,13 @@ use super::request::AttributeValue;
 use super::terms::{AttributeIndex, KeyIndex, KeyParts, LimitIndex};
 
 impl Plan {
-    /// The limit of this name.
+    /// The rate limit of this name.
     pub(crate) fn limit_named(&self, name: &str) -> Option<LimitIndex> {
         self.limits
             .iter()
             .position(|limit| &*limit.name == name)
             .map(LimitIndex)
+            .filter(|limit| self.idempotency != Some(*limit))
     }
 
     /// The attributes that a key's values stand for when no names come with them: where it has

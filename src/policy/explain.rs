@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::plan::{LimitSpec, OverrideSpec, Plan};
+use super::concurrency::ConcurrencySpec;
+use super::plan::{LimitSpec, Overridden, OverrideSpec, Plan};
 use super::request::{Request, RequestError};
-use super::resolve::{Pick, Refusal};
-use super::terms::{KeyParts, KeyValue, LimitIndex, RateSpec};
+use super::resolve::{PermitPick, Pick, Refusal, Resolution};
+use super::terms::{KeyIndex, KeyParts, KeyValue, LimitIndex, TierIndex};
 use super::{Policy, key::KeySpec};
 
 /// What a policy makes of a request. `Display` tells it in lines.
@@ -18,7 +19,9 @@ pub struct Explanation {
     pub exempt: bool,
     /// The caller's tier.
     pub tier: Option<String>,
-    /// The limits it meets, strictest first.
+    /// The id by which it is charged once, such as `user=alice request_id=42`, if it has one.
+    pub id: Option<String>,
+    /// The limits it meets: rates first, strictest first, then those on how many run at a time.
     pub limits: Vec<LimitExplanation>,
 }
 
@@ -28,15 +31,16 @@ pub struct Explanation {
 pub struct LimitExplanation {
     /// The limit's name.
     pub limit: String,
-    /// Its rate for the caller's tier, such as `100 per minute, burst 150`, or for this key.
+    /// Its rate for the caller's tier, such as `100 per minute, burst 150`, or for this key; or how
+    /// many run at a time, such as `10 at a time, 20 more may wait up to 4 s`.
     pub rate: String,
     /// The policy overrides the rate for this key.
     pub overridden: bool,
-    /// Its algorithm and window.
+    /// Its algorithm and window; `max_concurrent` for a limit on how many run at a time.
     pub algorithm: String,
     /// The values that select the counter, such as `api_key=pk_42`; empty for one shared by all.
     pub key: String,
-    /// What the request costs.
+    /// What the request costs, or how many permits it takes.
     pub cost: u64,
     /// Why it can never be admitted, if it cannot.
     pub refusal: Option<String>,
@@ -45,23 +49,48 @@ pub struct LimitExplanation {
 }
 
 impl Policy {
-    /// The limits by name, each in words, such as `100 per minute, burst 150 (token bucket), for
-    /// each api_key | ip`.
+    /// The rate limits by name, each in words, such as `100 per minute, burst 150 (token bucket),
+    /// for each api_key | ip`.
     pub fn limits(&self) -> impl Iterator<Item = (&str, String)> {
-        self.plan.limits.iter().map(|limit| {
+        let own = self.plan.limits.iter().enumerate();
+        let own = own.filter(|(place, _)| self.plan.idempotency != Some(LimitIndex(*place)));
+        own.map(|(_, limit)| {
             let rate = limit.rates.first().map_or("", |rate| &rate.words);
-            let mut words = format!("{rate} ({})", limit.shape);
-            if let Some(key) = self.plan.keys.get(limit.key.0)
-                && !key.is_global()
-            {
-                words.push_str(", for each ");
-                words.push_str(&key_words(key, &self.plan));
-            }
-            if limit.shadow {
-                words.push_str(", shadow");
-            }
-            (&*limit.name, words)
+            let words = format!("{rate} ({})", limit.shape);
+            (&*limit.name, self.whose(words, limit.key, limit.shadow))
         })
+    }
+
+    /// The limits on how many run at a time by name, each in words, such as `10 at a time, 20 more
+    /// may wait up to 4 s (max_concurrent), for each user`.
+    pub fn concurrency(&self) -> impl Iterator<Item = (&str, String)> {
+        self.plan.concurrency.iter().map(|limit| {
+            let words = format!("{} ({MAX_CONCURRENT})", limit.words(limit.most(None)));
+            (&*limit.name, self.whose(words, limit.key, limit.shadow))
+        })
+    }
+
+    /// How requests with an id are charged once, in words, such as `charged once per 24
+    /// hours, for each user + request_id`; none if the policy says nothing of it.
+    pub fn idempotency(&self) -> Option<String> {
+        let limit = self.plan.limits.get(self.plan.idempotency?.0)?;
+        let rate = limit.rates.first().map_or("", |rate| &rate.words);
+        let words = format!("charged once{}", rate.strip_prefix('1').unwrap_or(rate));
+        Some(self.whose(words, limit.key, limit.shadow))
+    }
+
+    /// `words`, and for whom.
+    fn whose(&self, mut words: String, key: KeyIndex, shadow: bool) -> String {
+        if let Some(key) = self.plan.keys.get(key.0)
+            && !key.is_global()
+        {
+            words.push_str(", for each ");
+            words.push_str(&key_words(key, &self.plan));
+        }
+        if shadow {
+            words.push_str(", shadow");
+        }
+        words
     }
 
     /// Which route, tier and limits a request meets, and under which keys.
@@ -70,7 +99,7 @@ impl Policy {
     /// If the request was put together wrongly, or its path is too long to be read.
     pub fn explain(&self, request: &Request<'_>) -> Result<Explanation, RequestError> {
         let plan = &*self.plan;
-        let mut found = super::Resolution::default();
+        let mut found = Resolution::default();
         plan.resolve(request, &mut found)?;
         let route = found.route.and_then(|route| plan.routes.get(route.0));
         let tier = found.tier.and_then(|tier| plan.tiers.get(tier.0));
@@ -78,31 +107,44 @@ impl Policy {
             let limit = plan.limits.get(pick.limit.0)?;
             let mut parts = KeyParts::default();
             let has_key = plan.key_parts(limit.key, request, &found, &mut parts);
-            let parts = has_key.then_some(parts);
-            let own = parts
-                .as_ref()
-                .and_then(|parts| plan.override_of(pick.limit, parts));
-            let rate = own.or(limit.rate(found.tier))?;
-            let mut explained = explain_pick(plan, pick, limit, &rate.words, parts);
-            explained.overridden = own.is_some();
-            Some(explained)
+            explain_pick(plan, pick, limit, found.tier, has_key.then_some(parts))
         });
+        let others = found.permits.iter().filter_map(|pick| {
+            let limit = plan.concurrency.get(pick.limit.0)?;
+            let mut parts = KeyParts::default();
+            let has_key = plan.key_parts(limit.key, request, &found, &mut parts);
+            let parts = has_key.then_some(parts);
+            Some(explain_permits(plan, pick, limit, found.tier, parts))
+        });
+        let id = plan
+            .idempotency
+            .filter(|_| !found.exempt)
+            .and_then(|limit| {
+                let mut parts = KeyParts::default();
+                let key = plan.limits.get(limit.0)?.key;
+                plan.key_parts(key, request, &found, &mut parts)
+                    .then(|| shown_key(plan, Some(parts)))
+            });
         Ok(Explanation {
+            id,
             route: route.map(|route| route.template.to_string()),
             exempt: found.exempt,
             tier: tier.map(|tier| tier.name.to_string()),
-            limits: limits.collect(),
+            limits: limits.chain(others).collect(),
         })
     }
 }
 
 impl Plan {
-    /// The policy's override of `limit` for this key.
-    fn override_of(&self, limit: LimitIndex, parts: &KeyParts<'_>) -> Option<&RateSpec> {
-        let has_key = |of: &&OverrideSpec| {
-            of.limit == limit && self.override_parts(of).as_ref() == Some(parts)
-        };
-        self.overrides.iter().find(has_key).map(|of| &of.rate)
+    /// What the policy overrides for this key: the first that `is_of` finds to be of the limit.
+    fn override_of<'p, T>(
+        &'p self,
+        parts: Option<&KeyParts<'_>>,
+        is_of: impl Fn(&'p Overridden) -> Option<T>,
+    ) -> Option<T> {
+        let has_key = |of: &&OverrideSpec| self.override_parts(of).as_ref() == parts;
+        let mut own = self.overrides.iter();
+        parts.and_then(|_| own.find_map(|of| is_of(&of.of).filter(|_| has_key(&of))))
     }
 }
 
@@ -112,14 +154,62 @@ fn key_words(key: &KeySpec, plan: &Plan) -> String {
     words
 }
 
+/// The algorithm of limits on how many run at a time.
+const MAX_CONCURRENT: &str = "max_concurrent";
+
 fn explain_pick(
     plan: &Plan,
     pick: &Pick,
     limit: &LimitSpec,
-    rate: &str,
+    tier: Option<TierIndex>,
+    parts: Option<KeyParts<'_>>,
+) -> Option<LimitExplanation> {
+    let own = plan.override_of(parts.as_ref(), |of| match of {
+        Overridden::Rate(limit, rate) if *limit == pick.limit => Some(rate),
+        _ => None,
+    });
+    Some(LimitExplanation {
+        limit: limit.name.to_string(),
+        rate: own.or(limit.rate(tier))?.words.to_string(),
+        overridden: own.is_some(),
+        algorithm: limit.shape.to_string(),
+        key: shown_key(plan, parts),
+        cost: pick.cost,
+        refusal: pick.refusal.map(refusal_words),
+        shadow: limit.shadow,
+    })
+}
+
+fn explain_permits(
+    plan: &Plan,
+    pick: &PermitPick,
+    limit: &ConcurrencySpec,
+    tier: Option<TierIndex>,
     parts: Option<KeyParts<'_>>,
 ) -> LimitExplanation {
-    let key = match parts {
+    let own = plan.override_of(parts.as_ref(), |of| match of {
+        Overridden::Concurrency(limit, most) if *limit == pick.limit => Some(*most),
+        _ => None,
+    });
+    let most = own.unwrap_or(limit.most(tier));
+    let too_heavy = pick.weight > most;
+    let refusal = pick.refusal.map(refusal_words);
+    LimitExplanation {
+        limit: limit.name.to_string(),
+        rate: limit.words(most),
+        overridden: own.is_some(),
+        algorithm: MAX_CONCURRENT.to_owned(),
+        key: shown_key(plan, parts),
+        cost: u64::from(pick.weight),
+        refusal: refusal
+            .or_else(|| too_heavy.then(|| "it takes more permits than there are".to_owned())),
+        shadow: limit.shadow,
+    }
+}
+
+/// The values that select a counter.
+fn shown_key(plan: &Plan, parts: Option<KeyParts<'_>>) -> String {
+    match parts {
         Some(parts) => parts
             .iter()
             .map(|part| {
@@ -133,21 +223,14 @@ fn explain_pick(
             .collect::<Vec<_>>()
             .join(" "),
         None => "the counter of all who lack the key".to_owned(),
-    };
-    let refusal = pick.refusal.map(|refusal| match refusal {
+    }
+}
+
+fn refusal_words(refusal: Refusal) -> String {
+    match refusal {
         Refusal::CostTooHigh { most } => format!("one request may cost {most} at most"),
         Refusal::CostUnreadable => "its cost is not a whole number".to_owned(),
         Refusal::KeyMissing => "it lacks what the key needs".to_owned(),
-    });
-    LimitExplanation {
-        limit: limit.name.to_string(),
-        rate: rate.to_owned(),
-        overridden: false,
-        algorithm: limit.shape.to_string(),
-        key,
-        cost: pick.cost,
-        refusal,
-        shadow: limit.shadow,
     }
 }
 
@@ -176,6 +259,9 @@ impl fmt::Display for Explanation {
         match &self.tier {
             Some(tier) => write!(f, ", tier {tier}")?,
             None => write!(f, ", no tier")?,
+        }
+        if let Some(id) = &self.id {
+            write!(f, ", charged once for {id}")?;
         }
         if self.limits.is_empty() {
             write!(f, "; no limit applies")?;

@@ -148,6 +148,15 @@ impl KeySpec {
         matches!(self, Self::Join(parts) if parts.is_empty())
     }
 
+    /// True if a part of it may be absent.
+    pub(super) fn has_optional(&self) -> bool {
+        match self {
+            Self::Part(_) => false,
+            Self::Optional(_) => true,
+            Self::Join(keys) | Self::First(keys) => keys.iter().any(Self::has_optional),
+        }
+    }
+
     /// What `text` says; its attributes are added to `attributes`.
     pub(super) fn parse(text: &str, attributes: &mut Attributes) -> Result<Self, Fix> {
         let mut scan = Scan::new(text);

@@ -1,6 +1,7 @@
 //! Reads `[attributes]` and `[limits]`.
 
 use super::bounds::{ATTRIBUTES_MAX, LIMITS_MAX, NAME_BYTES_MAX, PHRASE_BYTES_MAX};
+use super::concurrency::{self, ConcurrencyText};
 use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
 use super::rate::Rate;
@@ -14,27 +15,57 @@ pub(super) struct RateText {
     pub(super) place: Place,
 }
 
-/// A limit as read.
+/// A rate limit as read.
 pub(super) struct LimitText {
-    pub(super) name: String,
     pub(super) place: Place,
     pub(super) rate: Option<RateText>,
-    pub(super) key: KeySpec,
     pub(super) algorithm: Algorithm,
     pub(super) zone: String,
     pub(super) week_from_sunday: bool,
-    pub(super) cost: Cost,
-    pub(super) max_cost: Option<u64>,
     pub(super) durability: Option<Durability>,
     /// Means something to a strict limit only.
     pub(super) strict: Strict,
     pub(super) when_full: WhenFull,
+    pub(super) common: Common,
+}
+
+/// What limits of both kinds say.
+pub(super) struct Common {
+    pub(super) name: String,
+    pub(super) key: KeySpec,
+    pub(super) cost: Cost,
+    pub(super) max_cost: Option<u64>,
     pub(super) when_key_missing: WhenKeyMissing,
     pub(super) shadow: bool,
 }
 
+/// The limits as read, by kind.
+#[derive(Default)]
+pub(super) struct LimitTexts {
+    pub(super) rates: Vec<LimitText>,
+    pub(super) concurrency: Vec<ConcurrencyText>,
+}
+
+impl LimitTexts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rates.is_empty() && self.concurrency.is_empty()
+    }
+
+    /// The names: rate limits first, then the others. What refers to a limit by a number means
+    /// its place in this list.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let rates = self.rates.iter().map(|limit| &limit.common);
+        let others = self.concurrency.iter().map(|limit| &limit.common);
+        rates.chain(others).map(|limit| limit.name.as_str())
+    }
+}
+
 const LIMIT_FIELDS: &[&str] = &[
     "rate",
+    "max_concurrent",
+    "queue",
+    "wait",
+    "max_keys",
     "key",
     "algorithm",
     "time_zone",
@@ -49,6 +80,17 @@ const LIMIT_FIELDS: &[&str] = &[
     "when_key_missing",
     "shadow",
 ];
+/// What only a rate limit can say, and only one that says how many run at a time.
+const RATE_FIELDS: &[&str] = &[
+    "algorithm",
+    "time_zone",
+    "week_starts",
+    "durability",
+    "reserve",
+    "when_unwritable",
+    "when_full",
+];
+const CONCURRENCY_FIELDS: &[&str] = &["queue", "wait", "max_keys"];
 
 /// Reads `[attributes]`: which texts are addresses, and by which prefix they count.
 pub(super) fn read_attributes(spot: &Spot<'_>, attributes: &mut Attributes, faults: &mut Faults) {
@@ -130,33 +172,86 @@ pub(super) fn read_limits(
     zone: &str,
     attributes: &mut Attributes,
     faults: &mut Faults,
-) -> Vec<LimitText> {
-    let mut limits = Vec::new();
+) -> LimitTexts {
+    let mut limits = LimitTexts::default();
     for (name, spot) in spot.entries(LIMITS_MAX, faults) {
         check_name(name, &spot.place, faults);
-        limits.push(read_limit(name, &spot, zone, attributes, faults));
+        let fields = spot.fields(LIMIT_FIELDS, faults);
+        match fields.get("max_concurrent") {
+            Some(most) => {
+                refuse_fields(
+                    &fields,
+                    &["rate"],
+                    "write a limit of its own for it",
+                    faults,
+                );
+                let advice = "leave it out, or write rate = \"100/min\" in place of max_concurrent";
+                refuse_fields(&fields, RATE_FIELDS, advice, faults);
+                let read = concurrency::read(name, &fields, most, attributes, faults);
+                limits.concurrency.push(read);
+            }
+            None => {
+                let advice = "leave it out, or write max_concurrent = 10 in place of the rate";
+                refuse_fields(&fields, CONCURRENCY_FIELDS, advice, faults);
+                let read = read_limit(name, &fields, zone, attributes, faults);
+                limits.rates.push(read);
+            }
+        }
     }
     limits
 }
 
-fn read_limit(
+/// Fields that the other kind of limit has.
+fn refuse_fields(fields: &Fields<'_>, names: &[&str], advice: &str, faults: &mut Faults) {
+    for (name, spot) in names
+        .iter()
+        .filter_map(|name| Some((name, fields.get(name)?)))
+    {
+        let problem = match fields.get("max_concurrent") {
+            Some(_) => format!("{name} means nothing beside max_concurrent"),
+            None => format!("{name} means nothing to a rate"),
+        };
+        faults.push(&spot.place, fix(problem, advice));
+    }
+}
+
+/// Reads what limits of both kinds say.
+pub(super) fn read_common(
     name: &str,
-    spot: &Spot<'_>,
-    zone: &str,
+    fields: &Fields<'_>,
     attributes: &mut Attributes,
     faults: &mut Faults,
-) -> LimitText {
-    let fields = spot.fields(LIMIT_FIELDS, faults);
-    let rate = fields
-        .require("rate", "rate = \"100/min\"", faults)
-        .map(|rate| read_rate(rate, faults));
+) -> Common {
     let key = fields.get("key").and_then(|key| {
         let text = key.text(PHRASE_BYTES_MAX, faults)?;
         attributes.here = key.place.clone();
         faults.take(&key.place, KeySpec::parse(text, attributes))
     });
+    let (cost, max_cost) = read_cost(fields, attributes, faults);
+    let shadow = fields.get("shadow").and_then(|shadow| shadow.flag(faults));
+    Common {
+        name: name.to_owned(),
+        key: key.unwrap_or(KeySpec::global()),
+        cost,
+        max_cost,
+        when_key_missing: read_when_key_missing(fields, faults),
+        shadow: shadow.unwrap_or(false),
+    }
+}
+
+fn read_limit(
+    name: &str,
+    fields: &Fields<'_>,
+    zone: &str,
+    attributes: &mut Attributes,
+    faults: &mut Faults,
+) -> LimitText {
+    let rate = fields
+        .require("rate", "rate = \"100/min\"", faults)
+        .map(|rate| read_rate(rate, faults));
+    let common = read_common(name, fields, attributes, faults);
     let algorithm = choice(
-        &fields,
+        fields,
         "algorithm",
         &[
             ("token bucket", Algorithm::TokenBucket),
@@ -168,24 +263,17 @@ fn read_limit(
         faults,
     )
     .unwrap_or(Algorithm::TokenBucket);
-    let (own_zone, week_from_sunday) = read_calendar(&fields, algorithm, faults);
-    let (cost, max_cost) = read_cost(&fields, attributes, faults);
-    let shadow = fields.get("shadow").and_then(|shadow| shadow.flag(faults));
+    let (own_zone, week_from_sunday) = read_calendar(fields, algorithm, faults);
     LimitText {
-        name: name.to_owned(),
-        place: spot.place.clone(),
+        place: fields.place.clone(),
         rate,
-        key: key.unwrap_or(KeySpec::global()),
         algorithm,
         zone: own_zone.unwrap_or_else(|| zone.to_owned()),
         week_from_sunday,
-        cost,
-        max_cost,
-        durability: read_durability(&fields, faults),
-        strict: read_strict(&fields, faults),
-        when_full: read_when_full(&fields, faults),
-        when_key_missing: read_when_key_missing(&fields, faults),
-        shadow: shadow.unwrap_or(false),
+        durability: read_durability(fields, faults),
+        strict: read_strict(fields, faults),
+        when_full: read_when_full(fields, faults),
+        common,
     }
 }
 

@@ -11,9 +11,11 @@ mod address;
 mod bounds;
 mod buckets;
 mod compile;
+mod concurrency;
 mod direct;
 mod explain;
 mod fault;
+mod idempotency;
 mod key;
 mod limit;
 mod names;
@@ -38,16 +40,17 @@ mod tree;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use bounds::{KEY_PARTS_MAX, PICKS_MAX};
+pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
+pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
-pub(crate) use plan::{LimitSpec, Plan};
+pub(crate) use plan::{LimitSpec, Overridden, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
-pub(crate) use resolve::{Refusal, Resolution};
+pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use terms::{
-    AttributeIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex, RouteIndex, TierIndex,
-    WhenFull, WhenUnwritable,
+    AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
+    RouteIndex, TierIndex, WhenFull, WhenUnwritable,
 };
 
 use fault::{Faults, Place, fix};
@@ -115,7 +118,10 @@ impl Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.limits()).finish()
+        f.debug_map()
+            .entries(self.limits())
+            .entries(self.concurrency())
+            .finish()
     }
 }
 
@@ -137,6 +143,7 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         "routes",
         "default",
         "overrides",
+        "idempotency",
     ];
     let fields = root.fields(known, faults);
     let zone = fields
@@ -177,6 +184,9 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
     let overrides = fields
         .get("overrides")
         .map(|spot| route::read_overrides(spot, faults));
+    let idempotency = fields
+        .get("idempotency")
+        .and_then(|spot| idempotency::read(spot, &mut attributes, faults));
     PolicyText {
         attributes,
         limits,
@@ -185,5 +195,6 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         routes,
         default: default.flatten(),
         overrides: overrides.unwrap_or_default(),
+        idempotency,
     }
 }

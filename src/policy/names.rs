@@ -4,19 +4,21 @@ use std::collections::HashMap;
 
 use super::fault::{Faults, Place, fix, nearest, quoted};
 use super::key::Attributes;
-use super::limit::LimitText;
+use super::limit::{LimitText, LimitTexts};
 use super::route::{BucketText, Name, OverrideText, RouteEntry, TargetText};
 use super::tier::TierText;
 
 /// A whole policy as read.
 pub(super) struct PolicyText {
     pub(super) attributes: Attributes,
-    pub(super) limits: Vec<LimitText>,
+    pub(super) limits: LimitTexts,
     pub(super) tiers: Vec<TierText>,
     pub(super) buckets: Vec<BucketText>,
     pub(super) routes: Vec<RouteEntry>,
     pub(super) default: Option<(TargetText, Place)>,
     pub(super) overrides: Vec<OverrideText>,
+    /// The limit that ids are counted by.
+    pub(super) idempotency: Option<LimitText>,
 }
 
 /// Names of one kind and their places in a list.

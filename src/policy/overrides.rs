@@ -2,53 +2,120 @@
 
 use std::collections::HashSet;
 
+use super::compile::wrong_kind;
+use super::concurrency::ConcurrencySpec;
 use super::fault::{Faults, Fix, fix, quoted};
 use super::key::{Attributes, KeySpec, Sequence};
 use super::names::{Names, PolicyText};
-use super::plan::{LimitSpec, OverrideSpec};
+use super::plan::{LimitSpec, Overridden, OverrideSpec};
 use super::rates::{Allowance, plain};
-use super::route::{OverrideKey, OverrideText};
-use super::terms::{AttributeIndex, LimitIndex};
+use super::route::{OverrideKey, OverrideText, OverrideValue};
+use super::terms::{AttributeIndex, ConcurrencyIndex, KeyIndex, LimitIndex};
 
 /// An override whose limit is known.
 pub(super) struct Pending {
     /// Which of the overrides it is.
     index: usize,
-    pub(super) limit: LimitIndex,
-    pub(super) allowance: Allowance,
+    value: PendingValue,
+}
+
+enum PendingValue {
+    Rate(LimitIndex, Allowance),
+    Most(ConcurrencyIndex, u32),
+}
+
+impl Pending {
+    /// What it allows, if it is one of this limit.
+    pub(super) fn allowance_of(&self, limit: LimitIndex) -> Option<Allowance> {
+        match self.value {
+            PendingValue::Rate(of, allowance) if of == limit => Some(allowance),
+            _ => None,
+        }
+    }
+}
+
+/// What overrides can be of.
+pub(super) struct Targets<'t> {
+    pub(super) limits: &'t [Option<LimitSpec>],
+    pub(super) concurrency: &'t [ConcurrencySpec],
+    pub(super) keys: &'t [KeySpec],
 }
 
 /// Looks up the limits of the overrides.
 pub(super) fn look_up(
     texts: &[OverrideText],
     limit_names: &Names<'_>,
+    rates: usize,
     faults: &mut Faults,
 ) -> Vec<Pending> {
     let mut pending = Vec::new();
     for (index, text) in texts.iter().enumerate() {
         let limit = limit_names.find(&text.limit, faults);
-        let allowance = text
-            .rate
-            .rate
-            .as_ref()
-            .and_then(|rate| faults.take(&text.rate.place, plain(rate)));
-        if let (Some(limit), Some(allowance)) = (limit, allowance) {
-            pending.push(Pending {
-                index,
-                limit: LimitIndex(limit),
-                allowance,
-            });
+        if let Some(value) = limit.and_then(|limit| look_up_value(text, limit, rates, faults)) {
+            pending.push(Pending { index, value });
         }
     }
     pending
+}
+
+/// The value, if limit number `limit` is of its kind; rate limits are the first `rates`.
+fn look_up_value(
+    text: &OverrideText,
+    limit: usize,
+    rates: usize,
+    faults: &mut Faults,
+) -> Option<PendingValue> {
+    let place = text.value.place();
+    match (&text.value, limit.checked_sub(rates)) {
+        (OverrideValue::Rate(rate), None) => {
+            let allowance = faults.take(place, plain(rate.rate.as_ref()?))?;
+            Some(PendingValue::Rate(LimitIndex(limit), allowance))
+        }
+        (OverrideValue::Most(text), Some(index)) => {
+            Some(PendingValue::Most(ConcurrencyIndex(index), text.most?))
+        }
+        (OverrideValue::Rate(_), Some(_)) => {
+            wrong_kind(&text.limit.text, place, "max_concurrent = 8", faults);
+            None
+        }
+        (OverrideValue::Most(_), None) => {
+            wrong_kind(&text.limit.text, place, "rate = \"500/min\"", faults);
+            None
+        }
+    }
+}
+
+impl Targets<'_> {
+    /// The limit's name and key; nothing if it is a fault already.
+    fn key_of(&self, value: &PendingValue) -> Option<(&str, KeyIndex)> {
+        match value {
+            PendingValue::Rate(limit, _) => {
+                let limit = self.limits.get(limit.0)?.as_ref()?;
+                Some((&limit.name, limit.key))
+            }
+            PendingValue::Most(limit, _) => {
+                let limit = self.concurrency.get(limit.0)?;
+                Some((&limit.name, limit.key))
+            }
+        }
+    }
+
+    fn ready(&self, value: &PendingValue) -> Result<Option<Overridden>, Fix> {
+        Ok(match value {
+            PendingValue::Rate(index, allowance) => match self.limits.get(index.0) {
+                Some(Some(limit)) => Some(Overridden::Rate(*index, allowance.rate(&limit.shape)?)),
+                _ => None,
+            },
+            PendingValue::Most(index, most) => Some(Overridden::Concurrency(*index, *most)),
+        })
+    }
 }
 
 /// The overrides, with their keys checked against their limits'.
 pub(super) fn compile(
     text: &PolicyText,
     pending: Vec<Pending>,
-    limits: &[Option<LimitSpec>],
-    keys: &[KeySpec],
+    targets: &Targets<'_>,
     faults: &mut Faults,
 ) -> Vec<OverrideSpec> {
     let mut seen = HashSet::new();
@@ -57,28 +124,25 @@ pub(super) fn compile(
         let Some(entry) = text.overrides.get(pending.index) else {
             continue;
         };
-        let Some(Some(limit)) = limits.get(pending.limit.0) else {
+        let Some((name, index)) = targets.key_of(&pending.value) else {
             continue;
         };
-        let Some(key) = keys.get(limit.key.0) else {
+        let Some(key) = targets.keys.get(index.0) else {
             continue;
         };
-        let values = values(&entry.key, key, &text.attributes);
-        let rate = pending.allowance.rate(&limit.shape);
-        let values = faults.take(&entry.key_place, values);
-        let rate = faults.take(&entry.rate.place, rate);
-        let (Some(values), Some(rate)) = (values, rate) else {
+        let values = faults.take(&entry.key_place, values(&entry.key, key, &text.attributes));
+        let of = faults.take(entry.value.place(), targets.ready(&pending.value));
+        let (Some(values), Some(Some(of))) = (values, of) else {
             continue;
         };
         let made = OverrideSpec {
-            limit: pending.limit,
-            key: limit.key,
+            of,
+            key: index,
             values,
-            rate,
         };
         let parts = format!("{:?}", made.parts_of(key, &text.attributes.specs));
-        if !seen.insert((pending.limit, parts)) {
-            let problem = format!("this key of {} has an override already", limit.name);
+        if !seen.insert((name.to_owned(), parts)) {
+            let problem = format!("this key of {name} has an override already");
             faults.push(&entry.place, fix(problem, "keep one of them"));
         }
         overrides.push(made);

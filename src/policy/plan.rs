@@ -1,18 +1,24 @@
 //! The plan: a policy made ready to be asked. Immutable; every name is already an index.
 
+use super::concurrency::ConcurrencySpec;
 use super::key::{AttributeSpec, KeySpec};
 use super::router::Router;
 use super::shape::Shape;
 use super::terms::{
-    AttributeIndex, Cost, Durability, KeyIndex, LimitIndex, RateSpec, Strict, Target, TierIndex,
-    WhenFull, WhenKeyMissing,
+    AttributeIndex, ConcurrencyIndex, Cost, Durability, KeyIndex, LimitIndex, RateSpec, Strict,
+    Target, TierIndex, WhenFull, WhenKeyMissing,
 };
 use super::tier::TierSpec;
 use crate::algorithm::Calendar;
 
 /// A policy made ready.
 pub(crate) struct Plan {
+    /// The limits that are rates.
     pub(crate) limits: Vec<LimitSpec>,
+    /// The limits on how many run at a time.
+    pub(crate) concurrency: Vec<ConcurrencySpec>,
+    /// The limit that the ids of requests are counted by: a known id has no room.
+    pub(crate) idempotency: Option<LimitIndex>,
     /// Each key once, however many limits share it.
     pub(crate) keys: Vec<KeySpec>,
     pub(crate) attributes: Vec<AttributeSpec>,
@@ -22,10 +28,19 @@ pub(crate) struct Plan {
     pub(crate) overrides: Vec<OverrideSpec>,
     pub(crate) routes: Vec<RouteSpec>,
     pub(super) router: Router,
-    /// The limits met together, strictest first: smallest capacity, then longest window.
-    pub(super) scopes: Vec<Vec<LimitIndex>>,
+    pub(super) scopes: Vec<Scope>,
     /// For requests that no route matches.
     pub(super) default: Target,
+}
+
+/// The limits met together.
+pub(super) struct Scope {
+    /// Strictest first: smallest capacity, then longest window.
+    pub(super) limits: Vec<LimitIndex>,
+    /// By name, whatever else changes in the policy: whoever takes several permits takes them in
+    /// one order, so that no two can wait for each other.
+    // Bound: `PERMIT_PICKS_MAX`; more are a fault of the policy.
+    pub(super) concurrency: Vec<ConcurrencyIndex>,
 }
 
 /// A limit.
@@ -70,12 +85,19 @@ pub(crate) struct RouteSpec {
     pub(super) target: Target,
 }
 
-/// A rate of its own for one key.
+/// What one key has of its own.
+#[derive(Clone, Debug)]
+pub(crate) enum Overridden {
+    Rate(LimitIndex, RateSpec),
+    /// How many run at a time.
+    Concurrency(ConcurrencyIndex, u32),
+}
+
+/// Something of its own for one key.
 #[derive(Debug)]
 pub(crate) struct OverrideSpec {
-    pub(crate) limit: LimitIndex,
+    pub(crate) of: Overridden,
     pub(super) key: KeyIndex,
     /// The key's parts, see [`Plan::override_parts`].
     pub(super) values: Vec<(AttributeIndex, Box<str>)>,
-    pub(crate) rate: RateSpec,
 }

@@ -124,6 +124,20 @@ impl Unit {
 }
 
 impl Span {
+    /// What `text` says, as in `4s`.
+    pub(super) fn parse(text: &str) -> Result<Self, Fix> {
+        let mut scan = Scan::new(text);
+        let count = number(&mut scan)?;
+        let unit = parse_unit(&mut scan)?;
+        match scan.rest() {
+            "" => Ok(Self { count, unit }),
+            rest => Err(fix(
+                format!("{} is left over after the time", quoted(rest)),
+                "",
+            )),
+        }
+    }
+
     /// Nanoseconds of the span; none for months, or if it is too long.
     pub(super) fn nanos(self) -> Option<u64> {
         self.unit.nanos()?.checked_mul(self.count)

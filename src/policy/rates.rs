@@ -68,12 +68,12 @@ impl<'t> Sources<'t> {
     /// The rate of `limit` for a tier: the tier's, or else the limit's.
     fn rate(&self, limit: &'t LimitText, tier: Option<usize>) -> Option<&'t Rate> {
         let base = limit.rate.as_ref().and_then(|text| text.rate.as_ref());
-        self.own(&limit.name, tier).or(base)
+        self.own(&limit.common.name, tier).or(base)
     }
 
     /// True if a tier changes what this limit allows.
     fn is_changed(&self, limit: &'t LimitText, tier: usize) -> bool {
-        if self.own(&limit.name, Some(tier)).is_some() {
+        if self.own(&limit.common.name, Some(tier)).is_some() {
             return true;
         }
         match self.rate(limit, None) {
@@ -101,13 +101,14 @@ impl<'t> Sources<'t> {
         else {
             return plain(rate).map(Some);
         };
-        let Some(whole) = self.limits.iter().find(|other| other.name == *of) else {
-            let names = self.limits.iter().map(|other| other.name.as_str());
+        let Some(whole) = self.limits.iter().find(|other| other.common.name == *of) else {
+            let names = self.limits.iter().map(|other| other.common.name.as_str());
             let advice = match nearest(of, names) {
                 Some(name) => format!("did you mean {name}?"),
                 None => "name one of [limits]".to_owned(),
             };
-            return Err(fix(format!("there is no limit {}", quoted(of)), advice));
+            let problem = format!("there is no limit {} with a rate", quoted(of));
+            return Err(fix(problem, advice));
         };
         let Some(whole_rate) = self.rate(whole, tier) else {
             return Ok(None);
@@ -159,7 +160,11 @@ impl<'t> Sources<'t> {
     fn place(&self, limit: &'t LimitText, tier: Option<usize>) -> &'t Place {
         let in_tier = tier
             .and_then(|tier| self.tiers.get(tier))
-            .and_then(|tier| tier.rates.iter().find(|(name, _)| *name == limit.name))
+            .and_then(|tier| {
+                tier.rates
+                    .iter()
+                    .find(|(name, _)| *name == limit.common.name)
+            })
             .map(|(_, text)| &text.place);
         let base = limit.rate.as_ref().map(|rate| &rate.place);
         in_tier.or(base).unwrap_or(&limit.place)
@@ -200,18 +205,18 @@ impl<'t> Sources<'t> {
             .durability
             .unwrap_or_else(|| shape.durability(quotas.iter().copied()));
         Some(LimitSpec {
-            name: limit.name.as_str().into(),
+            name: limit.common.name.as_str().into(),
             key,
             rates,
-            cost: limit.cost,
-            max_cost: limit.max_cost,
+            cost: limit.common.cost,
+            max_cost: limit.common.max_cost,
             durability,
             strict: (durability == Durability::Strict).then_some(limit.strict),
             when_full: limit.when_full,
-            when_key_missing: limit.when_key_missing,
-            shadow: limit.shadow,
+            when_key_missing: limit.common.when_key_missing,
+            shadow: limit.common.shadow,
             span_nanos: span.and_then(Span::nanos).unwrap_or(0),
-            identity: format!("v1 limit={} {shape}", limit.name).into(),
+            identity: format!("v1 limit={} {shape}", limit.common.name).into(),
             shape,
         })
     }

@@ -3,17 +3,18 @@
 use arrayvec::ArrayVec;
 
 use super::address;
-use super::bounds::{KEY_PARTS_MAX, PICKS_MAX};
+use super::bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
+use super::concurrency::{ConcurrencySpec, UNLIMITED};
 use super::key::{AttributeSpec, KeySpec, Sequence, Source};
 use super::path::{self, Buffer};
-use super::plan::{LimitSpec, OverrideSpec, Plan};
+use super::plan::{LimitSpec, Overridden, OverrideSpec, Plan};
 use super::rate::Rate;
 use super::rates::plain;
 use super::request::{AttributeValue, Request, RequestError};
 use super::template::Captures;
 use super::terms::{
-    AttributeIndex, Cost, KeyIndex, KeyParts, KeyValue, LimitIndex, RateSpec, RouteIndex, Target,
-    TierIndex, WhenKeyMissing,
+    AttributeIndex, ConcurrencyIndex, Cost, KeyIndex, KeyParts, KeyValue, LimitIndex, RouteIndex,
+    Target, TierIndex, WhenKeyMissing,
 };
 use crate::algorithm::Rule;
 
@@ -26,6 +27,8 @@ pub(crate) struct Resolution<'r> {
     pub(crate) tier: Option<TierIndex>,
     /// Strictest first.
     pub(crate) picks: ArrayVec<Pick, PICKS_MAX>,
+    /// In the order in which their permits are to be taken.
+    pub(crate) permits: ArrayVec<PermitPick, PERMIT_PICKS_MAX>,
     path: Path<'r>,
     captures: Captures,
 }
@@ -62,6 +65,16 @@ pub(crate) struct Pick {
     pub(crate) refusal: Option<Refusal>,
 }
 
+/// A limit on how many run at a time that a request meets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PermitPick {
+    pub(crate) limit: ConcurrencyIndex,
+    /// How many permits it takes.
+    pub(crate) weight: u32,
+    /// Why no wait can help.
+    pub(crate) refusal: Option<Refusal>,
+}
+
 /// Why a request can never be admitted by a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
@@ -95,7 +108,10 @@ impl Plan {
             return Ok(());
         };
         found.tier = self.tier(request, found);
-        for &index in self.scopes.get(scope.0).into_iter().flatten() {
+        let Some(scope) = self.scopes.get(scope.0) else {
+            return Ok(());
+        };
+        for &index in &scope.limits {
             let pick = self
                 .limits
                 .get(index.0)
@@ -103,6 +119,16 @@ impl Plan {
             if let Some(pick) = pick {
                 // Bound: a scope with more limits than this is a fault of the policy.
                 let _ = found.picks.try_push(pick);
+            }
+        }
+        for &index in &scope.concurrency {
+            let pick = self
+                .concurrency
+                .get(index.0)
+                .and_then(|limit| self.permit_pick(index, limit, request, found));
+            if let Some(pick) = pick {
+                // Bound: as above.
+                let _ = found.permits.try_push(pick);
             }
         }
         Ok(())
@@ -124,30 +150,57 @@ impl Plan {
         request: &Request<'_>,
         found: &Resolution<'_>,
     ) -> Option<Pick> {
-        let (cost, mut refusal) = self.cost(limit, request, found);
-        if limit.when_key_missing != WhenKeyMissing::Share
-            && !self.key_parts(limit.key, request, found, &mut KeyParts::default())
-        {
-            if limit.when_key_missing == WhenKeyMissing::Skip {
-                return None;
-            }
-            refusal = Some(Refusal::KeyMissing);
-        }
+        let lacks_key = self.lacks_key(limit.key, limit.when_key_missing, request, found)?;
+        let (cost, refusal) = self.cost((limit.cost, limit.max_cost), request, found);
         Some(Pick {
             limit: index,
             rule: limit.rate(found.tier)?.rule,
             cost,
-            refusal,
+            refusal: lacks_key.or(refusal),
         })
+    }
+
+    fn permit_pick(
+        &self,
+        index: ConcurrencyIndex,
+        limit: &ConcurrencySpec,
+        request: &Request<'_>,
+        found: &Resolution<'_>,
+    ) -> Option<PermitPick> {
+        let lacks_key = self.lacks_key(limit.key, limit.when_key_missing, request, found)?;
+        let (cost, refusal) = self.cost((limit.cost, limit.max_cost), request, found);
+        Some(PermitPick {
+            limit: index,
+            // More than can be counted is more than any limit.
+            weight: u32::try_from(cost).unwrap_or(u32::MAX),
+            refusal: lacks_key.or(refusal),
+        })
+    }
+
+    /// The refusal of a request that lacks what the key needs, if it is to be refused; none at all
+    /// if the limit does not apply to it.
+    fn lacks_key(
+        &self,
+        key: KeyIndex,
+        when_missing: WhenKeyMissing,
+        request: &Request<'_>,
+        found: &Resolution<'_>,
+    ) -> Option<Option<Refusal>> {
+        if when_missing == WhenKeyMissing::Share
+            || self.key_parts(key, request, found, &mut KeyParts::default())
+        {
+            return Some(None);
+        }
+        (when_missing == WhenKeyMissing::Refuse).then_some(Some(Refusal::KeyMissing))
     }
 
     fn cost(
         &self,
-        limit: &LimitSpec,
+        (cost, max_cost): (Cost, Option<u64>),
         request: &Request<'_>,
         found: &Resolution<'_>,
     ) -> (u64, Option<Refusal>) {
-        let cost = match limit.cost {
+        let cost = match cost {
             Cost::Request => request.cost,
             Cost::Fixed(cost) => cost,
             Cost::Attribute { attribute, unsaid } => {
@@ -161,7 +214,7 @@ impl Plan {
                 }
             }
         };
-        let too_high = limit.max_cost.filter(|most| cost > *most);
+        let too_high = max_cost.filter(|most| cost > *most);
         (cost, too_high.map(|most| Refusal::CostTooHigh { most }))
     }
 
@@ -252,14 +305,40 @@ impl Plan {
         of.parts_of(self.keys.get(of.key.0)?, &self.attributes)
     }
 
-    /// A rate for one key of `limit`, said while running.
+    /// The key of the limit of this name, of whichever kind.
+    pub(crate) fn key_named(&self, name: &str) -> Option<KeyIndex> {
+        let limit = self.limit_named(name).map(|limit| self.limits.get(limit.0));
+        let other = || self.concurrency.iter().find(|limit| &*limit.name == name);
+        match limit {
+            Some(limit) => limit.map(|limit| limit.key),
+            None => other().map(|limit| limit.key),
+        }
+    }
+
+    /// A rate for one key of the limit of this name, said while running; or how many run at a
+    /// time, if it is a limit on that.
     ///
     /// # Errors
     /// What is wrong with `text`, and what to write instead.
-    pub(crate) fn override_rate(&self, limit: LimitIndex, text: &str) -> Result<RateSpec, String> {
-        let limit = self.limits.get(limit.0).ok_or("there is no such limit")?;
+    pub(crate) fn overridden(&self, name: &str, text: &str) -> Result<Overridden, String> {
+        let named = self.concurrency.iter();
+        if let Some(index) = named.into_iter().position(|limit| &*limit.name == name) {
+            let most = match text.trim() {
+                "unlimited" => Some(UNLIMITED),
+                text => text
+                    .parse()
+                    .ok()
+                    .filter(|most| (1..UNLIMITED).contains(most)),
+            };
+            let advice = "is not how many run at a time; write a whole number, or \"unlimited\"";
+            let most = most.ok_or_else(|| format!("{text:?} {advice}"))?;
+            return Ok(Overridden::Concurrency(ConcurrencyIndex(index), most));
+        }
+        let index = self.limit_named(name).ok_or("there is no such limit")?;
+        let limit = self.limits.get(index.0).ok_or("there is no such limit")?;
         Rate::parse(text)
             .and_then(|rate| plain(&rate)?.rate(&limit.shape))
+            .map(|rate| Overridden::Rate(index, rate))
             .map_err(|fix| format!("{}; {}", fix.problem, fix.advice))
     }
 }

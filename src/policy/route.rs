@@ -4,6 +4,7 @@ use super::bounds::{
     BUCKETS_MAX, KEY_PARTS_MAX, LIMITS_MAX, NAME_BYTES_MAX, OVERRIDES_MAX, PHRASE_BYTES_MAX,
     ROUTES_MAX, VALUE_BYTES_MAX,
 };
+use super::concurrency::{MostText, read_most};
 use super::fault::{Faults, Place, fix};
 use super::limit::{RateText, read_rate};
 use super::template::RouteText;
@@ -45,7 +46,22 @@ pub(super) struct OverrideText {
     pub(super) limit: Name,
     pub(super) key_place: Place,
     pub(super) key: OverrideKey,
-    pub(super) rate: RateText,
+    pub(super) value: OverrideValue,
+}
+
+/// What a key has of its own, as read.
+pub(super) enum OverrideValue {
+    Rate(RateText),
+    Most(MostText),
+}
+
+impl OverrideValue {
+    pub(super) fn place(&self) -> &Place {
+        match self {
+            Self::Rate(text) => &text.place,
+            Self::Most(text) => &text.place,
+        }
+    }
 }
 
 /// An override's key as read.
@@ -176,25 +192,36 @@ fn read_target(fields: &Fields<'_>, faults: &mut Faults) -> Option<TargetText> {
 pub(super) fn read_overrides(spot: &Spot<'_>, faults: &mut Faults) -> Vec<OverrideText> {
     let mut overrides = Vec::new();
     for item in spot.items(OVERRIDES_MAX, faults) {
-        let fields = item.fields(&["limit", "key", "rate"], faults);
+        let fields = item.fields(&["limit", "key", "rate", "max_concurrent"], faults);
         let limit = fields
             .require("limit", "limit = \"per-minute\"", faults)
             .and_then(|limit| read_name(limit, faults));
         let key = fields.require("key", "key = \"pk_live_42\"", faults);
-        let rate = fields
-            .require("rate", "rate = \"500/min\"", faults)
-            .map(|rate| read_rate(rate, faults));
-        if let (Some(limit), Some(key), Some(rate)) = (limit, key, rate) {
+        let value = read_override_value(&fields, faults);
+        if let (Some(limit), Some(key), Some(value)) = (limit, key, value) {
             overrides.push(OverrideText {
                 place: item.place,
                 limit,
                 key_place: key.place.clone(),
                 key: read_override_key(key, faults),
-                rate,
+                value,
             });
         }
     }
     overrides
+}
+
+fn read_override_value(fields: &Fields<'_>, faults: &mut Faults) -> Option<OverrideValue> {
+    let Some(most) = fields.get("max_concurrent") else {
+        let rate = fields.require("rate", "rate = \"500/min\"", faults)?;
+        return Some(OverrideValue::Rate(read_rate(rate, faults)));
+    };
+    if let Some(rate) = fields.get("rate") {
+        let advice = "keep the one that the limit has";
+        let problem = "a limit has a rate or max_concurrent, not both";
+        faults.push(&rate.place, fix(problem, advice));
+    }
+    Some(OverrideValue::Most(read_most(most, faults)))
 }
 
 fn read_override_key(spot: &Spot<'_>, faults: &mut Faults) -> OverrideKey {

@@ -3,21 +3,22 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::bounds::PICKS_MAX;
+use super::bounds::{PERMIT_PICKS_MAX, PICKS_MAX};
 use super::buckets::Buckets;
+use super::concurrency::ConcurrencySpec;
 use super::fault::{Faults, Place, fix, quoted};
 use super::key::Attributes;
 use super::names::{Names, PolicyText};
-use super::plan::{LimitSpec, RouteSpec};
+use super::plan::{LimitSpec, RouteSpec, Scope};
 use super::route::{RouteEntry, TargetText};
 use super::router::Router;
-use super::terms::{AttributeIndex, LimitIndex, RouteIndex, ScopeIndex, Target};
+use super::terms::{AttributeIndex, ConcurrencyIndex, LimitIndex, RouteIndex, ScopeIndex, Target};
 
 /// Routes and the limits that they lead to.
 pub(super) struct Scopes {
     pub(super) routes: Vec<RouteSpec>,
     pub(super) router: Router,
-    pub(super) scopes: Vec<Vec<LimitIndex>>,
+    pub(super) scopes: Vec<Scope>,
     pub(super) default: Target,
 }
 
@@ -26,12 +27,14 @@ pub(super) fn compile(
     text: &PolicyText,
     limit_names: &Names<'_>,
     limits: &[Option<LimitSpec>],
+    concurrency: &[ConcurrencySpec],
     faults: &mut Faults,
 ) -> Scopes {
     let mut builder = Builder {
         everywhere: Vec::new(),
         limit_names,
         limits,
+        concurrency,
         buckets: Buckets::new(&text.buckets, limit_names, faults),
         known: HashMap::new(),
         scopes: Vec::new(),
@@ -111,9 +114,10 @@ struct Builder<'t> {
     everywhere: Vec<usize>,
     limit_names: &'t Names<'t>,
     limits: &'t [Option<LimitSpec>],
+    concurrency: &'t [ConcurrencySpec],
     buckets: Buckets<'t>,
     known: HashMap<Vec<usize>, ScopeIndex>,
-    scopes: Vec<Vec<LimitIndex>>,
+    scopes: Vec<Scope>,
 }
 
 impl Builder<'_> {
@@ -126,7 +130,7 @@ impl Builder<'_> {
                 TargetText::Bucket(_) | TargetText::Exempt => None,
             });
         let in_buckets = text.buckets.iter().map(|bucket| &bucket.limits);
-        let mut is_named = vec![false; self.limits.len()];
+        let mut is_named = vec![false; self.limits.len() + self.concurrency.len()];
         for name in in_targets.chain(in_buckets).flatten() {
             let index = self.limit_names.get(&name.text);
             if let Some(flag) = index.and_then(|index| is_named.get_mut(index)) {
@@ -154,10 +158,20 @@ impl Builder<'_> {
         limits.extend(&self.everywhere);
         limits.sort_unstable();
         limits.dedup();
-        if limits.len() > PICKS_MAX {
-            let problem = format!("a request here meets {} limits", limits.len());
-            let advice = format!("at most {PICKS_MAX}");
-            faults.push(place, fix(problem, advice));
+        let rates = limits.partition_point(|limit| *limit < self.limits.len());
+        let kinds = [
+            (rates, PICKS_MAX, "limits"),
+            (
+                limits.len() - rates,
+                PERMIT_PICKS_MAX,
+                "max_concurrent limits",
+            ),
+        ];
+        for (count, most, kind) in kinds {
+            if count > most {
+                let problem = format!("a request here meets {count} {kind}");
+                faults.push(place, fix(problem, format!("at most {most}")));
+            }
         }
         self.scope(limits)
     }
@@ -169,6 +183,12 @@ impl Builder<'_> {
         }
         let index = ScopeIndex(self.scopes.len());
         self.known.insert(limits.clone(), index);
+        let rates = limits.partition_point(|limit| *limit < self.limits.len());
+        let others = limits.split_off(rates).into_iter();
+        let mut concurrency: Vec<_> = others
+            .map(|limit| ConcurrencyIndex(limit - self.limits.len()))
+            .collect();
+        concurrency.sort_by_key(|limit| self.concurrency.get(limit.0).map(|spec| &spec.name));
         limits.sort_by_key(|limit| {
             let spec = self.limits.get(*limit).and_then(Option::as_ref);
             spec.map(|spec| {
@@ -176,8 +196,10 @@ impl Builder<'_> {
                 (capacity, Reverse(spec.span_nanos))
             })
         });
-        self.scopes
-            .push(limits.into_iter().map(LimitIndex).collect());
+        self.scopes.push(Scope {
+            limits: limits.into_iter().map(LimitIndex).collect(),
+            concurrency,
+        });
         Target::Scope(index)
     }
 }

@@ -9,6 +9,10 @@ use crate::algorithm::Rule;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct LimitIndex(pub(crate) usize);
 
+/// A place in [`Plan::concurrency`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct ConcurrencyIndex(pub(crate) usize);
+
 /// A key's place in [`Plan::keys`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct KeyIndex(pub(crate) usize);

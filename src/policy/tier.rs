@@ -2,6 +2,7 @@
 
 use super::address;
 use super::bounds::{CRITERION_VALUES_MAX, LIMITS_MAX, TIERS_MAX, VALUE_BYTES_MAX};
+use super::concurrency::{MostText, read_most};
 use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, parse_one};
 use super::limit::{RateText, read_rate};
@@ -93,6 +94,8 @@ impl Pattern {
 pub(super) struct TierText {
     pub(super) spec: TierSpec,
     pub(super) rates: Vec<(String, RateText)>,
+    /// How many run at a time.
+    pub(super) most: Vec<(String, MostText)>,
 }
 
 /// Reads `[tiers]`.
@@ -104,7 +107,7 @@ pub(super) fn read(
     let mut tiers = Vec::new();
     for (name, spot) in spot.entries(TIERS_MAX, faults) {
         check_name(name, &spot.place, faults);
-        let fields = spot.fields(&["when", "rates"], faults);
+        let fields = spot.fields(&["when", "rates", "max_concurrent"], faults);
         let when = fields
             .require("when", "when = { api_key = \"pk_*\" }", faults)
             .map(|when| read_when(when, attributes, faults))
@@ -115,12 +118,19 @@ pub(super) fn read(
                 .map(|(limit, rate)| (limit.to_owned(), read_rate(&rate, faults)))
                 .collect()
         });
+        let most = fields.get("max_concurrent").map(|most| {
+            let entries = most.entries(LIMITS_MAX, faults).into_iter();
+            entries
+                .map(|(limit, most)| (limit.to_owned(), read_most(&most, faults)))
+                .collect()
+        });
         tiers.push(TierText {
             spec: TierSpec {
                 name: name.into(),
                 when,
             },
             rates: rates.unwrap_or_default(),
+            most: most.unwrap_or_default(),
         });
     }
     tiers

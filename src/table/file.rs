@@ -104,10 +104,19 @@ pub(crate) fn create(path: &Path, header: &ShardHeader) -> Result<(File, Region)
 
 /// Opens and maps a file that must be exactly the shard that `header` describes.
 pub(crate) fn open(path: &Path, header: &ShardHeader) -> Result<(File, Region), ShardError> {
+    let file = find(path, header, OpenOptions::new().read(true).write(true))?;
+    let region = map(&file, header)?;
+    Ok((file, region))
+}
+
+/// Opens a file that must be exactly the shard that `header` describes.
+pub(super) fn find(
+    path: &Path,
+    header: &ShardHeader,
+    options: &mut OpenOptions,
+) -> Result<File, ShardError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
+    let file = options
         .custom_flags(flags.bits().cast_signed())
         .open(path)
         .map_err(|error| ShardError::Io("open", error))?;
@@ -150,8 +159,7 @@ pub(crate) fn open(path: &Path, header: &ShardHeader) -> Result<(File, Region), 
             meta.len()
         )));
     }
-    let region = map(&file, header)?;
-    Ok((file, region))
+    Ok(file)
 }
 
 fn map(file: &File, header: &ShardHeader) -> Result<Region, ShardError> {

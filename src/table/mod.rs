@@ -12,6 +12,8 @@ pub(crate) mod layout;
 mod loom;
 mod region;
 mod shard;
+#[cfg(not(tollgate_loom))]
+pub(crate) mod survey;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
@@ -47,6 +49,12 @@ pub(crate) enum Update {
     Full,
 }
 
+/// Which of two to the power of `shard_bits` shards a tag belongs to.
+#[inline]
+fn shard_number(tag: Tag, shard_bits: u32) -> usize {
+    usize::try_from(u64::from(tag.home()) << shard_bits >> 32).unwrap_or(0)
+}
+
 /// Lines that each of `shards` shards needs for `counters` counters in all.
 pub(crate) fn lines_per_shard(counters: u64, shards: u32) -> u64 {
     let slots = counters.saturating_mul(100).div_ceil(LOAD_PERCENT);
@@ -69,8 +77,7 @@ impl Table {
 
     #[inline]
     fn shard(&self, tag: Tag) -> &Shard {
-        let number = u64::from(tag.home()) << self.shard_bits >> 32;
-        &self.shards[usize::try_from(number).unwrap_or(0)]
+        &self.shards[shard_number(tag, self.shard_bits)]
     }
 
     /// The tag's word; absent if it has none. Loads only.

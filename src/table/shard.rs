@@ -63,11 +63,7 @@ impl Shard {
     /// The lines that can hold `tag`, home line first.
     fn reach(&self, tag: Tag, shard_bits: u32) -> impl Iterator<Item = &Line> {
         let lines = self.region.lines();
-        // The bits that chose the shard are shifted out; the rest, as a fraction of their range,
-        // picks the line. A shard with twice the lines splits each of them in two.
-        let fraction = u64::from(tag.home() << shard_bits);
-        let home = (fraction * lines.len() as u64) >> 32;
-        let (before, from) = lines.split_at(usize::try_from(home).unwrap_or(0));
+        let (before, from) = lines.split_at(home_line(tag, shard_bits, lines.len()));
         from.iter().chain(before).take(PROBE_LINES)
     }
 
@@ -218,6 +214,14 @@ impl Slot {
         self.word.store(word.bits(), Ordering::Release);
         true
     }
+}
+
+/// The line at which the search for a tag begins, of so many in its shard.
+pub(super) fn home_line(tag: Tag, shard_bits: u32, lines: usize) -> usize {
+    // The bits that chose the shard are shifted out; the rest, as a fraction of their range,
+    // picks the line. A shard with twice the lines splits each of them in two.
+    let fraction = u64::from(tag.home() << shard_bits);
+    usize::try_from((fraction * lines as u64) >> 32).unwrap_or(0)
 }
 
 /// Slots that so many lines have.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{Limiter, ManualClock, Opened, Policy, Request, Timestamp};
+use tollgate::{Limiter, ManualClock, Mapping, Opened, Policy, Request, Timestamp};
 
 /// Threads of a life.
 pub(crate) const THREADS: usize = 4;
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     /// In turns, for the limits and the pot.
     durabilities: Vec<&'static str>,
     pub(crate) interval: Duration,
+    /// The table lies in the data directory and elsewhere in turns, life by life.
+    pub(crate) moves: bool,
 }
 
 impl Plan {
@@ -29,18 +31,20 @@ impl Plan {
         Self {
             durabilities: durabilities.to_vec(),
             interval: Duration::from_millis(5),
+            moves: false,
         }
     }
 
     /// As the text that [`Plan::parse`] takes.
     pub(crate) fn line(&self) -> String {
         let words = self.durabilities.join(" ");
-        format!("{} {words}", self.interval.as_micros())
+        format!("{} {} {words}", self.interval.as_micros(), self.moves)
     }
 
     fn parse(line: &str) -> Self {
         let mut words = line.split(' ');
         let micros = words.next().unwrap().parse().unwrap();
+        let moves = words.next().unwrap().parse().unwrap();
         let known = |word| {
             *super::DURABILITIES
                 .iter()
@@ -50,6 +54,7 @@ impl Plan {
         Self {
             durabilities: words.map(known).collect(),
             interval: Duration::from_micros(micros),
+            moves,
         }
     }
 
@@ -73,13 +78,20 @@ impl Plan {
     }
 }
 
-/// Opens the directory. Its time stands still, so that buckets are exact, too.
-pub(crate) fn open(plan: &Plan, data: &Path) -> Limiter {
+/// Opens the directory, in a life of this number. Its time stands still, so that buckets are exact,
+/// too.
+pub(crate) fn open(plan: &Plan, data: &Path, life: u64) -> Limiter {
+    let mapping = if plan.moves && !life.is_multiple_of(2) {
+        Mapping::Under(data.with_file_name("elsewhere"))
+    } else {
+        Mapping::DataDirectory
+    };
     let clock = ManualClock::new(Timestamp::from_secs(1_760_009_400));
     Limiter::builder(plan.policy())
         .counters(100_000)
         .clock(clock)
         .interval(plan.interval)
+        .mapping(mapping)
         .open(data)
         .unwrap()
 }
@@ -122,20 +134,20 @@ pub(crate) fn live() {
     match variable("TOLLGATE_CRASH_DO").unwrap().as_str() {
         "take" => take_for_ever(&plan, &data, number, &out),
         "open" => {
-            let limiter = open(&plan, &data);
+            let limiter = open(&plan, &data, number);
             out.say("opened");
             std::thread::sleep(Duration::from_secs(600));
             drop(limiter);
         }
-        looks => look(&plan, &data, looks == "flush", &out),
+        looks => look(&plan, &data, number, looks == "flush", &out),
     }
 }
 
 fn take_for_ever(plan: &Plan, data: &Path, life: u64, out: &Out) {
     // Every third life closes and opens in turn, so that the kill falls there as well.
     let most = if life.is_multiple_of(3) { 30 } else { u64::MAX };
-    for session in 0.. {
-        let limiter = open(plan, data);
+    for session in 0_u64.. {
+        let limiter = open(plan, data, life + session);
         out.say("opened");
         let pot = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -190,8 +202,8 @@ impl Taker<'_> {
 
 /// Says what is counted for every key in the file beside the directory, and waits to be killed, or
 /// closes when its input ends.
-fn look(plan: &Plan, data: &Path, is_flushed: bool, out: &Out) {
-    let limiter = open(plan, data);
+fn look(plan: &Plan, data: &Path, life: u64, is_flushed: bool, out: &Out) {
+    let limiter = open(plan, data, life);
     let opened = limiter.health().opened;
     let is_kept = matches!(opened, Opened::New | Opened::Clean | Opened::Kept);
     assert!(is_kept, "after a kill: {opened}");

@@ -36,14 +36,17 @@ fn life() {
     child::live();
 }
 
-/// Rounds of lives under a plan, each killed, each time with a look at what is counted.
-fn rounds(plan: &Plan, rounds: u64, dice: &mut Dice) {
+/// Rounds of lives, each killed, each time with a look at what is counted.
+fn rounds(durabilities: &[&'static str]) {
+    let (mut plan, mut dice) = (Plan::of(durabilities), Dice::new());
+    plan.moves = true;
     let dir = common::scratch();
+    fs::create_dir(dir.path().join("elsewhere")).unwrap();
     let data = dir.path().join("data");
     let mut ledger = Ledger::default();
-    for round in 0..rounds {
+    for round in 0..ROUNDS {
         let is_early = dice.below(3) == 0;
-        let mut life = Life::start("take", plan, &data, round);
+        let mut life = Life::start("take", &plan, &data, round);
         if is_early {
             // In the middle of creating or opening, as often as not.
             dice.sleep(Duration::from_millis(25));
@@ -54,7 +57,7 @@ fn rounds(plan: &Plan, rounds: u64, dice: &mut Dice) {
         life.kill(&mut ledger);
         let keys = dir.path().join("keys");
         fs::write(&keys, ledger.keys()).unwrap();
-        let mut look = Life::start("look", plan, &data, round);
+        let mut look = Life::start("look", &plan, &data, dice.below(2));
         look.wait_for("looked");
         // Left as it is, or closed clean, in turns.
         if dice.below(2) == 0 {
@@ -65,7 +68,7 @@ fn rounds(plan: &Plan, rounds: u64, dice: &mut Dice) {
         ledger.check();
     }
     println!("{plan:?}: {ledger}");
-    assert!(ledger.begun() > rounds * 10, "{ledger}");
+    assert!(ledger.begun() > ROUNDS * 10, "{ledger}");
     assert!(
         ledger.spent() > 3,
         "too few limits were exhausted: {ledger}"
@@ -74,22 +77,22 @@ fn rounds(plan: &Plan, rounds: u64, dice: &mut Dice) {
 
 #[test]
 fn killed_memory_limits_keep_every_admission() {
-    rounds(&Plan::of(&["memory"]), ROUNDS, &mut Dice::new());
+    rounds(&["memory"]);
 }
 
 #[test]
 fn killed_logged_limits_keep_every_admission() {
-    rounds(&Plan::of(&["logged"]), ROUNDS, &mut Dice::new());
+    rounds(&["logged"]);
 }
 
 #[test]
 fn killed_strict_limits_keep_every_admission() {
-    rounds(&Plan::of(&["strict"]), ROUNDS, &mut Dice::new());
+    rounds(&["strict"]);
 }
 
 #[test]
 fn killed_limits_of_every_durability_in_one_check_keep_every_admission() {
-    rounds(&Plan::of(&DURABILITIES), ROUNDS, &mut Dice::new());
+    rounds(&DURABILITIES);
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn killed_a_hundred_times_while_rebuilding_nothing_goes_down() {
     let plan = Plan::of(&["logged"]);
     let dir = common::scratch();
     let data = dir.path().join("data");
-    let limiter = open(&plan, &data);
+    let limiter = open(&plan, &data, 0);
     for number in 0..500 {
         child::take(&limiter, &format!("user {number}"));
     }
@@ -165,7 +168,7 @@ fn killed_a_hundred_times_while_rebuilding_nothing_goes_down() {
     drop(limiter);
     fs::remove_dir_all(data.join("table")).unwrap();
     crash_loop(&plan, &data, &mut dice);
-    let limiter = open(&plan, &data);
+    let limiter = open(&plan, &data, 0);
     for number in 0..500 {
         let counts = child::counts(&limiter, &format!("user {number}"));
         assert_eq!(counts, [1; LIMITS.len()], "{:?}", limiter.health());
@@ -198,7 +201,7 @@ fn what_a_kill_interrupts_is_journaled_by_the_next_life() {
         let _ = fs::remove_dir_all(&copy);
         common::copy(&data, &copy);
         fs::remove_dir_all(copy.join("table")).unwrap();
-        let limiter = open(&plan, &copy);
+        let limiter = open(&plan, &copy, 0);
         let opened = limiter.health().opened;
         assert!(matches!(opened, Opened::SetAside { .. }), "{opened}");
         for (key, counted) in ledger.counted() {

@@ -3,8 +3,11 @@
 mod calendar;
 #[path = "../common/mod.rs"]
 mod common;
+mod concurrency;
+mod concurrency_terms;
 mod cost;
 mod direct;
+mod idempotency;
 mod keys;
 mod many;
 mod overrides;

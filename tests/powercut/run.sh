@@ -80,17 +80,21 @@ verdict() {
 }
 
 gate() {
-  local worker=$rig/worker keep=(--out "$rig/failed") fs
-  cut kill "$worker" kill --cuts 8 --rounds 10 --early --min-ms 0 --max-ms 150 "${keep[@]}"
+  local worker=$rig/worker keep=(--out "$rig/failed") fs plan fault
+  cut kill "$worker" kill --cuts 4 --rounds 10 --early --min-ms 0 --max-ms 150 "${keep[@]}"
+  cut "kill, table in turns" "$worker" kill --cuts 4 --rounds 10 --early --min-ms 0 --max-ms 150 \
+    --env "$turns" "${keep[@]}"
   for fs in $(file_systems); do
     cut "disk $fs" "$worker" disk --fs "$fs" --cuts 3 --max-ms 600 --fsck "${keep[@]}"
   done
-  cut "disk, clean closes" "$worker" disk --cuts 3 --max-ms 300 --env POWERCUT_PLAN=close "${keep[@]}"
-  cut "disk, kills before cuts" "$worker" disk --cuts 3 --max-ms 600 --env POWERCUT_PLAN=kill "${keep[@]}"
+  for plan in run close kill; do
+    cut "disk, table on it, $plan" "$worker" disk --cuts 2 --max-ms 500 --fsck \
+      --env POWERCUT_PLAN=$plan --env POWERCUT_TABLE=data "${keep[@]}"
+  done
   cut "disk, cut while recovering" "$worker" disk --cuts 2 --rounds 5 --images 2 --early --min-ms 0 \
-    --max-ms 200 "${keep[@]}"
-  cut "disk, same kernel" "$worker" disk --cuts 2 --images 4 --same-boot --max-ms 300 "${keep[@]}"
-  local fault
+    --max-ms 200 --env "$turns" "${keep[@]}"
+  cut "disk, same kernel" "$worker" disk --cuts 2 --images 4 --same-boot --max-ms 300 \
+    --env POWERCUT_TABLE=data "${keep[@]}"
   for fault in 'FAILFLUSHES 0' 'FAILFLUSHES 0 drop' 'FAILWRITES 0'; do
     cut "disk, ${fault,,}" "$worker" disk --cuts 2 --images 2 --max-ms 800 --fail "$fault" "${keep[@]}"
   done
@@ -100,18 +104,18 @@ gate() {
 # One slice of the campaign, of about sixty states; slices differ in what is done when.
 slice() {
   local fs=$1 number=$2 worker=$rig/worker
-  local options=(--fs "$fs" --fsck --out "$rig/failed")
+  local options=(--fs "$fs" --fsck --out "$rig/failed") tables=() plans=()
+  tables=("" --env\ POWERCUT_TABLE=data "--env $turns")
   case $((number % 5)) in
-    0) cut "$fs, slice $number" "$worker" disk --cuts 10 --max-ms 800 "${options[@]}" ;;
-    1) cut "$fs, slice $number, rounds" "$worker" disk --cuts 4 --rounds 8 --images 2 --early \
-      --min-ms 0 --max-ms 300 "${options[@]}" ;;
-    2) cut "$fs, slice $number, closes" "$worker" disk --cuts 10 --max-ms 400 \
-      --env POWERCUT_PLAN=close "${options[@]}" ;;
-    3) cut "$fs, slice $number, kills" "$worker" disk --cuts 10 --max-ms 800 \
-      --env POWERCUT_PLAN=kill "${options[@]}" ;;
-    4) cut "$fs, slice $number, creation" "$worker" disk --cuts 10 --early --min-ms 0 --max-ms 60 \
-      "${options[@]}" ;;
+    0) plans=(run --cuts 10 --max-ms 800) ;;
+    1) plans=(rounds --cuts 4 --rounds 8 --images 2 --early --min-ms 0 --max-ms 300) ;;
+    2) plans=(closes --cuts 10 --max-ms 400 --env POWERCUT_PLAN=close) ;;
+    3) plans=(kills --cuts 10 --max-ms 800 --env POWERCUT_PLAN=kill) ;;
+    4) plans=(creation --cuts 10 --early --min-ms 0 --max-ms 60) ;;
   esac
+  # shellcheck disable=SC2086 # two words, or none
+  cut "$fs, slice $number, ${plans[0]}" "$worker" disk "${plans[@]:1}" \
+    ${tables[$((number % 3))]} "${options[@]}"
 }
 
 campaign() {
@@ -119,8 +123,9 @@ campaign() {
   number=0
   before=$states
   while [ $((states - before)) -lt "${KILLS:-1000}" ]; do
+    # shellcheck disable=SC2046 # two words, or none
     cut "kill, slice $number" "$rig/worker" kill --cuts 10 --rounds 10 --early --min-ms 0 \
-      --max-ms 200 --out "$rig/failed"
+      --max-ms 200 --out "$rig/failed" $([ $((number % 2)) = 0 ] || echo "--env $turns")
     number=$((number + 1))
   done
   for fs in $(file_systems); do
@@ -183,7 +188,8 @@ plant_loss_untold() {
   plant "$copy/src/journal/generation.rs" 'if found < acknowledged {' 'if false {'
 }
 plant_stale_table_believed() {
-  plant "$copy/src/limiter/store.rs" 'mark.place == files.place =>' 'mark.place != Place::NOWHERE =>'
+  plant "$copy/src/limiter/shards.rs" 'elsewhere.or(is_other.then_some("another time'"'"'s table"))' \
+    '{ let _ = (elsewhere, is_other); None }'
 }
 plant_flush_does_not_wait() {
   plant "$copy/src/writer.rs" 'while state.done < mine && !state.gone' \
@@ -197,7 +203,7 @@ plant_no_sweep_after_a_kill() {
 }
 plant_clean_unsynced() {
   plant "$copy/src/limiter/store.rs" 'self.table.sync().and_then(|()| self.shared.sync())' \
-    'Ok::<(), io::Error>(())'
+    'Ok::<(), std::io::Error>(())'
 }
 plant_strict_not_asked() {
   plant "$copy/src/counter.rs" 'self.reserve.is_none() || self.ground.ceilings.covers(tag, word)' \
@@ -211,11 +217,9 @@ plant_ceilings_not_lifted() {
   plant "$copy/src/limiter/reserving.rs" 'if worth == Worth::Lost {' 'if false {'
 }
 plant_private_memory() {
-  plant "$copy/src/table/region.rs" 'let map = MmapOptions::new()
-                .offset(HEADER_LEN)
-                .len(len)
-                .map_raw(file)?;' 'let _ = (file, HEADER_LEN);
-            let map: MmapRaw = MmapOptions::new().len(len).map_anon()?.into();'
+  plant "$copy/src/table/region.rs" 'let map = MmapOptions::new().len(whole_len(lines)?).map_raw(file)?;' \
+    'let _ = file;
+            let map: MmapRaw = MmapOptions::new().len(whole_len(lines)?).map_anon()?.into();'
 }
 
 planted() {
@@ -225,7 +229,7 @@ planted() {
   mkdir -p "$copy"
   cp -r Cargo.toml Cargo.lock README.md src tests examples benches "$copy/"
   cp -r src "$copy/sound"
-  local cuts=(disk --cuts 8 --max-ms 600)
+  local cuts=(disk --cuts 8 --max-ms 600 --env POWERCUT_TABLE=data)
   bug engine_unsynced "${cuts[@]}"
   bug loss_untold "${cuts[@]}" --env POWERCUT_LOSS=reported
   bug stale_table_believed "${cuts[@]}"
@@ -244,6 +248,11 @@ planted() {
   cut "planted: loss told" "$rig/planted" "${cuts[@]}" --env POWERCUT_LOSS=reported
   [ "$missed" = 0 ] && [ "$failed" = 0 ]
 }
+
+# A directory in memory for tables, beside the data directory in turns.
+memory=$(mktemp -d -p /dev/shm tollgate-power.XXXXXX 2>/dev/null || mktemp -d)
+trap 'rm -rf "$memory"' EXIT
+turns=POWERCUT_TABLE=data,$memory
 
 why=$(obstacle)
 if [ -n "$why" ]; then

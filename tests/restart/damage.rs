@@ -3,14 +3,16 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use tollgate::Opened;
 
-use super::{World, used, why_set_aside};
+use super::{World, noon, used, why_set_aside};
 
 super::wherever_the_table_lies!(
     every_flipped_byte_of_a_shards_header_is_noticed,
     shards_cut_stretched_swapped_or_gone_are_rebuilt,
+    edge_31_a_rebuild_does_not_depend_on_when_it_happens,
     a_rebuild_that_did_not_happen_is_made_good,
     marks_that_cannot_be_read_are_not_a_new_directory,
 );
@@ -85,6 +87,25 @@ fn shards_cut_stretched_swapped_or_gone_are_rebuilt(world: &World) {
     rebuilt(world, "gone");
     fs::remove_dir_all(world.table()).unwrap();
     rebuilt(world, "all gone");
+}
+
+/// The journal holds words, and no word depends on when it is read back: rebuilt half a day later
+/// the counters are those of the table as it was found then.
+fn edge_31_a_rebuild_does_not_depend_on_when_it_happens(world: &World) {
+    world.close_one();
+    let later = || {
+        let clock = noon();
+        clock.advance(Duration::from_secs(3_600));
+        let limiter = world.open_at(&world.data(), clock).unwrap();
+        (used(&limiter, "alice"), limiter.health().opened)
+    };
+    let (kept, opened) = later();
+    assert_eq!(opened, Opened::Clean);
+    fs::remove_dir_all(world.table()).unwrap();
+    let (rebuilt, opened) = later();
+    assert!(matches!(opened, Opened::SetAside { .. }), "{opened:?}");
+    assert_eq!(rebuilt, kept);
+    assert!(kept.contains(&7) && kept.contains(&0), "{kept:?}");
 }
 
 fn a_rebuild_that_did_not_happen_is_made_good(world: &World) {

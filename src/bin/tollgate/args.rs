@@ -20,8 +20,8 @@ use crate::replay::Show;
     propagate_version = true
 )]
 #[command(
-    after_help = "Exit status: 0 done or allowed, 1 refused (check), 2 error, 130 \
-                        interrupted (replay). Errors go to standard error."
+    after_help = "Exit status: 0 done or allowed, 1 refused (check) or found (doctor), 2 error, \
+                  130 interrupted (replay). Errors go to standard error."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -33,6 +33,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Check(CheckArgs),
     Usage(UsageArgs),
+    Doctor(DoctorArgs),
     #[command(subcommand)]
     Policy(PolicyCommand),
 }
@@ -148,6 +149,32 @@ pub(crate) struct UsageArgs {
     #[command(flatten)]
     pub(crate) asked: Asked,
     /// Print the numbers as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const DOCTOR_HELP: &str = "\
+Examples:
+  tollgate doctor /var/lib/app/limits
+  tollgate doctor /var/lib/app/limits --json | jq -r '.findings[].what'
+  tollgate doctor /var/lib/app/limits --repair
+
+No limiter may have the directory open meanwhile. Without --repair nothing in it is changed. The
+repairs: what a killed process left half made is removed, files are made private, a journal that
+cannot be read is put out of the way, and a table whose slots contradict each other is given up, for
+the next opening to rebuild it from the journal.";
+
+/// Verify a limiter's directory: exit status 0 healthy, 1 something is wrong, 2 error
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub(crate) struct DoctorArgs {
+    /// The limiter's directory
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Mend what can be mended without knowing more than the files tell
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

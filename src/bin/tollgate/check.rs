@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
-use tollgate::{Decision, Key, Limiter, ManualClock, Mapping, Outcome};
+use tollgate::{ConcurrencyOutcome, Decision, Key, Limiter, ManualClock, Mapping, Outcome};
 
 use crate::args::{Asked, CheckArgs, Place, UsageArgs};
 use crate::out;
@@ -58,7 +58,8 @@ fn ask(at: &Place, asked: &Asked, as_json: bool, want: Want) -> anyhow::Result<b
         None => {
             let request = asked.request.request();
             let decision = match want {
-                Want::Charge => limiter.check(&request),
+                // A permit is back as soon as the answer is given.
+                Want::Charge => limiter.try_acquire(&request).into_parts().0,
                 Want::Look => limiter.usage(&request),
             };
             if let Some(error) = decision.error() {
@@ -105,17 +106,19 @@ fn ask_limit(limiter: &Limiter, name: &str, asked: &Asked, want: Want) -> anyhow
 
 /// A decision in a line; a look, limit by limit.
 fn lines(decision: &Decision, want: Want) -> String {
-    if want == Want::Charge || decision.is_exempt() || decision.limits().len() == 0 {
+    let is_met = decision.limits().len() + decision.concurrency().len() != 0;
+    if want == Want::Charge || decision.is_exempt() || !is_met {
         return decision.to_string();
     }
-    let lines: Vec<_> = decision
-        .limits()
-        .map(|limit| {
-            let shadow = if limit.is_shadow() { " (shadow)" } else { "" };
-            format!("{}{shadow}: {}", limit.name(), limit.outcome())
-        })
-        .collect();
-    lines.join("\n")
+    let shadow = |is_shadow| if is_shadow { " (shadow)" } else { "" };
+    let rates = decision.limits().map(|limit| {
+        let shadow = shadow(limit.is_shadow());
+        format!("{}{shadow}: {}", limit.name(), limit.outcome())
+    });
+    let others = decision
+        .concurrency()
+        .map(|limit| format!("{}{}: {limit}", limit.name(), shadow(limit.is_shadow())));
+    rates.chain(others).collect::<Vec<_>>().join("\n")
 }
 
 fn decision_json(decision: &Decision) -> Value {
@@ -123,6 +126,7 @@ fn decision_json(decision: &Decision) -> Value {
         .limits()
         .map(|limit| outcome_json(limit.name(), limit.is_shadow(), limit.outcome()))
         .collect();
+    let concurrency: Vec<_> = decision.concurrency().map(concurrency_json).collect();
     json!({
         "allowed": decision.is_allowed(),
         "route": decision.route(),
@@ -131,7 +135,21 @@ fn decision_json(decision: &Decision) -> Value {
         "ruling": decision.ruling().map(|ruling| ruling.name().to_owned()),
         "retry_after_ms": decision.retry_after().map(millis),
         "limits": limits,
+        "concurrency": concurrency,
         "explanation": decision.to_string(),
+    })
+}
+
+fn concurrency_json(outcome: ConcurrencyOutcome<'_>) -> Value {
+    json!({
+        "name": outcome.name(),
+        "allowed": outcome.is_allowed(),
+        "verdict": format!("{:?}", outcome.verdict()).to_lowercase(),
+        "shadow": outcome.is_shadow(),
+        "weight": outcome.weight(),
+        "limit": outcome.limit(),
+        "running": outcome.running(),
+        "waiting": outcome.waiting(),
     })
 }
 

@@ -79,7 +79,7 @@ impl Judge for LimiterJudge {
         for (name, text) in &entry.attributes {
             request = request.attribute(name, text.as_ref());
         }
-        let decision = self.limiter.check(&request);
+        let decision = self.limiter.check_rates(&request);
         self.outcomes.clear();
         self.route = None;
         // What the decision leaves out, keys above all, the policy explains.

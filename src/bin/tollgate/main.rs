@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod doctor;
 mod judge;
 mod log;
 mod out;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => run::replay(args),
         Command::Check(args) => check::check(args),
         Command::Usage(args) => check::usage(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Policy(command) => policy::run(command),
     };
     done.unwrap_or_else(|fault| {

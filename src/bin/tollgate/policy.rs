@@ -74,8 +74,11 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Lint { policy } => {
             let (policy, _) = read(policy)?;
-            for (name, words) in policy.limits() {
+            for (name, words) in policy.limits().chain(policy.concurrency()) {
                 out::print(format_args!("{name}: {words}"))?;
+            }
+            if let Some(words) = policy.idempotency() {
+                out::print(format_args!("idempotency: {words}"))?;
             }
         }
         PolicyCommand::Explain { policy, request } => {

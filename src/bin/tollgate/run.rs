@@ -38,6 +38,13 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         .transpose()?;
     home.restore()?;
     let latest = kept.as_ref().and_then(|state| state.totals.span_nanos);
+    let left_out: Vec<_> = policy.concurrency().map(|(name, _)| name).collect();
+    if !left_out.is_empty() {
+        out::note(format_args!(
+            "not judged, for a log does not tell how long a request ran: {}",
+            left_out.join(", ")
+        ));
+    }
     let now = Timestamp::from_nanos(latest.map_or(0, |(_, latest)| latest));
     let mut judge = LimiterJudge::open(policy, &home.counters(), args.counters, now)?;
     let state = kept.unwrap_or_else(|| State::new(recipe, judge.limits()));

@@ -1,0 +1,394 @@
+//! The counters: the table's slots, the journal's words, the ceilings, and what they say of each
+//! other.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::files::said_of;
+use super::visit::{Repair, Visit};
+use crate::algorithm::Word;
+use crate::ceiling;
+use crate::directory::{Directory, Header, Mark, Marks, State};
+use crate::error::Error;
+use crate::journal::{self, Found};
+use crate::key::Tag;
+use crate::limiter::survey_table;
+use crate::table::survey::{Survey, Times};
+use crate::time::{NANOS_PER_SEC, Timestamp};
+
+/// Longer than any word of any policy lives: the longest window twice, as a sliding limit keeps it,
+/// or the longest filling of a bucket and as much debt.
+const LONGEST_NANOS: u64 = 20 * 366 * 86_400 * NANOS_PER_SEC;
+
+/// Live words by their tags.
+type Words = HashMap<Tag, Word>;
+
+/// What is to be made of the table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// The next opening takes it as it is.
+    Kept,
+    /// The next opening rebuilds it.
+    Rebuilt,
+}
+
+/// What the journal is good for.
+struct Journal {
+    words: Words,
+    /// True if all that was acknowledged can be read.
+    is_whole: bool,
+}
+
+/// How the table's words agree with those of the journal and the ceilings.
+#[derive(Default)]
+struct Agreement {
+    /// Words of the journal that the table has not, or only an earlier one.
+    lacking: u64,
+    /// Counters above their ceiling.
+    above: u64,
+}
+
+impl Visit {
+    pub(super) fn counters(&mut self, directory: &Directory) -> Result<(), Error> {
+        let header = directory.header();
+        let Some(mark) = self.mark(header)? else {
+            return Ok(());
+        };
+        let now = mark.latest;
+        let mut journal = self.journal(header, now)?;
+        let ceilings = self.ceilings(header, now)?;
+        let mut agreement = Agreement::default();
+        let compare = &mut |tag, word: Word| {
+            let known = journal.words.remove(&tag).unwrap_or(Word::ABSENT);
+            let is_behind = !word.is_dirty() && known.bits() > word.bits();
+            agreement.lacking += u64::from(is_behind);
+            let ceiling = ceilings.get(&tag);
+            let is_above = ceiling.is_some_and(|ceiling| ceiling.bits() < word.clean().bits());
+            agreement.above += u64::from(is_above);
+        };
+        let trust = self.table(directory, &mark, journal.is_whole, compare);
+        // What is left of the journal's words stands nowhere in the table.
+        agreement.lacking += journal.words.len() as u64;
+        self.agreement(&agreement, trust, journal.is_whole);
+        Ok(())
+    }
+
+    /// The mark; none if there is no table to be looked at.
+    fn mark(&mut self, header: &Header) -> Result<Option<Mark>, Error> {
+        let at = self.path.join("marks");
+        let table = self.path.join("table");
+        let Some(mark) = Marks::peek(&at)? else {
+            if table.exists() {
+                let what = "has no mark beside it: nobody was ever admitted by it";
+                let text = "remove it; the next opening makes another";
+                self.repairable(&table, what, text, Repair::Remove(vec![table.clone()]));
+            }
+            self.fact("table", "none yet: the next opening makes it");
+            return Ok(None);
+        };
+        if mark.instance != header.instance {
+            let what = "belongs to another directory than the header beside it";
+            self.person(&at, what, "put together again what belongs together");
+            return Ok(None);
+        }
+        Ok(Some(mark))
+    }
+
+    /// Looks at every slot, and shows the words that can be found.
+    fn table(
+        &mut self,
+        directory: &Directory,
+        mark: &Mark,
+        is_journal_whole: bool,
+        see: &mut dyn FnMut(Tag, Word),
+    ) -> Trust {
+        let now = mark.latest;
+        let latest = now.plus_nanos(LONGEST_NANOS);
+        let table = survey_table(directory, mark, Times { now, latest }, see);
+        let mut trust = Trust::Kept;
+        for error in &table.errors {
+            let path = error.path().unwrap_or(&table.folder).to_owned();
+            let what = said_of(&path, &error.to_string());
+            if error.is_version() {
+                self.person(&path, what, "use the version that wrote it");
+            } else {
+                let text = "the table is set aside and rebuilt from the journal";
+                self.opening(&path, what, text);
+            }
+            trust = Trust::Rebuilt;
+        }
+        self.fact("table", format!("in {}", table.folder.display()));
+        let state = match mark.state {
+            State::Clean => "closed clean",
+            State::Open => "not closed",
+        };
+        let then = match &table.differs {
+            None if trust == Trust::Kept => "it will be kept".to_owned(),
+            None => "it will be rebuilt from the journal".to_owned(),
+            Some(why) => {
+                trust = Trust::Rebuilt;
+                format!("{why}: it will be rebuilt from the journal")
+            }
+        };
+        self.fact(
+            "table",
+            format!("{state}, last used {}; {then}", mark.latest),
+        );
+        self.slots(
+            &table.folder,
+            &table.slots,
+            is_journal_whole && trust == Trust::Kept,
+        );
+        trust
+    }
+
+    fn slots(&mut self, at: &Path, all: &Survey, can_rebuild: bool) {
+        let Survey {
+            slots,
+            used,
+            live,
+            dirty,
+            markers,
+            ..
+        } = all;
+        self.fact(
+            "table",
+            format!(
+                "{slots} slots, {used} used, {live} counters alive, {dirty} of them not yet in the \
+                 journal, {markers} half claimed"
+            ),
+        );
+        if all.astray + all.double > 0 {
+            let what = format!(
+                "{} live counters stand where no search finds them, {} have two slots",
+                all.astray, all.double
+            );
+            let text = "give the table up; the next opening rebuilds it from the journal";
+            if can_rebuild {
+                self.repairable(at, what, text, Repair::Rebuild);
+            } else {
+                self.person(
+                    at,
+                    what,
+                    "the journal does not hold all that it should: keep a copy",
+                );
+            }
+        }
+        if all.future > 0 {
+            let what = format!(
+                "{} counters live longer than any limit lets them",
+                all.future
+            );
+            self.opening(
+                at,
+                what,
+                "each is taken for spent when it is met, for one window",
+            );
+        }
+    }
+
+    /// Reads the journal, in a copy.
+    fn journal(&mut self, header: &Header, now: Timestamp) -> Result<Journal, Error> {
+        let at = self.path.join("journal");
+        let mut words = Words::new();
+        let none = |is_whole| Journal {
+            words: Words::new(),
+            is_whole,
+        };
+        if !at.exists() {
+            let text = "a new one is begun, and told all that is in the table";
+            self.opening(&at, "there is no journal", text);
+            return Ok(none(false));
+        }
+        let scratch = Scratch::new()?;
+        let surveyed = journal::survey(&at, header.instance, &scratch.0, &mut |tag, word| {
+            // The last word under a tag counts.
+            if word.is_live(now) {
+                words.insert(tag, word.clean());
+            } else {
+                words.remove(&tag);
+            }
+        });
+        let survey = match surveyed {
+            Ok(survey) => survey,
+            Err(error) => {
+                let text = "use the version that wrote it, or make it readable";
+                self.person(&at, said_of(&at, &error.to_string()), text);
+                return Ok(none(false));
+            }
+        };
+        let is_whole = self.generation(&survey, words.len());
+        self.remains(&survey);
+        Ok(Journal { words, is_whole })
+    }
+
+    /// Says what was found in the generation that counts; true if that is all there should be.
+    fn generation(&mut self, survey: &journal::Survey, live: usize) -> bool {
+        let acknowledged = survey.acknowledged;
+        if survey.is_foreign {
+            let at = self.path.join("journal");
+            let text = "it is set aside, and a new one is begun";
+            self.opening(&at, "is of another limiter's directory", text);
+            return false;
+        }
+        let Some((at, found)) = &survey.counting else {
+            let at = self.path.join("journal");
+            if let Some(sequence) = acknowledged {
+                let what = format!("all that was acknowledged is gone, {sequence} commits");
+                self.opening(&at, what, "a new one is told all that is in the table");
+            } else {
+                self.fact("journal", "empty");
+            }
+            return acknowledged.is_none();
+        };
+        match found {
+            Found::Unread { why, is_damage } => {
+                let what = format!("cannot be read: {}", said_of(at, &why.to_string()));
+                if *is_damage {
+                    let text = "put it out of the way; the next opening begins another";
+                    self.repairable(at, what, text, Repair::SetAside(at.clone()));
+                } else {
+                    self.person(at, what, "the reason may pass; look again then");
+                }
+                false
+            }
+            Found::Read {
+                sequence,
+                scan,
+                bytes,
+            } => {
+                let number = at.file_name().unwrap_or_default().to_string_lossy();
+                self.fact(
+                    "journal",
+                    format!(
+                        "generation {number}: {sequence} commits, {} words, {live} of them of \
+                         counters alive, {bytes} bytes",
+                        scan.words
+                    ),
+                );
+                let mut is_whole = true;
+                let text = "it is renewed from what is in the table";
+                if let Some(acknowledged) = acknowledged.filter(|most| most > sequence) {
+                    let what = format!("has lost commits: {sequence} of {acknowledged} are there");
+                    self.opening(at, what, text);
+                    is_whole = false;
+                }
+                if acknowledged.is_none() && *sequence > 1 {
+                    let what = "has no mark that says what was acknowledged: a loss would not show";
+                    self.opening(at, what, text);
+                }
+                if scan.damaged > 0 {
+                    let what = format!("is damaged in {} places", scan.damaged);
+                    self.opening(at, what, text);
+                    is_whole = false;
+                }
+                is_whole
+            }
+        }
+    }
+
+    /// What lies beside the generation that counts.
+    fn remains(&mut self, survey: &journal::Survey) {
+        for at in &survey.strays {
+            let what = "was being made or removed when a process ended";
+            let repair = Repair::Remove(vec![at.clone()]);
+            self.repairable(at, what, "remove it", repair);
+        }
+        for at in &survey.unreadable {
+            self.fact("kept", format!("{} could not be read once", at.display()));
+        }
+        for at in &survey.strangers {
+            self.person(
+                at,
+                "is none of the journal's files",
+                "it is left alone; move it away",
+            );
+        }
+    }
+
+    fn ceilings(&mut self, header: &Header, now: Timestamp) -> Result<Words, Error> {
+        let at = self.path.join("ceilings");
+        let mut words = Words::new();
+        let surveyed = ceiling::survey(&at, header.instance, &mut |tag, word| {
+            if word.is_live(now) {
+                words.insert(tag, word.clean());
+            } else {
+                words.remove(&tag);
+            }
+        });
+        match surveyed {
+            Ok(ceiling::Surveyed::Missing) => {}
+            Ok(ceiling::Surveyed::Whole { bytes, closed }) => {
+                let count = words.len();
+                self.fact(
+                    "ceilings",
+                    format!("{count} of counters alive, {bytes} bytes"),
+                );
+                if let Some(closed) = closed {
+                    let text = format!("strict keys of which nothing is known are spent, {closed}");
+                    self.fact("ceilings", text);
+                }
+            }
+            Ok(ceiling::Surveyed::Damaged { why }) => {
+                let text = "it is kept aside; the ceilings are the table's counts, or, if that is \
+                            lost too, strict limits stay closed for their window";
+                self.opening(&at, why, text);
+            }
+            Err(error) => {
+                let what = said_of(&at, &error.to_string());
+                self.person(
+                    &at,
+                    what,
+                    "use the version that wrote it, or make it readable",
+                );
+            }
+        }
+        Ok(words)
+    }
+
+    fn agreement(&mut self, agreement: &Agreement, trust: Trust, is_journal_whole: bool) {
+        if trust == Trust::Rebuilt {
+            return;
+        }
+        let at = self.path.join("table");
+        let Agreement { lacking, above } = agreement;
+        if *lacking > 0 && is_journal_whole {
+            let what = format!("{lacking} counters are further in the journal than in the table");
+            let text = "give the table up; the next opening rebuilds it from the journal";
+            self.repairable(&at, what, text, Repair::Rebuild);
+        }
+        if *above > 0 {
+            let what = format!("{above} strict counters are above their ceilings");
+            let text = "they were admitted while the disk failed, or the ceilings are older than \
+                        the table";
+            self.person(&at, what, text);
+        }
+    }
+}
+
+/// A folder for what an examination writes; it goes with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Error> {
+        let since = std::time::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default()
+            .as_nanos();
+        let name = format!("tollgate-doctor-{}-{since}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // It must not be there yet: who made it could have put anything into it.
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| Error::io("create", &path, error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is left to those who clean up temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,195 @@
+//! Which files there are, whose they are, and what the small ones say.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::visit::{Repair, Visit};
+use crate::directory::{DirectoryError, Header, me, read_bounded};
+use crate::error::Error;
+use crate::limiter::Overrides;
+
+/// Names at the top of a directory, and what they are.
+const FILES: [&str; 5] = ["lock", "header", "marks", "ceilings", "overrides"];
+const FOLDERS: [&str; 2] = ["table", "journal"];
+/// What is kept for people to look at.
+const KEPT: [&str; 2] = ["table.untrusted", "ceilings.unreadable"];
+
+const REPLACED: &str = "remove it: it never came to be the file it was to replace";
+
+impl Visit {
+    /// Looks at every file from outside, and into the small ones; gives the header if the rest can
+    /// be understood.
+    pub(super) fn files(&mut self) -> Result<Option<Header>, Error> {
+        let path = self.path.clone();
+        let entries = list(&path)?;
+        let mut names = FILES.iter().chain(&FOLDERS);
+        let is_ours = names.any(|name| entries.iter().any(|(at, _)| at.ends_with(name)));
+        if !entries.is_empty() && !is_ours {
+            let why = "is no directory of a limiter's";
+            return Err(Error::damaged(&path, why));
+        }
+        let meta = fs::symlink_metadata(&path);
+        let meta = meta.map_err(|error| Error::io("look at", &path, error))?;
+        self.privacy(&path, &meta);
+        for (at, meta) in entries {
+            self.entry(&at, &meta)?;
+        }
+        if !self.has_lock && path.join("header").exists() {
+            let what = "there is no lock; a limiter that is open now would go unnoticed";
+            self.opening(&path.join("lock"), what, "it is made again");
+        }
+        self.overrides();
+        self.header()
+    }
+
+    /// A name at the top.
+    fn entry(&mut self, at: &Path, meta: &Metadata) -> Result<(), Error> {
+        let name = at.file_name().unwrap_or_default().to_string_lossy();
+        let is = |names: &[&str]| names.contains(&&*name);
+        if is(&FILES) && meta.is_file() {
+            self.privacy(at, meta);
+            if meta.nlink() > 1 {
+                let what = format!("has {} names; others may be changing it", meta.nlink());
+                self.person(at, what, "remove the names that are not in this directory");
+            }
+        } else if is(&FOLDERS) && meta.is_dir() {
+            self.privacy(at, meta);
+            self.below(at)?;
+        } else if is(&FILES) || is(&FOLDERS) {
+            let what = "is not the kind of file that belongs there";
+            self.person(
+                at,
+                what,
+                "put in its place what belongs there, from a copy, or remove it",
+            );
+        } else if is(&KEPT) {
+            self.fact("kept", format!("{} is kept to be looked at", at.display()));
+        } else if name
+            .strip_suffix(".next")
+            .is_some_and(|name| FILES.contains(&name))
+        {
+            let remove = Repair::Remove(vec![at.into()]);
+            self.repairable(
+                at,
+                "was being written when a process ended",
+                REPLACED,
+                remove,
+            );
+        } else {
+            self.person(
+                at,
+                "is none of the limiter's files",
+                "it is left alone; move it away",
+            );
+        }
+        Ok(())
+    }
+
+    /// Everything below a folder is private, too.
+    fn below(&mut self, folder: &Path) -> Result<(), Error> {
+        for (at, meta) in list(folder)? {
+            if !meta.is_symlink() {
+                self.privacy(&at, &meta);
+            }
+            if meta.is_dir() {
+                self.below(&at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file or folder is this user's, and nobody else's to read or write.
+    fn privacy(&mut self, at: &Path, meta: &Metadata) {
+        if meta.uid() != me() {
+            let what = format!("belongs to user {}, not to this one, {}", meta.uid(), me());
+            self.person(at, what, "look at it as that user, or give it to this one");
+        }
+        let open = meta.mode() & 0o077;
+        if open != 0 {
+            let mode = if meta.is_dir() { 0o700 } else { 0o600 };
+            let what = format!("is open to others, mode {:04o}", meta.mode() & 0o7777);
+            let text = format!("make it private, mode {mode:04o}");
+            self.repairable(at, what, &text, Repair::Mode(at.into(), mode));
+        }
+    }
+
+    fn overrides(&mut self) {
+        let at = self.path.join("overrides");
+        match Overrides::read(&at) {
+            Ok(overrides) => {
+                let count = overrides.iter().count();
+                if count > 0 {
+                    self.fact("overrides", format!("{count} keys have rates of their own"));
+                }
+            }
+            Err(error) => {
+                let what = said_of(&at, &error.to_string());
+                self.person(
+                    &at,
+                    what,
+                    "restore it from a copy, or remove it and set them anew",
+                );
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<Option<Header>, Error> {
+        let at = self.path.join("header");
+        let bytes = match read_bounded(&at, 4096) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let begun = ["table", "marks", "ceilings", "overrides", "journal"];
+                if begun.iter().any(|name| self.path.join(name).exists()) {
+                    let what = "is missing, and without its secret no counter can be found";
+                    self.person(&at, what, "restore it from a copy, or remove the directory");
+                } else {
+                    self.fact("header", "none yet: the next opening makes a new directory");
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(DirectoryError::io("read", &at)(error).into()),
+        };
+        match Header::decode(&at, &bytes) {
+            Ok(header) => {
+                let id: String = header
+                    .instance
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
+                self.fact("header", format!("instance {id}"));
+                Ok(Some(header))
+            }
+            Err(error) => {
+                let what = said_of(&at, &error.to_string());
+                self.person(&at, what, "nothing else can be understood without it");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What an error says of a file, without saying of which again.
+pub(super) fn said_of(at: &Path, error: &str) -> String {
+    let named = format!("{}: ", at.display());
+    let bare = format!("{} ", at.display());
+    let said = error.strip_prefix(&named).or(error.strip_prefix(&bare));
+    said.unwrap_or(error).into()
+}
+
+/// What is in a folder, in the order of names; links are not followed.
+fn list(folder: &Path) -> Result<Vec<(PathBuf, Metadata)>, Error> {
+    let io = |doing| move |error| Error::io(doing, folder, error);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io("read"))? {
+        let at = entry.map_err(io("read"))?.path();
+        let meta = fs::symlink_metadata(&at);
+        entries.push((
+            at.clone(),
+            meta.map_err(|error| Error::io("look at", &at, error))?,
+        ));
+    }
+    entries.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(entries)
+}

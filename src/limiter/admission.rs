@@ -1,0 +1,229 @@
+//! Rates and permits asked for together: look at the rates, wait for the permits, take the rates.
+//!
+//! A request that its rates refuse does not wait, and one that waits in vain is charged nothing.
+//! Time has passed when the permits are there, so the rates are then judged anew; if they refuse,
+//! the permits go back.
+//!
+//! No two requests wait for each other for ever: permits are taken in the order of the limits'
+//! names, one key of each limit, so whoever waits at one limit is waited for at most at limits
+//! before it. This holds for one `acquire` a thread; who asks for more while holding some orders
+//! them himself, and the longest wait ends what he gets wrong.
+
+use std::fmt;
+use std::mem;
+
+use arrayvec::ArrayVec;
+
+use super::check::Want;
+use super::concurrency::ConcurrencyEntry;
+use super::decision::{Decision, Identity};
+use super::outcome::Verdict;
+use super::{Inner, Limiter};
+use crate::permits::{Acquire, AcquireError, Permit};
+use crate::policy::{PERMIT_PICKS_MAX, Request};
+
+/// A decision, and the permits that go with it.
+///
+/// The permits are returned when this is dropped, be it by a panic or with a cancelled task: hold
+/// it for as long as the request runs. A leaked one (as by [`std::mem::forget`]) never returns them
+/// before the process ends.
+#[derive(Debug)]
+#[must_use = "the permits are returned as soon as this is dropped"]
+pub struct Admission {
+    decision: Decision,
+    running: Running,
+}
+
+impl Admission {
+    /// True if the request may be served.
+    pub fn is_allowed(&self) -> bool {
+        self.decision.is_allowed()
+    }
+
+    /// What was decided, with the numbers of all limits.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The decision, to be refunded or settled, and the permits, to be held until the request is
+    /// done: until the last byte of a response is sent, say.
+    pub fn into_parts(self) -> (Decision, Running) {
+        (self.decision, self.running)
+    }
+}
+
+impl fmt::Display for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.decision.fmt(f)
+    }
+}
+
+/// The permits of a request that runs; returned when this is dropped.
+#[derive(Debug, Default)]
+#[must_use = "the permits are returned as soon as this is dropped"]
+pub struct Running {
+    permits: ArrayVec<Permit<'static>, PERMIT_PICKS_MAX>,
+}
+
+impl Running {
+    /// True if there is nothing to return: the request met no limit that gives permits.
+    pub fn is_empty(&self) -> bool {
+        self.permits.is_empty()
+    }
+}
+
+/// A request on its way through its limits.
+struct Asking<'a> {
+    inner: &'a Inner,
+    request: &'a Request<'a>,
+    decision: Decision,
+    running: Running,
+    /// The limit on how many run at a time that is asked next.
+    place: usize,
+    has_waited: bool,
+}
+
+impl<'a> Asking<'a> {
+    /// Looks at the rates, and asks for nothing yet.
+    fn begin(inner: &'a Inner, request: &'a Request<'a>) -> Self {
+        let decision = inner
+            .law
+            .read(|law| inner.judge(law, request, Want::Permits));
+        Self {
+            inner,
+            request,
+            decision,
+            running: Running::default(),
+            place: 0,
+            has_waited: false,
+        }
+    }
+
+    /// Takes what can be had at once; gives what must be waited for, if anything.
+    fn advance(&mut self, may_wait: bool) -> Option<Acquire<'static>> {
+        while self.decision.is_allowed() {
+            let entry = self.decision.concurrency.get(self.place)?;
+            if entry.verdict != Verdict::Allowed {
+                // In shadow, and never to be had.
+                self.place += 1;
+                continue;
+            }
+            let law = &self.decision.law;
+            let semaphore = law.semaphore(entry.limit);
+            let spec = law.concurrency(entry.limit);
+            match semaphore.take(entry) {
+                Err(AcquireError::QueueFull) if may_wait && spec.queue_max != 0 => {
+                    self.has_waited = true;
+                    let ask = semaphore.ask(entry);
+                    let acquire = semaphore.permits().ask(ask, spec.wait_max);
+                    return Some(acquire.into_owned());
+                }
+                answer => self.answered(answer),
+            }
+        }
+        None
+    }
+
+    /// Notes what came of asking.
+    fn answered(&mut self, answer: Result<Permit<'static>, AcquireError>) {
+        let answer = answer.map(|permit| {
+            // Bound: a request meets no more such limits than there is room for.
+            let _ = self.running.permits.try_push(permit);
+        });
+        let law = self.decision.law.clone();
+        if let Some(entry) = self.decision.concurrency.get_mut(self.place) {
+            entry.answered(&law, answer);
+        }
+        self.place += 1;
+    }
+
+    /// Takes the rates, if all permits are there.
+    fn end(mut self) -> Admission {
+        if self.decision.is_allowed() && !self.decision.is_repeat() {
+            // A request with an id has its turn again: it may be known by now.
+            let has_id = matches!(self.decision.identity, Identity::New);
+            if self.has_waited || has_id {
+                let asked = mem::take(&mut self.decision.concurrency);
+                let law = self.decision.law.clone();
+                self.decision = self.inner.judge(&law, self.request, Want::Rates);
+                self.decision.concurrency = asked;
+            } else {
+                self.inner.take_rates(&mut self.decision);
+            }
+        }
+        if !self.decision.is_allowed() {
+            // Those that were not asked have said nothing.
+            let mut asked = 0..self.place;
+            let is_asked =
+                |said: &mut ConcurrencyEntry| asked.next().is_some() || !said.verdict.is_allowed();
+            self.decision.concurrency.retain(is_asked);
+            self.running = Running::default();
+        }
+        Admission {
+            decision: self.decision,
+            running: self.running,
+        }
+    }
+}
+
+impl Limiter {
+    /// Asks for all that a request needs: its rates, and the permits of its limits on how many run
+    /// at a time, for which it waits if it must and may. Blocks the thread; for asynchronous code
+    /// there is [`acquire_async`](Self::acquire_async).
+    ///
+    /// All or nothing: a request that waits is charged on its rates once, when it has its permits,
+    /// and not at all if it is refused: [`Verdict::QueueFull`], [`Verdict::WaitedTooLong`],
+    /// [`Verdict::Closed`]. It waits for each of its limits in turn, at most as long as that limit
+    /// says; if the policy is replaced meanwhile, by what the new one says of that limit.
+    ///
+    /// ```
+    /// # use tollgate::{Limiter, Policy, Request};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let policy = Policy::from_toml(
+    ///     r#"
+    ///     [limits.heavy]
+    ///     max_concurrent = 1
+    ///     key = "user"
+    ///     "#,
+    /// )?;
+    /// let limiter = Limiter::open(dir.path().join("data"), policy)?;
+    /// let request = Request::new().attribute("user", "alice");
+    /// let first = limiter.acquire(&request);
+    /// assert!(first.is_allowed());
+    /// assert!(!limiter.acquire(&request).is_allowed());
+    /// drop(first);
+    /// assert!(limiter.acquire(&request).is_allowed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn acquire(&self, request: &Request<'_>) -> Admission {
+        let mut asking = Asking::begin(&self.inner, request);
+        while let Some(acquire) = asking.advance(true) {
+            asking.answered(acquire.block());
+        }
+        asking.end()
+    }
+
+    /// As [`acquire`](Self::acquire), refusing where that would wait.
+    pub fn try_acquire(&self, request: &Request<'_>) -> Admission {
+        let mut asking = Asking::begin(&self.inner, request);
+        while let Some(acquire) = asking.advance(false) {
+            // Nothing is given to be waited for; if it were, dropping it would end the wait.
+            drop(acquire);
+        }
+        asking.end()
+    }
+
+    /// As [`acquire`](Self::acquire), as a future. It runs under any executor, and waits no longer
+    /// than the limits say whether it is polled or not. Dropped, it gives up its place or returns
+    /// what it was just given, and nothing is charged.
+    pub async fn acquire_async(&self, request: &Request<'_>) -> Admission {
+        let mut asking = Asking::begin(&self.inner, request);
+        while let Some(acquire) = asking.advance(true) {
+            let answer = acquire.await;
+            asking.answered(answer);
+        }
+        asking.end()
+    }
+}

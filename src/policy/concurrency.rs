@@ -1,0 +1,180 @@
+//! Limits on how many requests run at a time: `max_concurrent`, and how the others wait.
+
+use std::time::Duration;
+
+use super::bounds::{NAME_BYTES_MAX, PERMIT_KEYS_MAX, PERMIT_QUEUE_MAX, PERMIT_WAIT_MAX};
+use super::compile::intern;
+use super::fault::{Faults, Place, fix, quoted};
+use super::key::{Attributes, KeySpec};
+use super::limit::{Common, read_common};
+use super::rate::Span;
+use super::terms::{Cost, KeyIndex, TierIndex, WhenKeyMissing};
+use super::tier::TierText;
+use super::tree::{Fields, Spot, Value};
+
+/// No limit at all.
+pub(crate) const UNLIMITED: u32 = u32::MAX;
+/// How many keys may have something running at one time, unless it is said otherwise.
+const KEYS: u32 = 4_096;
+/// How long a request waits for others to end, unless it is said otherwise.
+const WAIT: Duration = Duration::from_secs(4);
+
+/// A limit on how many run at a time.
+#[derive(Debug)]
+pub(crate) struct ConcurrencySpec {
+    pub(crate) name: Box<str>,
+    pub(crate) key: KeyIndex,
+    /// Without a tier first, then the tiers' in order.
+    pub(super) most: Vec<u32>,
+    /// How many may wait for one key, and how long.
+    pub(crate) queue_max: u32,
+    pub(crate) wait_max: Duration,
+    pub(crate) keys_max: u32,
+    /// How many permits a request takes.
+    pub(crate) cost: Cost,
+    pub(crate) max_cost: Option<u64>,
+    pub(crate) when_key_missing: WhenKeyMissing,
+    /// Counted and reported, never refusing.
+    pub(crate) shadow: bool,
+}
+
+impl ConcurrencySpec {
+    /// How many may run at a time for callers of `tier`.
+    pub(crate) fn most(&self, tier: Option<TierIndex>) -> u32 {
+        let most = self.most.get(tier.map_or(0, |tier| tier.0 + 1));
+        most.copied().unwrap_or(0)
+    }
+
+    /// As in `10 at a time, 20 more may wait up to 4 s`.
+    pub(crate) fn words(&self, most: u32) -> String {
+        let mut words = match most {
+            UNLIMITED => "unlimited".to_owned(),
+            most => format!("{most} at a time"),
+        };
+        if self.queue_max != 0 {
+            let (queue, wait) = (self.queue_max, self.wait_max.as_secs_f64());
+            words.push_str(&format!(", {queue} more may wait up to {wait} s"));
+        }
+        words
+    }
+}
+
+/// How many may run at a time, as read, and its place; nothing if it was a fault.
+pub(super) struct MostText {
+    pub(super) most: Option<u32>,
+    pub(super) place: Place,
+}
+
+/// A limit as read.
+pub(super) struct ConcurrencyText {
+    pub(super) most: MostText,
+    queue_max: u32,
+    wait_max: Duration,
+    keys_max: u32,
+    pub(super) common: Common,
+}
+
+/// Reads how many may run at a time.
+pub(super) fn read_most(spot: &Spot<'_>, faults: &mut Faults) -> MostText {
+    let most = match spot.value {
+        Value::Text(text) if text == "unlimited" => Some(UNLIMITED),
+        Value::Text(text) if text.parse::<u32>().is_err() => {
+            let problem = format!("{} is not a number of requests", quoted(text));
+            let advice = "write a whole number without quotes, or \"unlimited\"";
+            faults.push(&spot.place, fix(problem, advice));
+            None
+        }
+        _ => spot
+            .whole(1..=u64::from(UNLIMITED - 1), faults)
+            .and_then(|most| u32::try_from(most).ok()),
+    };
+    MostText {
+        most,
+        place: spot.place.clone(),
+    }
+}
+
+/// Reads a limit that says `max_concurrent`.
+pub(super) fn read(
+    name: &str,
+    fields: &Fields<'_>,
+    most: &Spot<'_>,
+    attributes: &mut Attributes,
+    faults: &mut Faults,
+) -> ConcurrencyText {
+    let number = |name: &str, most: u32, faults: &mut Faults| {
+        let number = fields.get(name)?.whole(1..=u64::from(most), faults)?;
+        u32::try_from(number).ok()
+    };
+    let queue_max = number("queue", PERMIT_QUEUE_MAX, faults);
+    let keys_max = number("max_keys", PERMIT_KEYS_MAX, faults);
+    let wait = fields.get("wait");
+    if let (Some(wait), None) = (wait, fields.get("queue")) {
+        let advice = "add queue = 10, how many may wait, or leave it out";
+        faults.push(
+            &wait.place,
+            fix("wait means nothing without a queue", advice),
+        );
+    }
+    let mut common = read_common(name, fields, attributes, faults);
+    if common.cost == Cost::Request {
+        // What a request costs a rate is no number of permits: it runs once.
+        common.cost = Cost::Fixed(1);
+    }
+    ConcurrencyText {
+        most: read_most(most, faults),
+        queue_max: queue_max.unwrap_or(0),
+        wait_max: wait
+            .and_then(|wait| read_wait(wait, faults))
+            .unwrap_or(WAIT),
+        keys_max: keys_max.unwrap_or(KEYS),
+        common,
+    }
+}
+
+fn read_wait(spot: &Spot<'_>, faults: &mut Faults) -> Option<Duration> {
+    let advice = "write it like \"4s\" or \"500 ms\"";
+    let text = spot.text(NAME_BYTES_MAX, faults)?;
+    let span = Span::parse(text).map_err(|wrong| fix(wrong.problem, advice));
+    let nanos = faults.take(&spot.place, span)?.nanos();
+    let wait = nanos.map(Duration::from_nanos);
+    let fits = wait.filter(|wait| !wait.is_zero() && *wait <= PERMIT_WAIT_MAX);
+    if fits.is_none() {
+        let most = PERMIT_WAIT_MAX.as_secs() / 60;
+        let problem = format!("nobody can wait {}", quoted(text));
+        let advice = format!("write from 1 ms to {most} min");
+        faults.push(&spot.place, fix(problem, advice));
+    }
+    fits
+}
+
+/// The limits, ready. A number that is missing is a fault, and the plan is not used.
+pub(super) fn compile(
+    texts: &[ConcurrencyText],
+    tiers: &[TierText],
+    keys: &mut Vec<KeySpec>,
+) -> Vec<ConcurrencySpec> {
+    let specs = texts.iter().map(|text| {
+        let common = &text.common;
+        let base = text.most.most.unwrap_or(0);
+        let in_tier = |tier: &TierText| {
+            let mut own = tier.most.iter();
+            let own = own.find(|(name, _)| *name == common.name);
+            own.and_then(|(_, text)| text.most).unwrap_or(base)
+        };
+        let tiers = tiers.iter().map(in_tier);
+        ConcurrencySpec {
+            name: common.name.as_str().into(),
+            key: intern(keys, &common.key),
+            most: std::iter::once(base).chain(tiers).collect(),
+            queue_max: text.queue_max,
+            wait_max: text.wait_max,
+            keys_max: text.keys_max,
+            cost: common.cost,
+            max_cost: common.max_cost,
+            when_key_missing: common.when_key_missing,
+            shadow: common.shadow,
+        }
+    });
+    specs.collect()
+}

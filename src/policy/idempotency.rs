@@ -1,0 +1,108 @@
+//! Which requests are charged once however often they are sent: `[idempotency]`.
+//!
+//! An id is a counter that holds one, under a limit of its own that no request meets: a window
+//! that begins with the first hit. So it is kept, journaled and forgotten as counters are.
+
+use super::bounds::{NAME_BYTES_MAX, PHRASE_BYTES_MAX};
+use super::fault::{Faults, Fix, Place, fix};
+use super::key::{Attributes, KeySpec};
+use super::limit::{Common, LimitText, RateText};
+use super::rate::{Quota, Rate, Span, Unit};
+use super::shape::Algorithm;
+use super::terms::{Cost, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
+use super::tree::Spot;
+
+/// The limit's name, which none in a policy can have.
+const NAME: &str = "[idempotency]";
+/// How long an id is known, unless it is said otherwise.
+const REMEMBERED: Span = Span {
+    count: 1,
+    unit: Unit::Day,
+};
+
+/// Reads `[idempotency]` as the limit that its ids are counted by.
+pub(super) fn read(
+    spot: &Spot<'_>,
+    attributes: &mut Attributes,
+    faults: &mut Faults,
+) -> Option<LimitText> {
+    let fields = spot.fields(&["key", "remember"], faults);
+    let remember = fields.get("remember");
+    let place = remember.map_or(&fields.place, |spot| &spot.place).clone();
+    let span = match remember {
+        None => REMEMBERED,
+        Some(spot) => read_span(spot, faults)?,
+    };
+    let key = fields.require("key", "key = \"user + request_id\"", faults)?;
+    let text = key.text(PHRASE_BYTES_MAX, faults)?;
+    attributes.here = key.place.clone();
+    let parsed = faults.take(&key.place, KeySpec::parse(text, attributes))?;
+    let ids = faults.take(&key.place, check(&parsed))?;
+    Some(limit(ids, span, place))
+}
+
+/// The key, if what it leaves out cannot make one request pass for another.
+fn check(key: &KeySpec) -> Result<KeySpec, Fix> {
+    if key.is_global() {
+        let advice = "write who sends it and its id, as in key = \"user + request_id\"";
+        return Err(fix("this tells no request from another", advice));
+    }
+    if key.has_optional() {
+        let problem = "without its optional part all requests of a caller would be one";
+        return Err(fix(
+            problem,
+            "leave the ? out: a request without an id is charged each time",
+        ));
+    }
+    Ok(key.clone())
+}
+
+fn read_span(spot: &Spot<'_>, faults: &mut Faults) -> Option<Span> {
+    let text = spot.text(NAME_BYTES_MAX, faults)?;
+    let advice = "write it like \"24h\" or \"10 min\"";
+    let span = Span::parse(text).map_err(|wrong| fix(wrong.problem, advice));
+    let span = faults.take(&spot.place, span)?;
+    if span.count == 0 {
+        faults.push(
+            &spot.place,
+            fix("what is remembered for no time is not", advice),
+        );
+        return None;
+    }
+    Some(span)
+}
+
+fn limit(key: KeySpec, span: Span, place: Place) -> LimitText {
+    let rate = Rate::Quota(Quota {
+        amount: 1,
+        denominator: 1,
+        span,
+        burst: None,
+    });
+    LimitText {
+        place: place.clone(),
+        rate: Some(RateText {
+            rate: Some(rate),
+            place,
+        }),
+        algorithm: Algorithm::FirstHit,
+        zone: "UTC".to_owned(),
+        week_from_sunday: false,
+        durability: None,
+        strict: Strict {
+            reserve: None,
+            when_unwritable: WhenUnwritable::Refuse,
+        },
+        // An id that finds no room is not remembered.
+        when_full: WhenFull::Admit,
+        common: Common {
+            name: NAME.to_owned(),
+            key,
+            cost: Cost::Fixed(1),
+            max_cost: None,
+            // A request without an id is charged each time.
+            when_key_missing: WhenKeyMissing::Skip,
+            shadow: false,
+        },
+    }
+}
