@@ -400,3 +400,24 @@ fn a_directory_copied_while_in_use_is_rebuilt_or_says_what_is_wrong() {
         stop.store(true, Ordering::Relaxed);
     });
 }
+
+/// Figures on this machine's disk. Run with `--release`, `--ignored --nocapture`.
+#[test]
+#[ignore = "measures; takes seconds in a release build"]
+fn rebuilding_a_million_counters() {
+    const MILLION: u64 = 1_000_000;
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let limiter = builder(MILLION).open(data(&dir)).unwrap();
+    take(&limiter, 0..MILLION, 1);
+    limiter.close().unwrap();
+    drop(limiter);
+    for _ in 0..3 {
+        fs::remove_dir_all(data(&dir).join("table")).unwrap();
+        let began = std::time::Instant::now();
+        let limiter = builder(MILLION).open(data(&dir)).unwrap();
+        let opened = began.elapsed();
+        let recovery = limiter.health().recovery;
+        assert_eq!(recovery.counters, MILLION);
+        println!("opened in {opened:?}, of it reading {:?}", recovery.took);
+    }
+}
