@@ -46,6 +46,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::inbox::Inbox;
+use crate::permits::PermitUsage;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
 use cell::LawCell;
@@ -225,6 +226,18 @@ impl Limiter {
         Limit::new(&self.inner, name)
     }
 
+    /// How many run and wait under all keys of a limit on that. Looks at every place for a key: for
+    /// reports. One key's numbers are in [`usage`](Self::usage).
+    ///
+    /// # Errors
+    /// If the policy in force has no limit of this name on how many run at a time.
+    pub fn running(&self, limit: &str) -> Result<PermitUsage, Error> {
+        let law = self.inner.law.current();
+        let semaphore = law.semaphore_named(limit);
+        let semaphore = semaphore.ok_or_else(|| Error::unknown_limit(limit))?;
+        Ok(semaphore.permits().usage())
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> Policy {
         self.inner.law.current().policy.clone()
@@ -295,8 +308,8 @@ impl Limiter {
 
 impl Inner {
     /// # Errors
-    /// In a process that was forked from the one that opened it: the threads did not come along, and
-    /// the directory is still the other's.
+    /// In a process that was forked from the one that opened it: the threads did not come along,
+    /// and the directory is still the other's.
     fn check_process(&self) -> Result<(), Error> {
         if self.process == std::process::id() {
             return Ok(());
