@@ -94,11 +94,8 @@ impl Visit {
             }
             Repair::Remove(paths) => {
                 journal::remove_strays(paths).map_err(journal)?;
-                let folders = paths.iter().filter_map(|path| path.parent());
-                folders
-                    .map(sync_dir)
-                    .collect::<Result<(), _>>()
-                    .map_err(Error::from)
+                let mut folders = paths.iter().filter_map(|path| path.parent());
+                folders.try_for_each(sync_dir).map_err(Error::from)
             }
             Repair::SetAside(generation) => {
                 journal::set_aside(generation).map(drop).map_err(journal)

@@ -20,7 +20,7 @@ use crate::directory::{DirectoryError, Slots};
 const MAGIC: [u8; 8] = *b"TOLLJRNL";
 // One version for the whole journal, so that the mark alone tells it.
 const VERSION: u32 = 1;
-const _: () = assert!(VERSION == super::record::VERSION as u32);
+const _: () = assert!(matches!((VERSION, super::record::VERSION), (1, 1)));
 const LEN: usize = 36;
 
 /// What the file says.

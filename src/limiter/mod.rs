@@ -308,8 +308,8 @@ impl Limiter {
 
 impl Inner {
     /// # Errors
-    /// In a process that was forked from the one that opened it: the threads did not come along, and
-    /// the directory is still the other's.
+    /// In a process that was forked from the one that opened it: the threads did not come along,
+    /// and the directory is still the other's.
     fn check_process(&self) -> Result<(), Error> {
         if self.process == std::process::id() {
             return Ok(());

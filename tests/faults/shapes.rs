@@ -134,8 +134,9 @@ fn fault_27_slots_of_noise_end_every_search() {
                     2 => u64::MAX << 32 | 2,
                     _ => u64::MAX,
                 };
-                bytes.extend_from_slice(&(noise() | 1).to_ne_bytes());
-                bytes.extend_from_slice(&word.to_ne_bytes());
+                // Noise in whatever order of bytes.
+                bytes.extend_from_slice(&(noise() | 1).to_le_bytes());
+                bytes.extend_from_slice(&word.to_le_bytes());
             }
             file.write_all_at(&bytes, HEADER_LEN).unwrap();
         }

@@ -185,11 +185,19 @@ impl Faults {
         self.get(Field::Injected)
     }
 
+    #[expect(
+        clippy::host_endian_bytes,
+        reason = "shared with a process on this machine"
+    )]
     fn set(&self, field: Field, value: i64) {
         let at = field as u64 * 8;
         self.control.write_all_at(&value.to_ne_bytes(), at).unwrap();
     }
 
+    #[expect(
+        clippy::host_endian_bytes,
+        reason = "shared with a process on this machine"
+    )]
     fn get(&self, field: Field) -> i64 {
         let mut bytes = [0; 8];
         self.control
