@@ -442,3 +442,39 @@ fn help_shows_examples() {
         );
     }
 }
+
+const HEAVY: &str = r#"{"limits": {"heavy": {"max_concurrent": 2, "queue": 5, "key": "user"},
+    "per-user": {"rate": "2/min", "key": "user"}}, "idempotency": {"key": "user + run"}}"#;
+
+#[test]
+fn limits_on_how_many_run_are_told_and_left_out_of_a_replay() {
+    let bench = Bench::new();
+    bench.file("p.json", HEAVY);
+    let line = r#"{"time":"2025-10-09T08:00:00Z","user":"a"}"#;
+    bench.file("log.jsonl", &format!("{line}\n{line}\n{line}\n"));
+    let at = "--policy p.json --data data";
+    // Nothing runs when a command has ended, so each finds both permits.
+    for (asked, status, told) in [
+        ("policy lint p.json", 0, "heavy: 2 at a time, 5 more may"),
+        ("policy lint p.json", 0, "idempotency: charged once per day"),
+        ("check AT --attribute user=a --attribute run=r", 0, "1 of 2"),
+        ("check AT --attribute user=a --attribute run=r", 0, "before"),
+        ("usage AT --attribute user=a", 0, "heavy: allowed, 0 of 2"),
+        ("usage AT --attribute user=a --json", 0, "\"concurrency\""),
+        (
+            "check AT --limit heavy --key a",
+            2,
+            "how many run at a time",
+        ),
+    ] {
+        let ended = bench.run(&asked.replace("AT", at));
+        let said = ended.out() + &ended.err();
+        assert_eq!(ended.status(), status, "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+    let replayed = bench.run("replay log.jsonl --policy p.json --data replayed --json");
+    let (out, err) = (replayed.out(), replayed.err());
+    assert_eq!(replayed.status(), 0, "{err}");
+    assert!(err.contains("not judged") && err.contains("heavy"), "{err}");
+    assert!(out.contains("per-user") && !out.contains("heavy"), "{out}");
+}

@@ -470,3 +470,20 @@ fn loom_permit_shows_what_was_done_even_after_its_key_was_forgotten() {
         world.assert_idle();
     });
 }
+
+#[test]
+fn loom_permit_asked_for_by_an_old_limit_goes_by_the_new_one() {
+    model(1, 1, 1, |world| {
+        let held = world.try_take(KEY, 1).unwrap().unwrap();
+        let raiser = spawn(&world, |world| world.set_limit(2));
+        // Its caller has not heard of the change.
+        let ask = Ask {
+            limit: Some(1),
+            ..Ask::plain(KEY, 1)
+        };
+        let late = Acquire::new(&world.shard, ask, Duration::MAX).block();
+        join([raiser]);
+        drop((held, late.unwrap()));
+        world.assert_idle();
+    });
+}

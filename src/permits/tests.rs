@@ -372,6 +372,17 @@ fn closing_refuses_all_who_wait_and_come_and_lets_holders_finish() {
 }
 
 #[test]
+fn closing_lets_nobody_in_behind_a_heavy_head() {
+    let permits = permits(2, 4);
+    let _held = permits.acquire(KEY, 1).unwrap();
+    let mut waiting = [2, 1].map(|weight| permits.acquire_async(KEY, weight));
+    assert!(waiting.iter_mut().all(|one| poll(one).is_pending()));
+    permits.close();
+    let told = waiting.each_mut().map(|one| poll(one).map(Result::err));
+    assert_eq!(told, [Poll::Ready(Some(AcquireError::Closed)); 2]);
+}
+
+#[test]
 fn dropping_the_permits_ends_waits_and_leaves_guards_valid() {
     let permits = permits(1, 1);
     let held = permits.acquire(KEY, 1).unwrap().into_owned();

@@ -15,7 +15,7 @@ pub(crate) const HEAVY: &str = r#"
     [limits.heavy]
     max_concurrent = 2
     queue = 1
-    wait = "20 min"
+    wait = "5 min"
     key = "user"
 
     [limits.hourly]
@@ -121,7 +121,7 @@ fn edge_36_a_request_that_waits_is_charged_once_and_when_it_gets_in() {
 
 #[test]
 fn edge_36_three_refusals_are_told_apart_and_none_is_charged() {
-    let world = world(&HEAVY.replace("20 min", "30 ms"));
+    let world = world(&HEAVY.replace("5 min", "30 ms"));
     let held = [0, 1].map(|_| world.limiter.acquire(&user("alice")));
     assert_eq!(world.used("hourly", "alice"), 2);
 
@@ -264,7 +264,7 @@ fn edge_32_a_panic_returns_the_permit_and_a_leak_does_not() {
 
 #[test]
 fn edge_33_an_async_wait_ends_by_itself_though_nobody_polls() {
-    let world = world(&HEAVY.replace("20 min", "30 ms"));
+    let world = world(&HEAVY.replace("5 min", "30 ms"));
     let (limiter, request) = (&world.limiter, user("alice"));
     let held = [0, 1].map(|_| block_on(limiter.acquire_async(&request)));
     let mut waiter = Box::pin(limiter.acquire_async(&request));

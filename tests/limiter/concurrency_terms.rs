@@ -15,7 +15,7 @@ const LEVELS: &str = r#"
     [limits.heavy]
     max_concurrent = 1
     queue = 8
-    wait = "20 min"
+    wait = "5 min"
     key = "user"
 
     [tiers.gold]
@@ -243,12 +243,12 @@ const TWO: &str = r#"
     [limits.b]
     max_concurrent = 1
     queue = 100
-    wait = "20 min"
+    wait = "5 min"
 
     [limits.a]
     max_concurrent = 1
     queue = 100
-    wait = "20 min"
+    wait = "5 min"
 
     [[routes]]
     route = "GET /one"
@@ -279,11 +279,11 @@ fn two_limits_at_once_do_not_lock_each_other_out() {
 
 #[test]
 fn a_permit_of_one_limit_goes_back_if_the_next_refuses() {
-    let world = world(&TWO.replace("queue = 100\n    wait = \"20 min\"", ""));
+    let world = world(&TWO.replace("queue = 100\n    wait = \"5 min\"", ""));
     let (limiter, request) = (&world.limiter, Request::http("GET", "/one"));
     let held = limiter.acquire(&request);
     world.replace(
-        &TWO.replace("queue = 100\n    wait = \"20 min\"", "")
+        &TWO.replace("queue = 100\n    wait = \"5 min\"", "")
             .replacen(
                 "[limits.a]\n    max_concurrent = 1",
                 "[limits.a]\n    max_concurrent = 2",

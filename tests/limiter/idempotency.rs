@@ -257,7 +257,7 @@ const HEAVY: &str = r#"
     [limits.heavy]
     max_concurrent = 1
     queue = 4
-    wait = "20 min"
+    wait = "5 min"
     key = "user"
 "#;
 
