@@ -24,7 +24,8 @@
 //! or `kill` (lets itself be killed and starts again); unsaid, it draws one.
 //! `POWERCUT_TABLE` says where the table lies: `data` for the data directory, or the path of a
 //! directory in memory; of several, separated by commas, every opening draws one. Unsaid, the
-//! limiter chooses. `POWERCUT_LOSS=reported` lets a loss pass that the limiter itself tells of.
+//! limiter chooses. `POWERCUT_STRICT=none` leaves the strict limits alone, whose writes make others'
+//! durable as well. `POWERCUT_LOSS=reported` lets a loss pass that the limiter itself tells of.
 
 mod judge;
 mod story;
@@ -109,7 +110,7 @@ const POLICY: &str = r#"
     algorithm = "fixed window"
     durability = "strict"
     reserve = 50
-    key = "thread"
+    key = "strict"
     when_key_missing = "skip"
 
     [limits.pot]
@@ -162,6 +163,11 @@ fn mapping() -> Mapping {
         "data" => Mapping::DataDirectory,
         path => Mapping::Under(path.into()),
     }
+}
+
+/// True if strict limits are not to be asked.
+fn leaves_strict_alone() -> bool {
+    std::env::var("POWERCUT_STRICT").is_ok_and(|strict| strict == "none")
 }
 
 /// What every limit counts for `thread`, in the order of [`LIMITS`].

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Keeps, LIMITS, RESERVATION, THREADS};
+use crate::{Keeps, LIMITS, RESERVATION, THREADS, leaves_strict_alone};
 
 /// What a power cut may make a logged limit forget: the interval, and what a slow drive and a busy
 /// machine add to it. How much it really was is printed; what was said to be durable is exact.
@@ -178,6 +178,7 @@ impl Story {
         let done = thread.done.len() as u64;
         let due = self.last.saturating_sub(LAG_NANOS);
         let low = match charged.keeps {
+            Keeps::Everything if leaves_strict_alone() => 0,
             Keeps::Everything => base + done,
             _ if fate == Fate::Killed => base + done,
             Keeps::Nothing => 0,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tollgate::{Limiter, Opened, Request, Verdict};
 
-use crate::{THREADS, counts, now, open, text};
+use crate::{THREADS, counts, leaves_strict_alone, now, open, text};
 
 /// The argument of a worker that is started to be killed.
 pub(crate) const LIFE: &str = "life";
@@ -164,7 +164,10 @@ impl Session<'_> {
                 break;
             }
             self.out.say(&format!("begin {thread} {number}"))?;
-            let request = Request::new().attribute("thread", &name);
+            let mut request = Request::new().attribute("thread", &name);
+            if !leaves_strict_alone() {
+                request = request.attribute("strict", &name);
+            }
             let decision = self.limiter.check(&request);
             match decision.verdict() {
                 Verdict::Unwritable => {
@@ -189,7 +192,7 @@ impl Session<'_> {
     fn take_pots(&self) -> Result<(), String> {
         let pots = self.limiter.limit("pot").map_err(text)?;
         let mut pot = 0_u64;
-        while self.goes_on() {
+        while self.goes_on() && !leaves_strict_alone() {
             let outcome = pots.check(pot.to_string().as_str());
             match outcome.verdict() {
                 Verdict::Unwritable => std::thread::sleep(Duration::from_millis(5)),

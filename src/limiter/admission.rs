@@ -76,8 +76,8 @@ impl Running {
 struct Asking<'a> {
     inner: &'a Inner,
     request: &'a Request<'a>,
-    decision: Decision,
-    running: Running,
+    /// What will be answered, built where it stands: it is large.
+    admission: Admission,
     /// The limit on how many run at a time that is asked next.
     place: usize,
     has_waited: bool,
@@ -92,8 +92,10 @@ impl<'a> Asking<'a> {
         Self {
             inner,
             request,
-            decision,
-            running: Running::default(),
+            admission: Admission {
+                decision,
+                running: Running::default(),
+            },
             place: 0,
             has_waited: false,
         }
@@ -101,14 +103,14 @@ impl<'a> Asking<'a> {
 
     /// Takes what can be had at once; gives what must be waited for, if anything.
     fn advance(&mut self, may_wait: bool) -> Option<Acquire<'static>> {
-        while self.decision.is_allowed() {
-            let entry = self.decision.concurrency.get(self.place)?;
+        while self.admission.decision.is_allowed() {
+            let entry = self.admission.decision.concurrency.get(self.place)?;
             if entry.verdict != Verdict::Allowed {
                 // In shadow, and never to be had.
                 self.place += 1;
                 continue;
             }
-            let law = &self.decision.law;
+            let law = &self.admission.decision.law;
             let semaphore = law.semaphore(entry.limit);
             let spec = law.concurrency(entry.limit);
             match semaphore.take(entry) {
@@ -128,10 +130,10 @@ impl<'a> Asking<'a> {
     fn answered(&mut self, answer: Result<Permit<'static>, AcquireError>) {
         let answer = answer.map(|permit| {
             // Bound: a request meets no more such limits than there is room for.
-            let _ = self.running.permits.try_push(permit);
+            let _ = self.admission.running.permits.try_push(permit);
         });
-        let law = self.decision.law.clone();
-        if let Some(entry) = self.decision.concurrency.get_mut(self.place) {
+        let law = self.admission.decision.law.clone();
+        if let Some(entry) = self.admission.decision.concurrency.get_mut(self.place) {
             entry.answered(&law, answer);
         }
         self.place += 1;
@@ -139,30 +141,27 @@ impl<'a> Asking<'a> {
 
     /// Takes the rates, if all permits are there.
     fn end(mut self) -> Admission {
-        if self.decision.is_allowed() && !self.decision.is_repeat() {
+        if self.admission.decision.is_allowed() && !self.admission.decision.is_repeat() {
             // A request with an id has its turn again: it may be known by now.
-            let has_id = matches!(self.decision.identity, Identity::New);
+            let has_id = matches!(self.admission.decision.identity, Identity::New);
             if self.has_waited || has_id {
-                let asked = mem::take(&mut self.decision.concurrency);
-                let law = self.decision.law.clone();
-                self.decision = self.inner.judge(&law, self.request, Want::Rates);
-                self.decision.concurrency = asked;
+                let asked = mem::take(&mut self.admission.decision.concurrency);
+                let law = self.admission.decision.law.clone();
+                self.admission.decision = self.inner.judge(&law, self.request, Want::Rates);
+                self.admission.decision.concurrency = asked;
             } else {
-                self.inner.take_rates(&mut self.decision);
+                self.inner.take_rates(&mut self.admission.decision);
             }
         }
-        if !self.decision.is_allowed() {
+        if !self.admission.decision.is_allowed() {
             // Those that were not asked have said nothing.
             let mut asked = 0..self.place;
             let is_asked =
                 |said: &mut ConcurrencyEntry| asked.next().is_some() || !said.verdict.is_allowed();
-            self.decision.concurrency.retain(is_asked);
-            self.running = Running::default();
+            self.admission.decision.concurrency.retain(is_asked);
+            self.admission.running = Running::default();
         }
-        Admission {
-            decision: self.decision,
-            running: self.running,
-        }
+        self.admission
     }
 }
 
@@ -217,7 +216,8 @@ impl Limiter {
 
     /// As [`acquire`](Self::acquire), as a future. It runs under any executor, and waits no longer
     /// than the limits say whether it is polled or not. Dropped, it gives up its place or returns
-    /// what it was just given, and nothing is charged.
+    /// what it was just given, and nothing is charged. A strict limit may make the thread that polls
+    /// wait for the disk, as it does in [`check`](Self::check).
     pub async fn acquire_async(&self, request: &Request<'_>) -> Admission {
         let mut asking = Asking::begin(&self.inner, request);
         while let Some(acquire) = asking.advance(true) {

@@ -200,7 +200,7 @@ impl Law {
         self.semaphores.iter().for_each(Semaphore::close);
     }
 
-    fn semaphore_named(&self, name: &str) -> Option<&Semaphore> {
+    pub(super) fn semaphore_named(&self, name: &str) -> Option<&Semaphore> {
         let mut all = self.plan().concurrency.iter().zip(&self.semaphores);
         all.find(|(spec, _)| &*spec.name == name)
             .map(|(_, semaphore)| semaphore)

@@ -48,6 +48,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::inbox::Inbox;
+use crate::permits::PermitUsage;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
 use cell::LawCell;
@@ -225,6 +226,18 @@ impl Limiter {
     /// If the policy in force has no limit of this name.
     pub fn limit(&self, name: &str) -> Result<Limit, Error> {
         Limit::new(&self.inner, name)
+    }
+
+    /// How many run and wait under all keys of a limit on that. Looks at every place for a key: for
+    /// reports. One key's numbers are in [`usage`](Self::usage).
+    ///
+    /// # Errors
+    /// If the policy in force has no limit of this name on how many run at a time.
+    pub fn running(&self, limit: &str) -> Result<PermitUsage, Error> {
+        let law = self.inner.law.current();
+        let semaphore = law.semaphore_named(limit);
+        let semaphore = semaphore.ok_or_else(|| Error::unknown_limit(limit))?;
+        Ok(semaphore.permits().usage())
     }
 
     /// The policy in force.

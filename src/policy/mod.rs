@@ -125,6 +125,19 @@ impl fmt::Debug for Policy {
     }
 }
 
+const POLICY_FIELDS: &[&str] = &[
+    "time_zone",
+    "ipv6_prefix",
+    "attributes",
+    "limits",
+    "tiers",
+    "buckets",
+    "routes",
+    "default",
+    "overrides",
+    "idempotency",
+];
+
 fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
     let root = Spot {
         place: Place {
@@ -133,19 +146,7 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         },
         value: &tree.value,
     };
-    let known = &[
-        "time_zone",
-        "ipv6_prefix",
-        "attributes",
-        "limits",
-        "tiers",
-        "buckets",
-        "routes",
-        "default",
-        "overrides",
-        "idempotency",
-    ];
-    let fields = root.fields(known, faults);
+    let fields = root.fields(POLICY_FIELDS, faults);
     let zone = fields
         .get("time_zone")
         .and_then(|zone| limit::read_zone(zone, faults))

@@ -1,7 +1,10 @@
 //! Limits on how many run at a time: whose number counts, and what happens when it changes.
 
-use std::task::Poll;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 use tollgate::{Admission, Limiter, Request, Verdict};
 
@@ -298,4 +301,99 @@ fn a_permit_of_one_limit_goes_back_if_the_next_refuses() {
     let running: Vec<_> = seen.concurrency().map(|one| one.running()).collect();
     assert_eq!(running, [1, 1], "though the refusal is still here");
     drop(held);
+}
+
+#[test]
+fn a_whole_limit_tells_who_runs_and_waits() {
+    let world = world(LEVELS);
+    let held = ["alice", "bob"].map(|name| world.limiter.acquire(&user(name)));
+    let request = user("bob");
+    let mut waiter = Box::pin(world.limiter.acquire_async(&request));
+    assert!(poll(&mut waiter).is_pending());
+    let seen = world.limiter.running("heavy").unwrap();
+    assert_eq!((seen.running, seen.waiting, seen.keys), (2, 1, 2));
+    drop((held, waiter));
+    let seen = world.limiter.running("heavy").unwrap();
+    assert_eq!((seen.running, seen.waiting, seen.keys), (0, 0, 0));
+    let error = world.limiter.running("light").expect_err("there is none");
+    assert!(error.is_unknown_limit());
+}
+
+#[test]
+fn edge_35_never_over_the_higher_limit_while_the_policy_changes() {
+    let texts = [1, 3].map(|most| {
+        let own = format!("max_concurrent = {most}");
+        HEAVY
+            .replace("max_concurrent = 2", &own)
+            .replace("queue = 1", "queue = 100")
+            .replace("5/h", "1000000/h")
+    });
+    let world = world(&texts[0]);
+    let running = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..5)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let held = world.limiter.acquire(&user("alice"));
+                        assert!(held.is_allowed(), "{held}");
+                        assert!(running.fetch_add(1, Ordering::SeqCst) < 3);
+                        thread::yield_now();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        for text in texts.iter().cycle() {
+            world.replace(text);
+            if threads.iter().all(|one| one.is_finished()) {
+                break;
+            }
+        }
+    });
+    assert_eq!(world.used("hourly", "alice"), 1_000);
+    assert_eq!(load(&world.limiter, "alice"), (0, 0));
+}
+
+/// Calls the limiter from where it wakes somebody.
+struct Meddler(Limiter);
+
+impl Wake for Meddler {
+    fn wake(self: Arc<Self>) {
+        let Self(limiter) = &*self;
+        assert_eq!(
+            load(limiter, "alice"),
+            (2, 0),
+            "it was let in before it was told"
+        );
+        assert!(limiter.try_acquire(&user("bob")).is_allowed());
+        limiter.replace_policy(super::policy(HEAVY)).unwrap();
+    }
+}
+
+#[test]
+fn who_is_woken_by_a_change_may_call_the_limiter_and_change_it_again() {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        let world = world(LEVELS);
+        let held = world.limiter.acquire(&user("alice"));
+        let request = user("alice");
+        let mut waiter = Box::pin(world.limiter.acquire_async(&request));
+        let waker = Waker::from(Arc::new(Meddler(world.limiter.clone())));
+        assert!(
+            waiter
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        world
+            .limiter
+            .set_override("heavy", &["alice"], "2")
+            .unwrap();
+        assert!(matches!(poll(&mut waiter), Poll::Ready(one) if one.is_allowed()));
+        drop(held);
+        send.send(()).unwrap();
+    });
+    let through = receive.recv_timeout(Duration::from_secs(120));
+    through.expect("neither stuck nor panicked");
 }

@@ -18,6 +18,8 @@ rig=$target/powercut
 seed=${SEED:-$(date +%s)}
 states=0
 failed=0
+# What befalls a drive that fails.
+faults=('FAILFLUSHES 0' 'FAILFLUSHES 0 drop' 'FAILWRITES 0')
 
 # Says why the rig cannot run here, or nothing.
 obstacle() {
@@ -91,11 +93,13 @@ gate() {
     cut "disk, table on it, $plan" "$worker" disk --cuts 2 --max-ms 500 --fsck \
       --env POWERCUT_PLAN=$plan --env POWERCUT_TABLE=data "${keep[@]}"
   done
+  cut "disk, no strict limits" "$worker" disk --cuts 2 --max-ms 500 --env POWERCUT_STRICT=none \
+    "${keep[@]}"
   cut "disk, cut while recovering" "$worker" disk --cuts 2 --rounds 5 --images 2 --early --min-ms 0 \
     --max-ms 200 --env "$turns" "${keep[@]}"
   cut "disk, same kernel" "$worker" disk --cuts 2 --images 4 --same-boot --max-ms 300 \
     --env POWERCUT_TABLE=data "${keep[@]}"
-  for fault in 'FAILFLUSHES 0' 'FAILFLUSHES 0 drop' 'FAILWRITES 0'; do
+  for fault in "${faults[@]}"; do
     cut "disk, ${fault,,}" "$worker" disk --cuts 2 --images 2 --max-ms 800 --fail "$fault" "${keep[@]}"
   done
   verdict
@@ -106,12 +110,14 @@ slice() {
   local fs=$1 number=$2 worker=$rig/worker
   local options=(--fs "$fs" --fsck --out "$rig/failed") tables=() plans=()
   tables=("" --env\ POWERCUT_TABLE=data "--env $turns")
-  case $((number % 5)) in
+  case $((number % 7)) in
     0) plans=(run --cuts 10 --max-ms 800) ;;
     1) plans=(rounds --cuts 4 --rounds 8 --images 2 --early --min-ms 0 --max-ms 300) ;;
     2) plans=(closes --cuts 10 --max-ms 400 --env POWERCUT_PLAN=close) ;;
     3) plans=(kills --cuts 10 --max-ms 800 --env POWERCUT_PLAN=kill) ;;
     4) plans=(creation --cuts 10 --early --min-ms 0 --max-ms 60) ;;
+    5) plans=(logged --cuts 10 --max-ms 800 --env POWERCUT_STRICT=none) ;;
+    6) plans=(failing --cuts 10 --max-ms 800 --fail "${faults[$((number / 7 % 3))]}") ;;
   esac
   # shellcheck disable=SC2086 # two words, or none
   cut "$fs, slice $number, ${plans[0]}" "$worker" disk "${plans[@]:1}" \
@@ -230,8 +236,10 @@ planted() {
   cp -r Cargo.toml Cargo.lock README.md src tests examples benches "$copy/"
   cp -r src "$copy/sound"
   local cuts=(disk --cuts 8 --max-ms 600 --env POWERCUT_TABLE=data)
-  bug engine_unsynced "${cuts[@]}"
-  bug loss_untold "${cuts[@]}" --env POWERCUT_LOSS=reported
+  # Strict limits left alone: what they write would take the engine's pages along.
+  local alone=("${cuts[@]}" --env POWERCUT_STRICT=none)
+  bug engine_unsynced "${alone[@]}"
+  bug loss_untold "${alone[@]}" --env POWERCUT_LOSS=reported
   bug stale_table_believed "${cuts[@]}"
   bug flush_does_not_wait "${cuts[@]}"
   bug durable_too_early "${cuts[@]}"
@@ -245,7 +253,7 @@ planted() {
   failed=0
   plant_engine_unsynced
   build_worker "$copy" "$copy/target" "$rig/planted"
-  cut "planted: loss told" "$rig/planted" "${cuts[@]}" --env POWERCUT_LOSS=reported
+  cut "planted: loss told" "$rig/planted" "${alone[@]}" --env POWERCUT_LOSS=reported
   [ "$missed" = 0 ] && [ "$failed" = 0 ]
 }
 
