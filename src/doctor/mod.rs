@@ -8,8 +8,8 @@
 //! It never removes or changes a counter.
 //!
 //! Both hold the directory's lock while they look, read every file in it, and need memory for the
-//! words that the journal holds. The journal is read in a copy, in the system's folder for temporary
-//! files, because its storage engine writes when it opens one.
+//! words that the journal holds. The journal is read in a copy, in the system's folder for
+//! temporary files, because its storage engine writes when it opens one.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

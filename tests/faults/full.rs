@@ -190,6 +190,25 @@ fn fault_35_a_disk_full_at_opening_keeps_nobody_out() {
 }
 
 #[test]
+fn fault_35_a_lock_that_cannot_name_its_holder_is_a_lock() {
+    let Some(faults) = Faults::here("full::fault_35_a_lock_that_cannot_name_its_holder_is_a_lock")
+    else {
+        return;
+    };
+    let data = faults.path("data");
+    open(&data).unwrap().close().unwrap();
+    // The first thing that is written is the holder's number.
+    let times = 1;
+    let plan = Plan::all(kind::WRITE, errno::ENOSPC);
+    faults.plan(Plan { times, ..plan });
+    let limiter = open(&data).unwrap();
+    assert_eq!(faults.injected(), 1);
+    let error = open(&data).unwrap_err();
+    assert!(error.is_in_use() && error.holder().is_none(), "{error}");
+    limiter.close().unwrap();
+}
+
+#[test]
 fn fault_36_no_inodes_left_is_an_error_and_leaves_nothing_half_made() {
     let mut refused = 0;
     for inodes in 2..40 {
