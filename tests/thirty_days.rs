@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tollgate::{Limiter, ManualClock, Opened, Policy, Timestamp};
+use tollgate::{Limiter, ManualClock, Mapping, Opened, Policy, Timestamp};
 
 const POLICY: &str = r#"
     [limits.quota]
@@ -54,6 +54,7 @@ struct Day {
 fn open(path: &Path, keys: u64, clock: &ManualClock) -> Limiter {
     Limiter::builder(Policy::from_toml(POLICY).unwrap())
         .counters(2 * keys)
+        .mapping(Mapping::DataDirectory)
         .clock(clock.clone())
         .open(path)
         .unwrap()
@@ -162,28 +163,22 @@ fn simulate(data: &Path, load: &Load, mut told: impl FnMut(u64, &Day)) -> Vec<Da
     days
 }
 
-/// Whatever its age: bounded on the disk and in memory, and no more to read than at its first
-/// renewal.
-fn assert_flat(days: &[Day], load: &Load) {
-    let renewals = days.last().unwrap().generation - 1;
-    assert!(renewals >= 2, "{renewals} renewals: nothing was shown");
-    // Two generations, while the next one is made, and one day's growth beyond the floor.
-    let a_day = 2 * 40 * load.keys * load.uses;
+/// Whatever its age: bounded on the disk, in what is to be read of it, and in memory.
+fn assert_flat(days: &[Day], load: &Load, renewals: u64) {
+    let renewed = days.last().unwrap().generation - 1;
+    assert!(renewed >= renewals, "{renewed} renewals: nothing was shown");
+    let a_day = load.keys * load.uses;
     for day in days {
-        assert!(day.disk < 2 * FLOOR_BYTES + a_day, "{day:?}");
+        // Two generations, while the next one is made, and one day's growth beyond the floor.
+        assert!(day.disk < 2 * FLOOR_BYTES + 2 * 40 * a_day, "{day:?}");
         assert!(day.folders <= 3, "{day:?}");
+        // A word takes 16 bytes and more.
+        assert!(day.words_read < FLOOR_BYTES / 16 + a_day, "{day:?}");
     }
-    let half = days.len() / 2;
-    let most = |days: &[Day], of: fn(&Day) -> u64| days.iter().map(of).max().unwrap();
-    let words = |day: &Day| day.words_read;
-    let (early, late) = (most(&days[..half], words), most(&days[half..], words));
-    assert!(late <= early + early / 4, "{early} words read, then {late}");
-    let memory = |day: &Day| day.memory;
-    let (early, late) = (most(&days[..half], memory), most(&days[half..], memory));
-    assert!(
-        late <= early + (32 << 20),
-        "{early} bytes of memory, then {late}"
-    );
+    // One process opens all the journals of the month, each on a thread of its own, and what a
+    // thread has freed the allocator keeps: this levels off, and does not go back.
+    let memory = days.last().unwrap().memory;
+    assert!(memory < 8 * FLOOR_BYTES, "{memory} bytes of memory");
 }
 
 #[test]
@@ -191,10 +186,10 @@ fn a_month_of_few_keys_stays_flat() {
     let dir = common::scratch();
     let load = Load {
         keys: 2_000,
-        uses: 100,
+        uses: 45,
     };
     let days = simulate(&dir.path().join("data"), &load, |_, _| ());
-    assert_flat(&days, &load);
+    assert_flat(&days, &load, 1);
 }
 
 #[test]
@@ -222,5 +217,5 @@ fn a_month_of_a_hundred_thousand_keys() {
             day.memory as f64 / 1e6
         );
     });
-    assert_flat(&days, &load);
+    assert_flat(&days, &load, 5);
 }

@@ -1,9 +1,10 @@
-//! Looking at a limiter's directory while no limiter has it open: what is in it, what is wrong with
+//! Looking at a directory while no limiter has it open: what is in it, what is wrong with
 //! it, and what can be done.
 //!
-//! [`examine`] changes nothing. [`repair`] does what it safely can: it removes what a killed process
-//! left half made, makes files private, puts a journal that cannot be read out of the way, and gives
-//! up a table whose slots contradict each other, for the next opening to rebuild it from the journal.
+//! [`examine`] changes nothing. [`repair`] does what it safely can: it removes what a killed
+//! process left half made, makes files private, puts a journal that cannot be read out of the way,
+//! and gives up a table whose slots contradict each other, for the next opening to rebuild it from
+//! the journal.
 //! It never removes or changes a counter.
 //!
 //! Both hold the directory's lock while they look, read every file in it, and need memory for the

@@ -24,6 +24,8 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 mod survey;
+#[cfg(test)]
+mod writer_death;
 
 use std::fmt;
 use std::path::Path;

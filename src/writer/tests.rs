@@ -199,6 +199,35 @@ fn the_figures_tell_of_a_failing_disk_and_of_its_end() {
     assert_eq!(world.written(), world.counted());
 }
 
+/// After a failed write the store's files may read well and not be on the disk. Killed before the
+/// next generation counts, the process leaves word of that, and the next one carries everything.
+#[test]
+fn a_journal_that_failed_is_made_anew_by_the_next_process() {
+    let mut world = World::new();
+    let mut keeping = world.start();
+    world.take(0..4);
+    for _ in 0..3 {
+        keeping.round(&world.source).unwrap();
+    }
+    let before = world.source.in_flight.position().unwrap();
+    world.disk.plan(Some(Fault::From(world.disk.steps())));
+    world.take(0..1);
+    keeping.round(&world.source).unwrap_err();
+    assert_eq!(world.source.in_flight.position(), None);
+    drop(keeping);
+    world.disk.plan(None);
+    let mut keeping = world.start();
+    for _ in 0..3 {
+        keeping.round(&world.source).unwrap();
+    }
+    let after = world.source.in_flight.position().unwrap();
+    assert!(
+        after.generation > before.generation,
+        "{before:?}, then {after:?}"
+    );
+    assert_eq!(world.written(), world.counted());
+}
+
 /// Figures on this machine's disk: a hundred thousand words, a thousand in flight and as many as
 /// there are in use. Run with `--ignored --nocapture`.
 #[test]

@@ -231,8 +231,9 @@ plant_private_memory() {
 planted() {
   copy=$target/powercut-planted
   missed=0
-  rm -rf "$copy"
   mkdir -p "$copy"
+  # Not what was built before.
+  rm -rf "$copy"/{src,sound,tests,examples,benches}
   cp -r Cargo.toml Cargo.lock README.md src tests examples benches "$copy/"
   cp -r src "$copy/sound"
   local cuts=(disk --cuts 8 --max-ms 600 --env POWERCUT_TABLE=data)
