@@ -304,8 +304,8 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Adds to the version in a file, with a checksum that is right: 4 bytes at `version` of each record
-/// of `length` bytes, of which the last 8 are the checksum.
+/// Adds to the version in a file, with a checksum that is right: 4 bytes at `version` of each
+/// record of `length` bytes, of which the last 8 are the checksum.
 fn add_to_version(path: &Path, records: &[usize], length: usize, version: usize, add: i32) {
     let mut bytes = fs::read(path).unwrap();
     for start in records {

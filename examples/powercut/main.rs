@@ -24,8 +24,8 @@
 //! or `kill` (lets itself be killed and starts again); unsaid, it draws one.
 //! `POWERCUT_TABLE` says where the table lies: `data` for the data directory, or the path of a
 //! directory in memory; of several, separated by commas, every opening draws one. Unsaid, the
-//! limiter chooses. `POWERCUT_STRICT=none` leaves the strict limits alone, whose writes make others'
-//! durable as well. `POWERCUT_LOSS=reported` lets a loss pass that the limiter itself tells of.
+//! limiter chooses. `POWERCUT_STRICT=none` leaves the strict limits alone, whose writes make
+//! others' durable as well. `POWERCUT_LOSS=reported` lets a loss pass that the limiter tells of.
 
 mod judge;
 mod story;

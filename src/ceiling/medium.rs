@@ -28,18 +28,25 @@ pub(crate) use paper::Paper;
 mod paper {
     use std::fs::{File, OpenOptions};
     use std::io;
-    use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+    use std::os::unix::fs::{FileExt, OpenOptionsExt};
     use std::path::{Path, PathBuf};
 
     use rustix::fs::OFlags;
 
     use super::Medium;
-    use crate::directory::replace;
+    use crate::directory::{DirectoryError, Standing, replace};
+
+    /// The error as one of the system, with the file's name in it.
+    fn told(error: DirectoryError) -> io::Error {
+        io::Error::other(error.to_string())
+    }
 
     /// A file.
     #[derive(Debug)]
     pub(crate) struct Paper {
         path: PathBuf,
+        /// The directory that it is in, as it was when the file was first opened.
+        home: Option<Standing>,
         is_writable: bool,
         file: Option<File>,
     }
@@ -49,6 +56,7 @@ mod paper {
         pub(crate) fn new(path: &Path) -> Self {
             Self {
                 path: path.to_owned(),
+                home: None,
                 is_writable: true,
                 file: None,
             }
@@ -62,8 +70,21 @@ mod paper {
             }
         }
 
+        /// The directory that it is in.
+        fn home(&mut self) -> io::Result<&Standing> {
+            let home = match self.home.take() {
+                Some(home) => home,
+                None => {
+                    let parent = self.path.parent().unwrap_or(Path::new("."));
+                    Standing::of(parent).map_err(told)?
+                }
+            };
+            Ok(self.home.insert(home))
+        }
+
         /// The file, opened if it is not; none if there is none.
         fn open(&mut self) -> io::Result<Option<&File>> {
+            self.home()?;
             if self.file.is_none() {
                 let opened = OpenOptions::new()
                     .read(true)
@@ -102,19 +123,21 @@ mod paper {
         }
 
         fn append(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            let gone =
-                || io::Error::new(io::ErrorKind::NotFound, "the file was removed while in use");
+            let path = self.path.clone();
+            let gone = || io::Error::new(io::ErrorKind::NotFound, "the file is gone");
             let file = self.open()?.ok_or_else(gone)?;
-            if file.metadata()?.nlink() == 0 {
-                return Err(gone());
-            }
+            Standing::found(&path, &file.metadata()?)
+                .check()
+                .map_err(told)?;
             file.write_all_at(bytes, offset)?;
             file.sync_data()
         }
 
         fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
             self.file = None;
-            replace(&self.path, bytes).map_err(|error| io::Error::other(error.to_string()))
+            // What stands there by now may be another limiter's.
+            self.home()?.check().map_err(told)?;
+            replace(&self.path, bytes).map_err(told)
         }
 
         fn keep_aside(&mut self) -> io::Result<PathBuf> {

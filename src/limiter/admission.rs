@@ -216,8 +216,8 @@ impl Limiter {
 
     /// As [`acquire`](Self::acquire), as a future. It runs under any executor, and waits no longer
     /// than the limits say whether it is polled or not. Dropped, it gives up its place or returns
-    /// what it was just given, and nothing is charged. A strict limit may make the thread that polls
-    /// wait for the disk, as it does in [`check`](Self::check).
+    /// what it was just given, and nothing is charged. A strict limit may make the thread that
+    /// polls wait for the disk, as it does in [`check`](Self::check).
     pub async fn acquire_async(&self, request: &Request<'_>) -> Admission {
         let mut asking = Asking::begin(&self.inner, request);
         while let Some(acquire) = asking.advance(true) {
