@@ -124,6 +124,11 @@ impl Directory {
         self.path.join("journal")
     }
 
+    /// True if there is something of a journal.
+    pub(crate) fn has_journal(&self) -> bool {
+        fs::symlink_metadata(self.journal_path()).is_ok()
+    }
+
     pub(crate) fn ceilings_path(&self) -> PathBuf {
         self.path.join("ceilings")
     }

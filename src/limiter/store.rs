@@ -223,12 +223,18 @@ fn find_table(
     wanted: &Wanted,
 ) -> Result<(Shards, Opened, Placement), Error> {
     let Some(mark) = marks.last() else {
-        if marks.is_blank() {
+        let is_blank = marks.is_blank();
+        let marks = directory.marks_path();
+        let why = if !is_blank {
+            format!("{} cannot be read", marks.display())
+        } else if directory.has_journal() {
+            // The first mark is on the disk before there is a journal.
+            format!("{} is gone", marks.display())
+        } else {
             // Nobody was ever admitted. What there is of a table is half a creation.
             let (shards, placement) = wanted.settle(directory, None)?;
             return Ok((shards, Opened::New, placement));
-        }
-        let why = format!("{} cannot be read", directory.marks_path().display());
+        };
         let to = Some(directory.set_table_aside()?);
         let (shards, placement) = wanted.settle(directory, None)?;
         return Ok((shards, Opened::SetAside { to, why }, placement));

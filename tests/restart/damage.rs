@@ -126,6 +126,8 @@ fn marks_that_cannot_be_read_are_not_a_new_directory(world: &World) {
     let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
     fs::write(&path, vec![0; len]).unwrap();
     rebuilt(world, "no mark");
+    fs::remove_file(&path).unwrap();
+    rebuilt(world, "no file of marks");
 }
 
 #[test]

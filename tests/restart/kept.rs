@@ -180,6 +180,7 @@ fn half_a_creation_is_begun_again(world: &World) {
     // As a process leaves it that is killed before its first mark.
     drop(world.open());
     fs::remove_file(world.data().join("marks")).unwrap();
+    fs::remove_dir_all(world.data().join("journal")).unwrap();
     fs::remove_file(world.table().join("09")).unwrap();
     assert_eq!(world.open().health().opened, Opened::New);
     // Or before its header.
