@@ -296,7 +296,10 @@ impl<'a> Counter<'a> {
         if let Some(Reserve { amount, .. }) = self.reserve {
             let soon = self.rule.ahead(word.clean(), now, amount / 2);
             if !self.ground.ceilings.covers(tag, soon) {
-                let demand = self.demand(tag, word.clean(), now, amount);
+                let demand = Demand {
+                    least: soon,
+                    ..self.demand(tag, word.clean(), now, amount)
+                };
                 self.ground.ceilings.ask(demand);
             }
         }

@@ -232,7 +232,8 @@ impl Ceilings {
         self.shared.table.read(tag).clean().bits() > word.clean().bits()
     }
 
-    /// Asks for a later ceiling ahead of need. Never waits; may come to nothing.
+    /// Asks for a later ceiling ahead of need, unless there is one of `demand.least` by now. Never
+    /// waits; may come to nothing.
     pub(crate) fn ask(&self, demand: Demand) {
         let shared = &self.shared;
         let Some((before, _)) = shared.table.amend(demand.tag, Word::dirty) else {
@@ -241,7 +242,10 @@ impl Ceilings {
         if before.is_dirty() {
             return;
         }
-        if let Some(mut desk) = try_lock(&shared.desk)
+        // One that has just been raised may have been read before.
+        let is_enough = before.clean().bits() >= demand.least.clean().bits();
+        if !is_enough
+            && let Some(mut desk) = try_lock(&shared.desk)
             && desk.demands.len() < AHEAD_MAX
             && self.is_running(&mut desk)
         {

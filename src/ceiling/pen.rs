@@ -81,6 +81,11 @@ impl Pen {
         Ok(())
     }
 
+    /// True unless the last write failed.
+    pub(super) fn is_good(&self) -> bool {
+        self.sheet.is_some()
+    }
+
     /// How long the file is, in bytes; zero while it cannot be written.
     pub(super) fn bytes(&self) -> u64 {
         self.sheet.as_ref().map_or(0, Sheet::end)
