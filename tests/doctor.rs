@@ -207,12 +207,23 @@ fn what_a_killed_process_left_is_removed() {
         world.repair();
         assert!(!world.at(name).exists());
     }
-    // A table without a mark: the process was killed before anybody was admitted.
+    // A table without a mark or a journal: the process was killed before anybody was admitted.
     fs::remove_file(world.at("marks")).unwrap();
-    assert_eq!(world.finding().path, world.at("table"));
+    let journal = world.at("elsewhere");
+    fs::rename(world.at("journal"), &journal).unwrap();
+    let finding = world.examine().findings.iter().any(|finding| {
+        finding.path == world.at("table") && finding.what.contains("nobody was ever admitted")
+    });
+    assert!(finding, "{}", world.examine());
+    fs::rename(&journal, world.at("journal")).unwrap();
+    // With a journal its marks were lost.
+    let finding = world.finding();
+    assert_eq!(finding.path, world.at("table"));
+    assert!(finding.what.contains("believed"), "{finding}");
     world.repair();
     assert!(!world.at("table").exists());
-    assert_eq!(open(&world.data()).unwrap().health().opened, Opened::New);
+    let limiter = open(&world.data()).unwrap();
+    assert!(matches!(limiter.health().opened, Opened::SetAside { .. }));
 }
 
 #[test]

@@ -81,8 +81,16 @@ impl Visit {
         let table = self.path.join("table");
         let Some(mark) = Marks::peek(&at)? else {
             if table.exists() {
-                let what = "has no mark beside it: nobody was ever admitted by it";
-                let text = "remove it; the next opening makes another";
+                let (what, text) = if self.path.join("journal").exists() {
+                    let what = "has no mark beside it that says that it can be believed";
+                    (
+                        what,
+                        "remove it; the next opening rebuilds it from the journal",
+                    )
+                } else {
+                    let what = "has no mark beside it: nobody was ever admitted by it";
+                    (what, "remove it; the next opening makes another")
+                };
                 self.repairable(&table, what, text, Repair::Remove(vec![table.clone()]));
             }
             self.fact("table", "none yet: the next opening makes it");
