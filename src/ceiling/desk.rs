@@ -17,6 +17,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const AGAIN: Duration = Duration::from_millis(100);
 /// How soon after a failure it is tried again for nobody.
 const RETRY: Duration = Duration::from_secs(1);
+
 /// A ceiling that somebody wants.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {
@@ -164,9 +165,12 @@ impl Shared {
         false
     }
 
+    /// Brings down what is to come down, then raises what is asked for: who waits gets his.
     fn write(&self, demands: &[Demand], lowered: &[Record]) -> std::io::Result<()> {
         // Who asked ahead of need did not know yet that something would be given back.
         let given_back: HashSet<Tag> = lowered.iter().map(|(tag, _)| *tag).collect();
+        let lowered = lowered.iter().filter(|record| self.bring_down(record));
+        let mut records: Vec<Record> = lowered.copied().collect();
         let raised = demands.iter().filter(|demand| {
             let is_stale = !demand.is_awaited && given_back.contains(&demand.tag);
             !is_stale && !self.covers(demand.tag, demand.target)
@@ -176,8 +180,6 @@ impl Shared {
             .collect();
         // The latest of a counter is the last, and the last counts.
         raised.sort_unstable_by_key(|(tag, word)| (tag.bits(), word.bits()));
-        let lowered = lowered.iter().filter(|record| self.bring_down(record));
-        let mut records: Vec<Record> = lowered.copied().collect();
         records.extend_from_slice(&raised);
         let now = demands.iter().map(|demand| demand.now).max();
         let now = now.unwrap_or_default();

@@ -260,10 +260,11 @@ impl Ceilings {
         }
     }
 
-    /// Returns when a ceiling of at least `demand.least` is durable.
+    /// Returns when a ceiling of at least `demand.least` is durable; or was, if it was brought down
+    /// again at once: who counts looks for himself.
     ///
     /// # Errors
-    /// If the disk fails, or is slower than [`PATIENCE`].
+    /// If the disk fails, or is slower than [`PATIENCE`], or there is no room for the ceiling.
     pub(crate) fn raise(&self, demand: Demand) -> Result<(), Unwritable> {
         let shared = &self.shared;
         let until = Instant::now() + PATIENCE;
@@ -281,8 +282,12 @@ impl Ceilings {
             }
             desk = wait(&shared.answer, desk, Some(left));
         }
+        let was_written = desk.failing.is_none() && !desk.stop;
         drop(desk);
-        if shared.covers(demand.tag, demand.least) {
+        let ceiling = shared.table.read(demand.tag);
+        if ceiling.clean().bits() >= demand.least.clean().bits()
+            || was_written && !ceiling.is_absent()
+        {
             Ok(())
         } else {
             Err(Unwritable)

@@ -401,3 +401,29 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
     assert!(ceilings.covers(tag(0), word(30)));
     assert_eq!(after_cut(&twin, 1), [30]);
 }
+
+#[test]
+fn what_is_given_back_while_another_waits_is_no_refusal() {
+    let twin = Twin::new(Content::default());
+    let (ceilings, _) = open_beside(&twin, Worth::New, table());
+    ceilings.raise(demand(0, 30)).unwrap();
+    let pen = lock(&ceilings.shared.pen);
+    let has = |wanted: fn(&Desk) -> bool| {
+        while !wanted(&lock(&ceilings.shared.desk)) {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| ceilings.raise(demand(3, 1)).unwrap());
+        has(|desk| desk.began.is_some());
+        // In one round: somebody asks ahead, the ceiling is to come down, and another waits for
+        // what was within it before.
+        ceilings.ask(demand(0, 40));
+        ceilings.lower(tag(0), word(6));
+        scope.spawn(|| ceilings.raise(demand(0, 10)).unwrap());
+        has(|desk| desk.demands.iter().any(|demand| demand.is_awaited));
+        drop(pen);
+    });
+    assert_eq!(ceilings.shared.table.read(tag(0)).clean(), word(10));
+    assert_eq!(after_cut(&twin, 1), [10]);
+}
