@@ -88,6 +88,29 @@ fn loom_claim_reuse() {
     });
 }
 
+/// A key is looked up while it claims the slot of one that died: it has its own word or none yet,
+/// never the count of the one before.
+#[test]
+fn loom_claim_looked_up() {
+    model(|| {
+        let table = table(1);
+        for bits in 1..=4 {
+            let update = table.update(Tag::from_bits(bits), NOW, |_| Some(Word::window(110, 7)));
+            assert_ne!(update, Update::Full);
+        }
+        let new = Tag::from_bits(9);
+        let reader = {
+            let table = table.clone();
+            thread::spawn(move || {
+                let word = table.read(new);
+                assert!(word.is_absent() || word.count() == 1, "{word:?}");
+            })
+        };
+        assert!(take(&table, new, Timestamp::from_secs(200), 9));
+        reader.join().unwrap();
+    });
+}
+
 /// K of N: two threads take from one counter that has room for one more.
 #[test]
 fn loom_take_take() {
