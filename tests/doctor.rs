@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use common::flip;
 use tollgate::doctor::{self, Finding, Remedy, Report};
 use tollgate::{Limiter, ManualClock, Mapping, Opened, Policy, Request, Timestamp};
 
@@ -246,18 +247,6 @@ fn what_is_not_the_limiters_is_left_alone() {
         report.to_string().contains("not the kind of file"),
         "{report}"
     );
-}
-
-/// Turns a bit of the byte at `at`.
-fn flip(path: &Path, at: u64) {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
 }
 
 #[test]

@@ -153,7 +153,7 @@ mod paper {
 }
 
 #[cfg(test)]
-pub(crate) use twin::{Content, Twin};
+pub(crate) use twin::{Content, Twin, read_from};
 
 #[cfg(test)]
 mod twin {
@@ -162,6 +162,19 @@ mod twin {
 
     use super::Medium;
     use crate::sync::{Arc, Mutex, lock};
+
+    /// As [`Medium::read_at`], of content in memory.
+    pub(crate) fn read_from(
+        content: Option<&[u8]>,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Option<usize> {
+        let rest = content?.get(usize::try_from(offset).unwrap()..);
+        let rest = rest.unwrap_or_default();
+        let some = rest.len().min(bytes.len());
+        bytes[..some].copy_from_slice(&rest[..some]);
+        Some(some)
+    }
 
     /// What a test sees of a [`Twin`], and does to it.
     #[derive(Clone, Default, Debug)]
@@ -223,14 +236,7 @@ mod twin {
     impl Medium for Twin {
         fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<Option<usize>> {
             let content = lock(&self.0);
-            let Some(durable) = &content.durable else {
-                return Ok(None);
-            };
-            let rest = durable.get(usize::try_from(offset).unwrap()..);
-            let rest = rest.unwrap_or_default();
-            let some = rest.len().min(bytes.len());
-            bytes[..some].copy_from_slice(&rest[..some]);
-            Ok(Some(some))
+            Ok(read_from(content.durable.as_deref(), offset, bytes))
         }
 
         fn append(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -40,6 +40,8 @@ use file::Found;
 pub(crate) use medium::Medium;
 #[cfg(not(tollgate_loom))]
 pub(crate) use medium::Paper;
+#[cfg(all(test, not(tollgate_loom)))]
+pub(crate) use medium::read_from;
 use pen::{Pen, Record};
 #[cfg(not(tollgate_loom))]
 pub(crate) use survey::{Surveyed, survey};

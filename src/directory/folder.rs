@@ -111,14 +111,7 @@ impl Directory {
                 Some(lock_folder(&path)?)
             }
         };
-        let site = site.clone();
-        let folder = Folder {
-            site,
-            path,
-            _lock: lock,
-        };
-        self.write_home(&folder)?;
-        Ok(folder)
+        self.take_up(site, path, lock)
     }
 
     /// An empty folder for a table at this site, in use from now on. What stood there is removed:
@@ -144,14 +137,7 @@ impl Directory {
                 Some(take_lock(&path.join("lock"), LOCK_WAIT)?)
             }
         };
-        let site = site.clone();
-        let folder = Folder {
-            site,
-            path,
-            _lock: lock,
-        };
-        self.write_home(&folder)?;
-        Ok(folder)
+        self.take_up(site, path, lock)
     }
 
     /// Removes the folder at this site, and what is in it, if there is one.
@@ -186,12 +172,21 @@ impl Directory {
         Ok(aside)
     }
 
-    /// Says in a folder outside the data directory whose it is.
-    fn write_home(&self, folder: &Folder) -> Result<(), DirectoryError> {
-        match folder.site {
-            Site::Data => Ok(()),
-            Site::Root(_) => Home::of(self)?.write(&folder.path),
+    /// The folder as it is used; one outside the data directory says whose it is.
+    fn take_up(
+        &self,
+        site: &Site,
+        path: PathBuf,
+        lock: Option<File>,
+    ) -> Result<Folder, DirectoryError> {
+        if let Site::Root(_) = site {
+            Home::of(self)?.write(&path)?;
         }
+        Ok(Folder {
+            site: site.clone(),
+            path,
+            _lock: lock,
+        })
     }
 }
 

@@ -143,6 +143,22 @@ impl Marks {
         self.0.is_blank()
     }
 
+    /// Says that no table is to be believed before it has been rebuilt, if there is a mark.
+    pub(crate) fn give_up_table(&mut self) -> Result<(), DirectoryError> {
+        let (state, place) = (State::Open, Place::NOWHERE);
+        match self.last() {
+            Some(mark) => self.write(
+                &Mark {
+                    state,
+                    place,
+                    ..mark
+                },
+                true,
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the next mark over the older of the two. With `durable`, returns once it is on the
     /// disk; without, it outlives the process but not the kernel.
     pub(crate) fn write(&mut self, mark: &Mark, durable: bool) -> Result<(), DirectoryError> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::report::{Fact, Finding, Remedy, Report};
-use crate::directory::{Mark, Marks, Place, State, sync_dir};
+use crate::directory::{Marks, sync_dir};
 use crate::error::Error;
 use crate::journal;
 
@@ -100,21 +100,7 @@ impl Visit {
             Repair::SetAside(generation) => {
                 journal::set_aside(generation).map(drop).map_err(journal)
             }
-            Repair::Rebuild => {
-                let mut marks = Marks::open(self.path.join("marks"))?;
-                if let Some(mark) = marks.last() {
-                    let (state, place) = (State::Open, Place::NOWHERE);
-                    marks.write(
-                        &Mark {
-                            state,
-                            place,
-                            ..mark
-                        },
-                        true,
-                    )?;
-                }
-                Ok(())
-            }
+            Repair::Rebuild => Ok(Marks::open(self.path.join("marks"))?.give_up_table()?),
         }
     }
 }

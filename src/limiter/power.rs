@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::media::Media;
 use super::{Limiter, Opened, Outcome, Verdict};
-use crate::ceiling::Medium;
+use crate::ceiling::{Medium, read_from};
 use crate::clock::ManualClock;
 use crate::directory::{Mark, Marks, Place, State};
 use crate::error::Error;
@@ -131,14 +131,7 @@ impl Sheet {
 impl Medium for Sheet {
     fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<Option<usize>> {
         let content = lock(&self.content);
-        let Some(durable) = &content.durable else {
-            return Ok(None);
-        };
-        let rest = durable.get(usize::try_from(offset).unwrap()..);
-        let rest = rest.unwrap_or_default();
-        let some = rest.len().min(bytes.len());
-        bytes[..some].copy_from_slice(&rest[..some]);
-        Ok(Some(some))
+        Ok(read_from(content.durable.as_deref(), offset, bytes))
     }
 
     fn append(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -266,18 +266,8 @@ fn find_table(
         Err(error) => return Err(error),
     };
     // Until the next table is rebuilt, none is to be believed, however the rebuilding ends.
-    let place = Place::NOWHERE;
-    let state = State::Open;
-    let site = mark.site.clone();
-    marks.write(
-        &Mark {
-            state,
-            place,
-            ..mark
-        },
-        true,
-    )?;
-    let to = match site {
+    marks.give_up_table()?;
+    let to = match mark.site {
         Site::Data => Some(directory.set_table_aside()?),
         // Memory is dear, and what is believed of a lost table is in the journal.
         Site::Root(_) => None,

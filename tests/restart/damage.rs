@@ -1,12 +1,11 @@
 //! What is broken is noticed: an error, or a rebuild from the journal that says so.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::time::Duration;
 
 use tollgate::Opened;
 
+use super::common::flip;
 use super::{World, noon, used, why_set_aside};
 
 super::wherever_the_table_lies!(
@@ -16,18 +15,6 @@ super::wherever_the_table_lies!(
     a_rebuild_that_did_not_happen_is_made_good,
     marks_that_cannot_be_read_are_not_a_new_directory,
 );
-
-/// Writes the byte at `at` with a bit turned; call it again to turn it back.
-fn flip(path: &Path, at: u64) {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
-}
 
 /// Opens a directory whose table is damaged: it is set aside, and rebuilt from the journal.
 fn rebuilt(world: &World, what: &str) {
