@@ -4,6 +4,9 @@
 //! changes before it is written. The queue is bounded and pushing never waits: when it is full, the
 //! sweep flag says that some dirty word is not in it, and the dirty bits themselves say which.
 
+#[cfg(all(test, tollgate_loom))]
+mod loom;
+
 use crate::key::Tag;
 use crate::sync::{AtomicU64, Ordering, Queue};
 

@@ -156,11 +156,11 @@ fn over_many_lives_never_more_is_admitted_than_the_limit() {
 fn one_write_serves_many_admissions() {
     let dir = common::scratch();
     for (amount, most) in [
-        (100, 60),
-        (1_000, 60),
-        (10_000, 60),
-        (100_000, 300),
-        (1_000_000, 3_000),
+        (100, 42),
+        (1_000, 42),
+        (10_000, 42),
+        (100_000, 210),
+        (1_000_000, 2_100),
     ] {
         let text = format!(
             "[limits.quota]\nrate = \"{amount}/day\"\nalgorithm = \"calendar\"\n\

@@ -77,6 +77,15 @@ fn after_cut(twin: &Twin, numbers: u64) -> Vec<u32> {
     (0..numbers).map(count).collect()
 }
 
+/// Waits for what must come; it never takes so long.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn what_was_raised_outlives_the_power() {
     let (twin, ceilings) = new();
@@ -106,9 +115,7 @@ fn those_who_wait_together_share_one_write() {
     // The pen is held, so that the first round hangs while all the others ask.
     let pen = lock(&ceilings.shared.pen);
     let has = |wanted: fn(&Desk) -> bool| {
-        while !wanted(&lock(&ceilings.shared.desk)) {
-            std::thread::yield_now();
-        }
+        until("the desk", || wanted(&lock(&ceilings.shared.desk)));
     };
     std::thread::scope(|scope| {
         let raise = |number| {
@@ -147,9 +154,7 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
         assert_eq!(ceilings.raise(demand(0, count)), Err(Unwritable));
         lock(&twin.0).good_for = None;
         std::thread::sleep(AGAIN);
-        while ceilings.raise(demand(0, count)).is_err() {
-            std::thread::yield_now();
-        }
+        until("well again", || ceilings.raise(demand(0, count)).is_ok());
         assert_eq!(after_cut(&twin, 1), [count]);
         assert!(ceilings.standing().failing.is_none());
     }
@@ -162,9 +167,7 @@ fn that_the_disk_is_well_again_is_noticed_by_nobody_asking() {
     lock(&twin.0).good_for = Some(0);
     assert_eq!(ceilings.raise(demand(0, 2)), Err(Unwritable));
     lock(&twin.0).good_for = None;
-    while ceilings.standing().failing.is_some() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("noticed", || ceilings.standing().failing.is_none());
 }
 
 #[test]
@@ -177,9 +180,7 @@ fn a_disk_that_hangs_is_not_waited_for_for_ever() {
     assert_eq!(ceilings.raise(demand(0, 1)), Err(Unwritable));
     assert!(before.elapsed() < PATIENCE);
     drop(pen);
-    while ceilings.raise(demand(0, 1)).is_err() {
-        std::thread::yield_now();
-    }
+    until("well again", || ceilings.raise(demand(0, 1)).is_ok());
 }
 
 #[test]
@@ -187,13 +188,28 @@ fn asked_ahead_it_comes_without_anybody_waiting() {
     let (twin, ceilings) = new();
     ceilings.raise(demand(0, 1)).unwrap();
     ceilings.ask(demand(0, 9));
-    while !ceilings.covers(tag(0), word(9)) {
-        std::thread::yield_now();
-    }
+    until("asked for", || ceilings.covers(tag(0), word(9)));
     assert_eq!(after_cut(&twin, 1), [9]);
     // Nobody has asked for this one before, so nothing is known of it.
     ceilings.ask(demand(1, 9));
     assert!(!ceilings.covers(tag(1), word(1)));
+}
+
+#[test]
+fn who_asked_ahead_in_vain_may_ask_again() {
+    let (_twin, ceilings) = new();
+    ceilings.raise(demand(0, 1)).unwrap();
+    let desk = lock(&ceilings.shared.desk);
+    ceilings.ask(demand(0, 9));
+    drop(desk);
+    assert!(
+        !ceilings.covers(tag(0), word(9)),
+        "nobody waits for the desk"
+    );
+    // There is one as late as that already.
+    ceilings.ask(demand(0, 1));
+    ceilings.ask(demand(0, 9));
+    until("asked for", || ceilings.covers(tag(0), word(9)));
 }
 
 /// Every place at which a file of several appends can be cut, as a crash leaves it: what was
@@ -388,14 +404,10 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
             scope.spawn(move || ceilings.raise(demand(number, count)).unwrap());
         };
         raise(3, 1);
-        while lock(&ceilings.shared.desk).began.is_none() {
-            std::thread::yield_now();
-        }
+        until("a round", || lock(&ceilings.shared.desk).began.is_some());
         ceilings.lower(tag(0), word(6));
         raise(0, 30);
-        while lock(&ceilings.shared.desk).demands.is_empty() {
-            std::thread::yield_now();
-        }
+        until("asked", || !lock(&ceilings.shared.desk).demands.is_empty());
         drop(pen);
     });
     assert!(ceilings.covers(tag(0), word(30)));
@@ -409,9 +421,7 @@ fn what_is_given_back_while_another_waits_is_no_refusal() {
     ceilings.raise(demand(0, 30)).unwrap();
     let pen = lock(&ceilings.shared.pen);
     let has = |wanted: fn(&Desk) -> bool| {
-        while !wanted(&lock(&ceilings.shared.desk)) {
-            std::thread::yield_now();
-        }
+        until("the desk", || wanted(&lock(&ceilings.shared.desk)));
     };
     std::thread::scope(|scope| {
         scope.spawn(|| ceilings.raise(demand(3, 1)).unwrap());
