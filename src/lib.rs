@@ -11,6 +11,9 @@
 
 mod algorithm;
 mod ceiling;
+#[cfg(feature = "client")]
+#[cfg(not(tollgate_loom))]
+pub mod client;
 mod clock;
 mod codec;
 mod counter;
