@@ -30,6 +30,9 @@ mod journal;
 mod key;
 #[cfg(not(tollgate_loom))]
 mod limiter;
+#[cfg(feature = "openapi")]
+#[cfg(not(tollgate_loom))]
+pub mod openapi;
 mod permits;
 #[cfg(not(tollgate_loom))]
 mod policy;

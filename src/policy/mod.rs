@@ -21,6 +21,8 @@ mod limit;
 mod names;
 mod overrides;
 mod path;
+#[cfg(feature = "openapi")]
+mod plain;
 mod plan;
 mod rate;
 mod rates;
@@ -44,6 +46,8 @@ pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
 pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
+#[cfg(feature = "openapi")]
+pub(crate) use plain::PlainLimit;
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};

@@ -1,0 +1,157 @@
+//! Where a document is changed, and that it is changed nowhere else.
+
+use tollgate::openapi;
+
+use super::{exported, imported, policy};
+
+const TEN: &str = "
+[limits.ten]
+rate = \"10 per 60 s\"
+key = \"ip + route\"
+algorithm = \"fixed window\"
+[[routes]]
+route = \"POST /a\"
+limits = [\"ten\"]
+";
+
+const NONE: &str = "
+[limits.other]
+rate = \"10 per 60 s\"
+[[routes]]
+route = \"POST /other\"
+limits = [\"other\"]
+";
+
+#[test]
+fn into_blocks() {
+    let before = "paths:\n  /a: # here\n    post:\n      # first\n      summary: x\n";
+    let after = "paths:\n  /a: # here\n    post:\n      # first\n      x-throttle:\n        - limit: \
+                 10\n          interval: 60\n          strategy: ip\n          for: [\"default\"]\n      \
+                 responses:\n        \"429\":\n          description: Too Many Requests\n          \
+                 headers:\n            Retry-After:\n              description: Seconds until the \
+                 next request is accepted\n              schema:\n                type: integer\n      \
+                 summary: x\n";
+    assert_eq!(exported(before, TEN), after);
+}
+
+#[test]
+fn line_ends_stay_as_they_are() {
+    let before = "paths:\r\n  /a:\r\n    post:\r\n      summary: x\r\n";
+    let after = exported(before, TEN);
+    assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
+    assert!(after.starts_with("paths:\r\n  /a:\r\n    post:\r\n      x-throttle:\r\n"));
+}
+
+#[test]
+fn into_braces() {
+    let before = "paths: {/a: {post: {}}, /b: {get: {summary: x}}}\n";
+    let after = exported(before, TEN);
+    let start = "paths: {/a: {post: {\"x-throttle\": [{\"limit\": 10, ";
+    assert!(after.starts_with(start), "{after}");
+    assert!(after.ends_with("}, /b: {get: {summary: x}}}\n"), "{after}");
+    assert_eq!(
+        imported(&after).lines().count(),
+        imported(&exported(&after, TEN)).lines().count()
+    );
+}
+
+#[test]
+fn a_throttle_that_is_replaced_takes_only_its_own_place() {
+    let before = "paths:\n  /a:\n    post:\n      x-throttle: # old\n      - limit: 1\n        \
+                  interval: 1\n      # after\n      responses:\n        '429': {description: d, \
+                  headers: {Retry-After: {}}}\n";
+    let after = "paths:\n  /a:\n    post:\n      x-throttle:\n        - limit: 10\n          interval: \
+                 60\n          strategy: ip\n          for: [\"default\"]\n      # after\n      \
+                 responses:\n        '429': {description: d, headers: {Retry-After: {}}}\n";
+    assert_eq!(exported(before, TEN), after);
+}
+
+#[test]
+fn a_throttle_of_nothing_any_more_goes() {
+    let rest = "responses: {}\n";
+    for (before, after) in [
+        (
+            "paths:\n  /a:\n    post:\n      x-throttle: [{limit: 1, interval: 1}]\n      responses: {}\n",
+            "paths:\n  /a:\n    post:\n      responses: {}\n",
+        ),
+        (
+            "paths:\n  /a:\n    post:\n      summary: x\n      x-throttle:\n      - limit: 1\n        interval: 1\n",
+            "paths:\n  /a:\n    post:\n      summary: x\n",
+        ),
+        (
+            "paths:\n  /a:\n    post:\n      x-throttle: [{limit: 1, interval: 1}]\n",
+            "paths:\n  /a:\n    post:\n      {}\n",
+        ),
+        (
+            "paths: {/a: {post: {x-throttle: [{limit: 1, interval: 1}], summary: x}}}",
+            "paths: {/a: {post: {summary: x}}}",
+        ),
+        (
+            "paths: {/a: {post: {summary: x, x-throttle: [{limit: 1, interval: 1}]}}}",
+            "paths: {/a: {post: {summary: x}}}",
+        ),
+    ] {
+        assert_eq!(exported(before, NONE), after, "{rest}");
+    }
+}
+
+#[test]
+fn what_two_operations_share_is_not_edited_for_one() {
+    let shared = "paths:\n  /a:\n    post: &both\n      summary: x\n  /b:\n    get: *both\n";
+    let result = openapi::export(shared, &policy(TEN), "").unwrap();
+    // The other stands behind an alias: it is told, for it says so now, too.
+    let told = super::told(&result.left_out);
+    assert_eq!(told, Vec::<String>::new());
+    let flow = "x: &all {post: {summary: x}}\npaths:\n  /a: *all\n  /b: *all\n";
+    let error = openapi::export(flow, &policy(TEN), "")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("shares what is edited"), "{error}");
+}
+
+#[test]
+fn what_a_throttle_cannot_say_is_told() {
+    let text = "
+[limits.bucket]
+rate = \"100/min burst 150\"
+key = \"ip\"
+[limits.day]
+rate = \"10/day\"
+algorithm = \"calendar\"
+time_zone = \"UTC\"
+key = \"ip\"
+[limits.tenant]
+rate = \"10 per 60 s\"
+key = \"tenant\"
+[limits.heavy]
+max_concurrent = 4
+key = \"ip\"
+";
+    let document = "paths:\n  /a:\n    get:\n      summary: x\n";
+    let exported = openapi::export(document, &policy(text), "").unwrap();
+    let mut told = super::told(&exported.left_out);
+    told.sort();
+    let expected = [
+        "3:5: GET /a: limit bucket: of 100 per minute, burst 150 (token bucket) only the rate is said",
+        "3:5: GET /a: limit day: 10 per day (calendar day in UTC) is no number a time",
+        "3:5: GET /a: limit heavy: how many may run at a time is not said",
+        "3:5: GET /a: limit tenant: no strategy counts by `tenant`",
+    ];
+    assert_eq!(told, expected);
+    assert!(
+        exported
+            .document
+            .contains("- limit: 100\n          interval: 60\n")
+    );
+}
+
+#[test]
+fn swaggers_headers_have_no_schema() {
+    let document = "swagger: '2.0'\npaths:\n  /a:\n    post:\n      summary: x\n";
+    let after = exported(document, TEN);
+    assert!(
+        after.contains("accepted\n              type: integer\n"),
+        "{after}"
+    );
+    assert!(!after.contains("schema"));
+}
