@@ -265,7 +265,8 @@ fn text(limits: &BTreeSet<Limit>, routes: &BTreeMap<Vec<String>, Vec<String>>) -
     if !rates.is_empty() {
         let _ = write!(
             text,
-            "\n[tiers.authenticated]\nwhen = {{ user = true }}\n\n[tiers.authenticated.rates]\n{}\n",
+            "\n[tiers.authenticated]\nwhen = {{ user = true }}\n\n\
+             [tiers.authenticated.rates]\n{}\n",
             rates.join("\n")
         );
     }

@@ -121,10 +121,15 @@ const PIECES: [&str; 24] = [
 
 proptest! {
     #[test]
-    fn whatever_the_text(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..40)) {
-        let text: String = std::iter::once("paths:\n  /a:\n    get:\n      ").chain(pieces).collect();
+    fn whatever_the_text(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..40),
+    ) {
+        let start = std::iter::once("paths:\n  /a:\n    get:\n      ");
+        let text: String = start.chain(pieces).collect();
         let _ = openapi::import(&text, "");
-        let limits = policy("limits.a = { rate = \"9 per 60 s\", key = \"ip\", algorithm = \"fixed window\" }");
+        let limits = policy(
+            "limits.a = { rate = \"9 per 60 s\", key = \"ip\", algorithm = \"fixed window\" }",
+        );
         if let Ok(exported) = openapi::export(&text, &limits, "") {
             // What was written is a document, and exporting again changes nothing more.
             let again = openapi::export(&exported.document, &limits, "").unwrap();

@@ -21,7 +21,7 @@ fn k3_a_document_in_and_out() {
     fs::write(dir.join("a.yaml"), document).unwrap();
     let import = run(dir, &["policy", "import", "a.yaml", "--base", "/v1"]);
     assert_eq!(import.status.code(), Some(0));
-    let told = "a.yaml:3:50: GET /a: a throttle without its `interval`\n";
+    let told = "a.yaml:3:49: GET /a: a throttle without its `interval`\n";
     assert_eq!(String::from_utf8_lossy(&import.stderr), told);
     let text = String::from_utf8(import.stdout).unwrap();
     assert_eq!(policy(&text).limits().count(), 1);

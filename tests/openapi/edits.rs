@@ -22,16 +22,31 @@ route = \"POST /other\"
 limits = [\"other\"]
 ";
 
+/// A document with one operation, whose lines these are.
+fn post(lines: &str) -> String {
+    format!("paths:\n  /a: # here\n    post:\n{lines}")
+}
+
 #[test]
 fn into_blocks() {
-    let before = "paths:\n  /a: # here\n    post:\n      # first\n      summary: x\n";
-    let after = "paths:\n  /a: # here\n    post:\n      # first\n      x-throttle:\n        - limit: \
-                 10\n          interval: 60\n          strategy: ip\n          for: [\"default\"]\n      \
-                 responses:\n        \"429\":\n          description: Too Many Requests\n          \
-                 headers:\n            Retry-After:\n              description: Seconds until the \
-                 next request is accepted\n              schema:\n                type: integer\n      \
-                 summary: x\n";
-    assert_eq!(exported(before, TEN), after);
+    let before = post("      # first\n      summary: x\n");
+    let after = "      # first
+      x-throttle:
+        - limit: 10
+          interval: 60
+          strategy: ip
+          for: [\"default\"]
+      responses:
+        \"429\":
+          description: Too Many Requests
+          headers:
+            Retry-After:
+              description: Seconds until the next request is accepted
+              schema:
+                type: integer
+      summary: x
+";
+    assert_eq!(exported(&before, TEN), post(after));
 }
 
 #[test]
@@ -57,41 +72,50 @@ fn into_braces() {
 
 #[test]
 fn a_throttle_that_is_replaced_takes_only_its_own_place() {
-    let before = "paths:\n  /a:\n    post:\n      x-throttle: # old\n      - limit: 1\n        \
-                  interval: 1\n      # after\n      responses:\n        '429': {description: d, \
-                  headers: {Retry-After: {}}}\n";
-    let after = "paths:\n  /a:\n    post:\n      x-throttle:\n        - limit: 10\n          interval: \
-                 60\n          strategy: ip\n          for: [\"default\"]\n      # after\n      \
-                 responses:\n        '429': {description: d, headers: {Retry-After: {}}}\n";
-    assert_eq!(exported(before, TEN), after);
+    let before = "      x-throttle: # old
+      - limit: 1
+        interval: 1
+      # after
+      responses:
+        '429': {description: d, headers: {Retry-After: {}}}
+";
+    let after = "      x-throttle:
+        - limit: 10
+          interval: 60
+          strategy: ip
+          for: [\"default\"]
+      # after
+      responses:
+        '429': {description: d, headers: {Retry-After: {}}}
+";
+    assert_eq!(exported(&post(before), TEN), post(after));
 }
 
 #[test]
 fn a_throttle_of_nothing_any_more_goes() {
-    let rest = "responses: {}\n";
-    for (before, after) in [
-        (
-            "paths:\n  /a:\n    post:\n      x-throttle: [{limit: 1, interval: 1}]\n      responses: {}\n",
-            "paths:\n  /a:\n    post:\n      responses: {}\n",
-        ),
-        (
-            "paths:\n  /a:\n    post:\n      summary: x\n      x-throttle:\n      - limit: 1\n        interval: 1\n",
-            "paths:\n  /a:\n    post:\n      summary: x\n",
-        ),
-        (
-            "paths:\n  /a:\n    post:\n      x-throttle: [{limit: 1, interval: 1}]\n",
-            "paths:\n  /a:\n    post:\n      {}\n",
-        ),
-        (
-            "paths: {/a: {post: {x-throttle: [{limit: 1, interval: 1}], summary: x}}}",
-            "paths: {/a: {post: {summary: x}}}",
-        ),
-        (
-            "paths: {/a: {post: {summary: x, x-throttle: [{limit: 1, interval: 1}]}}}",
-            "paths: {/a: {post: {summary: x}}}",
-        ),
+    let in_line = "x-throttle: [{limit: 1, interval: 1}]";
+    let in_block = "x-throttle:\n      - limit: 1\n        interval: 1";
+    for throttle in [in_line, in_block] {
+        for (before, after) in [
+            (
+                format!("      {throttle}\n      responses: {{}}\n"),
+                "      responses: {}\n",
+            ),
+            (
+                format!("      summary: x\n      {throttle}\n"),
+                "      summary: x\n",
+            ),
+            (format!("      {throttle}\n"), "      {}\n"),
+        ] {
+            assert_eq!(exported(&post(&before), NONE), post(after), "{throttle}");
+        }
+    }
+    for before in [
+        format!("paths: {{/a: {{post: {{{in_line}, summary: x}}}}}}"),
+        format!("paths: {{/a: {{post: {{summary: x, {in_line}}}}}}}"),
     ] {
-        assert_eq!(exported(before, NONE), after, "{rest}");
+        let after = "paths: {/a: {post: {summary: x}}}";
+        assert_eq!(exported(&before, NONE), after);
     }
 }
 
@@ -132,7 +156,8 @@ key = \"ip\"
     let mut told = super::told(&exported.left_out);
     told.sort();
     let expected = [
-        "3:5: GET /a: limit bucket: of 100 per minute, burst 150 (token bucket) only the rate is said",
+        "3:5: GET /a: limit bucket: of 100 per minute, burst 150 (token bucket) only the rate is \
+         said",
         "3:5: GET /a: limit day: 10 per day (calendar day in UTC) is no number a time",
         "3:5: GET /a: limit heavy: how many may run at a time is not said",
         "3:5: GET /a: limit tenant: no strategy counts by `tenant`",
