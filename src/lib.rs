@@ -21,6 +21,7 @@ pub mod doctor;
 #[cfg(not(tollgate_loom))]
 mod error;
 mod idempotency;
+mod in_force;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
