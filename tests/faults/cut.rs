@@ -132,7 +132,7 @@ impl Told {
         told
     }
 
-    /// What is found after the cut is what was promised, and the strict limit admits no more in all.
+    /// What is found after the cut is what was promised, and the strict limit admits no more.
     fn judge(&self, image: &Path, what: &str) {
         let limiter = open(image);
         let what = format!("{what}: {self:?} {:?}", limiter.health());
