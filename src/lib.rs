@@ -20,11 +20,15 @@ mod directory;
 pub mod doctor;
 #[cfg(not(tollgate_loom))]
 mod error;
+#[cfg(not(tollgate_loom))]
+mod headers;
 mod idempotency;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
 mod key;
+#[cfg(all(feature = "tower", not(tollgate_loom)))]
+pub mod layer;
 #[cfg(not(tollgate_loom))]
 mod limiter;
 mod permits;
@@ -39,6 +43,8 @@ mod writer;
 pub use clock::ManualClock;
 #[cfg(not(tollgate_loom))]
 pub use error::Error;
+#[cfg(not(tollgate_loom))]
+pub use headers::Answer;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,

@@ -1,6 +1,7 @@
 //! From what was read to the plan: every name looked up, every reference checked.
 
 use std::collections::HashMap;
+use std::mem;
 
 use super::concurrency;
 use super::fault::{Faults, Place, fix, nearest, quoted};
@@ -14,8 +15,10 @@ use super::shape::Calendars;
 use super::terms::{KeyIndex, LimitIndex};
 
 /// The plan. Where there are faults it may lack something; it is then thrown away.
-pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
+pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
+    let response = mem::take(&mut text.response);
     let limit_names = Names::new("limit", text.limits.names());
+    let response = response.compile(&limit_names, faults);
     check_tiers(&text, &limit_names, faults);
     let pending = overrides::look_up(
         &text.overrides,
@@ -59,6 +62,8 @@ pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
         router: scopes.router,
         scopes: scopes.scopes,
         default: scopes.default,
+        intake: text.intake,
+        response,
     }
 }
 

@@ -95,6 +95,7 @@ fn limit(key: KeySpec, span: Span, place: Place) -> LimitText {
         },
         // An id that finds no room is not remembered.
         when_full: WhenFull::Admit,
+        charged: None,
         common: Common {
             name: NAME.to_owned(),
             key,

@@ -6,6 +6,7 @@ use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
 use super::rate::Rate;
 use super::shape::{Algorithm, check_zone};
+use super::statuses::Statuses;
 use super::terms::{Cost, Durability, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
 use super::tree::{Fields, Spot, Value, check_name};
 
@@ -26,6 +27,8 @@ pub(super) struct LimitText {
     /// Means something to a strict limit only.
     pub(super) strict: Strict,
     pub(super) when_full: WhenFull,
+    /// The statuses that are charged, if it says so.
+    pub(super) charged: Option<Statuses>,
     pub(super) common: Common,
 }
 
@@ -78,6 +81,7 @@ const LIMIT_FIELDS: &[&str] = &[
     "when_unwritable",
     "when_full",
     "when_key_missing",
+    "charged_status",
     "shadow",
 ];
 /// What only a rate limit can say, and only one that says how many run at a time.
@@ -89,6 +93,7 @@ const RATE_FIELDS: &[&str] = &[
     "reserve",
     "when_unwritable",
     "when_full",
+    "charged_status",
 ];
 const CONCURRENCY_FIELDS: &[&str] = &["queue", "wait", "max_keys"];
 
@@ -273,6 +278,9 @@ fn read_limit(
         durability: read_durability(fields, faults),
         strict: read_strict(fields, faults),
         when_full: read_when_full(fields, faults),
+        charged: fields
+            .get("charged_status")
+            .map(|spot| Statuses::read(spot, faults)),
         common,
     }
 }

@@ -1,9 +1,12 @@
 //! The plan: a policy made ready to be asked. Immutable; every name is already an index.
 
 use super::concurrency::ConcurrencySpec;
+use super::intake::IntakeSpec;
 use super::key::{AttributeSpec, KeySpec};
+use super::response::ResponseSpec;
 use super::router::Router;
 use super::shape::Shape;
+use super::statuses::Statuses;
 use super::terms::{
     AttributeIndex, ConcurrencyIndex, Cost, Durability, KeyIndex, LimitIndex, RateSpec, Strict,
     Target, TierIndex, WhenFull, WhenKeyMissing,
@@ -31,6 +34,10 @@ pub(crate) struct Plan {
     pub(super) scopes: Vec<Scope>,
     /// For requests that no route matches.
     pub(super) default: Target,
+    /// How HTTP requests are read.
+    pub(crate) intake: IntakeSpec,
+    /// What HTTP responses say.
+    pub(crate) response: ResponseSpec,
 }
 
 /// The limits met together.
@@ -61,6 +68,8 @@ pub(crate) struct LimitSpec {
     pub(crate) when_key_missing: WhenKeyMissing,
     /// Counted and reported, never refusing.
     pub(crate) shadow: bool,
+    /// The statuses of responses whose requests stay charged; all, if it does not say.
+    pub(crate) charged: Option<Statuses>,
     /// The span that its rate is said over, for ordering; 0 for a month or none.
     pub(super) span_nanos: u64,
     /// What names this limit's counters for ever: name, algorithm, window and time zone, but not

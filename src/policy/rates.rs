@@ -215,6 +215,7 @@ impl<'t> Sources<'t> {
             when_full: limit.when_full,
             when_key_missing: limit.common.when_key_missing,
             shadow: limit.common.shadow,
+            charged: limit.charged.clone(),
             span_nanos: span.and_then(Span::nanos).unwrap_or(0),
             identity: format!("v1 limit={} {shape}", limit.common.name).into(),
             shape,

@@ -1,0 +1,145 @@
+//! A system's server, on a socket of its own, and a client for it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tollgate::{Limiter, ManualClock, Policy, Timestamp};
+use ureq::Agent;
+use ureq::http::{Response, StatusCode};
+
+use crate::{app, common};
+
+/// 2025-10-09T08:00:00Z, the beginning of an hour.
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_759_996_800);
+
+/// A server that runs until this is dropped.
+pub(crate) struct World {
+    pub(crate) limiter: Limiter,
+    pub(crate) clock: ManualClock,
+    pub(crate) url: String,
+    agent: Agent,
+    runtime: Option<tokio::runtime::Runtime>,
+    _dir: tempfile::TempDir,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    headers: ureq::http::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answered {
+    /// The header, if it is there.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The header as a number.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        let text = self.header(name);
+        let text = text.unwrap_or_else(|| panic!("no {name} in {self:?}"));
+        text.parse().unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A system by name, served on a clock that is moved by hand.
+pub(crate) fn serve(system: &str) -> World {
+    serve_policy(system, &app::policy_text(system).unwrap())
+}
+
+/// A system's routes under another policy.
+pub(crate) fn serve_policy(system: &str, policy: &str) -> World {
+    let policy = Policy::from_toml(policy).unwrap_or_else(|faults| panic!("{faults}"));
+    let dir = common::scratch();
+    let clock = ManualClock::new(START);
+    let builder = Limiter::builder(policy)
+        .counters(10_000)
+        .clock(clock.clone());
+    let limiter = builder.open(dir.path().join("data")).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let service = app::service(system, limiter.clone());
+    runtime.spawn(async move { axum::serve(listener, service).await });
+    World {
+        limiter,
+        clock,
+        url,
+        agent: agent(),
+        runtime: Some(runtime),
+        _dir: dir,
+    }
+}
+
+/// A client that takes every status for an answer.
+pub(crate) fn agent() -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false);
+    let config = config.timeout_global(Some(Duration::from_secs(60)));
+    config.build().into()
+}
+
+/// Sends a request with `headers`, such as `["X-Api-Key: pk_1"]`.
+pub(crate) fn send(agent: &Agent, method: &str, url: &str, headers: &[&str]) -> Answered {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for header in headers {
+        let (name, value) = header.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    let answer = agent.run(request.body(()).unwrap()).unwrap();
+    answered(answer)
+}
+
+pub(crate) fn answered(mut answer: Response<ureq::Body>) -> Answered {
+    Answered {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        body: answer.body_mut().read_to_string().unwrap(),
+    }
+}
+
+impl World {
+    /// Sends a request to `path`.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[&str]) -> Answered {
+        send(&self.agent, method, &format!("{}{path}", self.url), headers)
+    }
+
+    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> Answered {
+        self.send("GET", path, headers)
+    }
+
+    /// Sends `count` requests that must all be served.
+    pub(crate) fn must_pass(&self, count: u64, method: &str, path: &str, headers: &[&str]) {
+        for number in 1..=count {
+            let answer = self.send(method, path, headers);
+            assert_eq!(answer.status, 200, "number {number}: {answer:?}");
+        }
+    }
+
+    /// Sends a request that must be refused as one too many.
+    pub(crate) fn must_refuse(&self, method: &str, path: &str, headers: &[&str]) -> Answered {
+        let answer = self.send(method, path, headers);
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{answer:?}");
+        answer
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
