@@ -8,10 +8,11 @@ use axum::Router;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tollgate::Limiter;
-use tollgate::layer::LimitLayer;
+use tollgate::layer::{Attributes, LimitLayer};
 
 /// The policy of a system by name, or the one in a file.
 ///
@@ -84,6 +85,26 @@ async fn answer(request: Request) -> Response {
     (status.unwrap_or(StatusCode::OK), body).into_response()
 }
 
+/// Says what only the service knows of a caller: here an account's plan is what its name begins
+/// with, as in `growth-17`, and whoever has a session has signed in by its name.
+async fn identify(mut request: Request) -> Request {
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let query = request.uri().query().unwrap_or_default();
+    let mut pairs = query.split('&');
+    let app = pairs.find_map(|pair| pair.strip_prefix("api_key="));
+    let account = header("x-account-secret").or(app).unwrap_or_default();
+    let user = header("cookie").and_then(|cookie| cookie.strip_prefix("session="));
+    let mut known = Attributes::new();
+    if let Some((plan, _)) = account.split_once('-') {
+        known = known.with("plan", plan);
+    }
+    if let Some(user) = user {
+        known = known.with("user", user);
+    }
+    request.extensions_mut().insert(known);
+    request
+}
+
 /// The service of a system.
 pub(crate) fn service(
     system: &str,
@@ -97,5 +118,6 @@ pub(crate) fn service(
     }
     router
         .layer(layer)
+        .layer(map_request(identify))
         .into_make_service_with_connect_info::<SocketAddr>()
 }

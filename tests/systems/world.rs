@@ -1,11 +1,14 @@
 //! A system's server, on a socket of its own, and a client for it.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tollgate::{Limiter, ManualClock, Policy, Timestamp};
 use ureq::Agent;
-use ureq::http::{Response, StatusCode};
+use ureq::http::{HeaderName, HeaderValue, Response};
 
 use crate::{app, common};
 
@@ -19,7 +22,8 @@ pub(crate) struct World {
     pub(crate) url: String,
     agent: Agent,
     runtime: Option<tokio::runtime::Runtime>,
-    _dir: tempfile::TempDir,
+    system: String,
+    dir: Option<tempfile::TempDir>,
 }
 
 /// What a request was answered.
@@ -56,12 +60,13 @@ pub(crate) fn serve(system: &str) -> World {
 
 /// A system's routes under another policy.
 pub(crate) fn serve_policy(system: &str, policy: &str) -> World {
+    start(system, policy, common::scratch(), ManualClock::new(START))
+}
+
+fn start(system: &str, policy: &str, dir: tempfile::TempDir, clock: ManualClock) -> World {
     let policy = Policy::from_toml(policy).unwrap_or_else(|faults| panic!("{faults}"));
-    let dir = common::scratch();
-    let clock = ManualClock::new(START);
-    let builder = Limiter::builder(policy)
-        .counters(10_000)
-        .clock(clock.clone());
+    let builder = Limiter::builder(policy).counters(10_000);
+    let builder = builder.clock(clock.clone());
     let limiter = builder.open(dir.path().join("data")).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -80,7 +85,8 @@ pub(crate) fn serve_policy(system: &str, policy: &str) -> World {
         url,
         agent: agent(),
         runtime: Some(runtime),
-        _dir: dir,
+        system: system.to_owned(),
+        dir: Some(dir),
     }
 }
 
@@ -98,8 +104,13 @@ pub(crate) fn send(agent: &Agent, method: &str, url: &str, headers: &[&str]) -> 
         let (name, value) = header.split_once(": ").unwrap();
         request = request.header(name, value);
     }
-    let answer = agent.run(request.body(()).unwrap()).unwrap();
-    answered(answer)
+    // An empty body of a known length: one sent in chunks may still be on its way when the service
+    // has answered, and then the connection is not used again.
+    let answer = match method {
+        "GET" => agent.run(request.body(()).unwrap()),
+        _ => agent.run(request.body("").unwrap()),
+    };
+    answered(answer.unwrap())
 }
 
 pub(crate) fn answered(mut answer: Response<ureq::Body>) -> Answered {
@@ -111,6 +122,44 @@ pub(crate) fn answered(mut answer: Response<ureq::Body>) -> Answered {
 }
 
 impl World {
+    /// The same service started again under a policy, on the directory and at the time of this one.
+    pub(crate) fn restart(mut self, policy: &str) -> World {
+        let (dir, clock) = (self.dir.take().unwrap(), self.clock.clone());
+        let system = self.system.clone();
+        let limiter = self.limiter.clone();
+        drop(self);
+        limiter.close().unwrap();
+        drop(limiter);
+        start(&system, policy, dir, clock)
+    }
+
+    /// Sends a request from a local address of its own: one of `127.0.0.0/8`.
+    pub(crate) fn send_from(&self, from: &str, method: &str, path: &str) -> Answered {
+        let to: SocketAddr = self.url["http://".len()..].parse().unwrap();
+        let from = SocketAddr::new(from.parse().unwrap(), 0);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
+        });
+        Answered {
+            status: status.parse().unwrap(),
+            headers: headers.collect(),
+            body: body.to_owned(),
+        }
+    }
+
     /// Sends a request to `path`.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[&str]) -> Answered {
         send(&self.agent, method, &format!("{}{path}", self.url), headers)
@@ -131,7 +180,7 @@ impl World {
     /// Sends a request that must be refused as one too many.
     pub(crate) fn must_refuse(&self, method: &str, path: &str, headers: &[&str]) -> Answered {
         let answer = self.send(method, path, headers);
-        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{answer:?}");
+        assert_eq!(answer.status, 429, "{answer:?}");
         answer
     }
 }
