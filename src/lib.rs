@@ -23,6 +23,7 @@ mod error;
 #[cfg(not(tollgate_loom))]
 mod headers;
 mod idempotency;
+mod in_force;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;

@@ -3,10 +3,9 @@
 use arrayvec::ArrayVec;
 
 use super::Inner;
-use super::cell::OwnLaw;
 use super::concurrency::{ConcurrencyEntry, hopeless};
 use super::decision::{Decision, Entry, Identity};
-use super::law::Law;
+use super::law::{Law, OwnLaw};
 use super::outcome::{Outcome, Source, Verdict};
 use crate::algorithm::Step;
 use crate::counter::{Counter, Ground, Seen, Take};

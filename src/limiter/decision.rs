@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use super::cell::OwnLaw;
 use super::concurrency::{ConcurrencyEntry, ConcurrencyOutcome};
+use super::law::OwnLaw;
 use super::outcome::{Outcome, Verdict};
 use crate::key::Tag;
 use crate::policy::{

@@ -1,5 +1,6 @@
 //! The law in force: a policy made ready for one directory, with its overrides.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -8,6 +9,7 @@ use super::overrides::Overrides;
 use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
+use crate::in_force::{Keep, Kept, Own};
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
@@ -19,6 +21,20 @@ use crate::policy::{
 const RESERVE_SHARE: u64 = 20;
 /// And no more than this.
 const RESERVE_MAX: u64 = 1_000;
+
+/// A thread's own reference to a law.
+pub(super) type OwnLaw = Own<Law>;
+
+thread_local! {
+    static KEPT_LAWS: RefCell<Vec<Kept<Law>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Keep for Law {
+    #[inline]
+    fn with_kept<R>(visit: impl FnOnce(&mut Vec<Kept<Self>>) -> R) -> R {
+        KEPT_LAWS.with_borrow_mut(visit)
+    }
+}
 
 /// What every check is judged by. Replaced whole, never changed.
 #[derive(Debug)]

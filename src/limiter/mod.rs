@@ -2,7 +2,6 @@
 
 mod admission;
 mod backup;
-mod cell;
 mod check;
 mod concurrency;
 mod decision;
@@ -47,14 +46,15 @@ use crate::ceiling::Ceilings;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::idempotency::Turns;
+use crate::in_force::InForce;
 use crate::inbox::Inbox;
 use crate::permits::PermitUsage;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
-use cell::LawCell;
 use check::Want;
 use decision::Identity;
 use keeper::Keeper;
+use law::Law;
 pub(crate) use overrides::Overrides;
 use store::Store;
 pub(crate) use survey::survey_table;
@@ -110,7 +110,7 @@ impl std::ops::Deref for PlanInForce {
 }
 
 pub(crate) struct Inner {
-    law: LawCell,
+    law: InForce<Law>,
     clock: Clock,
     store: Store,
     inbox: Arc<Inbox>,
@@ -287,8 +287,7 @@ impl Limiter {
     /// old one then stays.
     pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
         self.inner
-            .law
-            .replace(|law| law.next(policy, law.overrides.clone()))
+            .enact(|law| law.next(policy, law.overrides.clone()))
     }
 
     /// How the limiter is doing.
@@ -340,6 +339,15 @@ impl Limiter {
 }
 
 impl Inner {
+    /// Puts the law in force that `next` makes of the present one.
+    fn enact(&self, next: impl FnOnce(&Law) -> Result<Law, Error>) -> Result<(), Error> {
+        let law = self.law.replace(next)?;
+        // Not under a lock: those who are let in are woken by code that is not ours. Who comes
+        // late here changes nothing: the terms of permits have numbers.
+        law.now.succeed(&law.before);
+        Ok(())
+    }
+
     /// # Errors
     /// In a process that was forked from the one that opened it: the threads did not come along,
     /// and the directory is still the other's.

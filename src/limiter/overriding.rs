@@ -68,7 +68,7 @@ impl Limiter {
         change: impl FnOnce(&Law, &mut Overrides) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let path = self.inner.store.directory.overrides_path();
-        self.inner.law.replace(|law| {
+        self.inner.enact(|law| {
             let mut overrides = law.overrides.clone();
             change(law, &mut overrides)?;
             let next = law.next(law.policy.clone(), overrides)?;
