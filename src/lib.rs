@@ -9,7 +9,11 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+#[cfg(not(tollgate_loom))]
+mod admin;
 mod algorithm;
+#[cfg(not(tollgate_loom))]
+mod ask;
 mod ceiling;
 mod clock;
 mod codec;
@@ -41,6 +45,10 @@ mod time;
 #[cfg(not(tollgate_loom))]
 mod writer;
 
+#[cfg(not(tollgate_loom))]
+pub use admin::{Admin, AdminReply};
+#[cfg(not(tollgate_loom))]
+pub use ask::{Question, Standing, UnknownQuestion};
 pub use clock::ManualClock;
 #[cfg(not(tollgate_loom))]
 pub use error::Error;

@@ -2,31 +2,29 @@
 //! and the layer around them.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::map_request;
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use tollgate::Limiter;
-use tollgate::layer::{Attributes, LimitLayer};
+use axum::routing::{any, any_service};
+use tollgate::layer::{AdminService, AskService, Attributes, LimitLayer};
+use tollgate::{Admin, Limiter};
 
-/// The policy of a system by name, or the one in a file.
-///
-/// # Errors
-/// If there is no such file.
-pub(crate) fn policy_text(system: &str) -> std::io::Result<String> {
-    Ok(match system {
-        "chameleon" => include_str!("../policies/chameleon.toml").to_owned(),
-        "chastify" => include_str!("../policies/chastify.toml").to_owned(),
-        "katforge" => include_str!("../policies/katforge.toml").to_owned(),
-        "skakio" => include_str!("../policies/skakio.toml").to_owned(),
-        "stream" => include_str!("../policies/stream.toml").to_owned(),
-        path => std::fs::read_to_string(path)?,
-    })
+/// The policy of a system by name, or the one at a path.
+pub(crate) fn policy_path(system: &str) -> PathBuf {
+    match system {
+        "chameleon" | "chastify" | "katforge" | "skakio" | "stream" => {
+            let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/policies");
+            policies.join(system).with_extension("toml")
+        }
+        path => path.into(),
+    }
 }
 
 /// The routes that a system documents.
@@ -105,19 +103,41 @@ async fn identify(mut request: Request) -> Request {
     request
 }
 
-/// The service of a system.
+/// Lets only those through who know the token. A real service has better means.
+async fn authenticate(State(wanted): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let header = request.headers().get(header::AUTHORIZATION);
+    match header.is_some_and(|token| token.as_bytes() == wanted.as_bytes()) {
+        true => next.run(request).await,
+        false => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
+
+/// The administration of `limiter`, for those who send `Authorization: TOKEN`.
+fn admin(limiter: Limiter, policy_file: &Path, token: &str) -> Router {
+    let admin = Admin::new(limiter).policy_file(policy_file);
+    Router::new()
+        .nest_service("/admin/limits", AdminService::new(admin))
+        .route_layer(from_fn_with_state(Arc::from(token), authenticate))
+}
+
+/// The service of a system; with a token, administrators are let in who know it.
 pub(crate) fn service(
     system: &str,
     limiter: Limiter,
+    token: Option<&str>,
 ) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-    let layer = LimitLayer::new(limiter)
+    let layer = LimitLayer::new(limiter.clone())
         .peer(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
-    let mut router = Router::new().route("/health", any(answer));
+    let mut router = Router::new()
+        .route("/health", any(answer))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .route("/rate_limits", any_service(AskService::new(&layer)));
     for route in routes(system) {
         router = router.route(route, any(answer));
     }
-    router
-        .layer(layer)
-        .layer(map_request(identify))
-        .into_make_service_with_connect_info::<SocketAddr>()
+    router = router.layer(layer).layer(map_request(identify));
+    if let Some(token) = token {
+        router = router.merge(admin(limiter, &policy_path(system), token));
+    }
+    router.into_make_service_with_connect_info::<SocketAddr>()
 }

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tollgate::{Limiter, Policy};
 
 /// What the command line says.
@@ -19,9 +20,11 @@ struct Args {
     system: String,
     listen: String,
     data: PathBuf,
+    /// The token of administrators.
+    admin: Option<String>,
 }
 
-const USAGE: &str = "server NAME|POLICY.toml [--listen ADDRESS] [--data DIRECTORY]";
+const USAGE: &str = "server NAME|POLICY.toml [--listen ADDRESS] [--data DIRECTORY] [--admin TOKEN]";
 
 fn args() -> Result<Args, String> {
     let mut words = std::env::args().skip(1);
@@ -29,6 +32,7 @@ fn args() -> Result<Args, String> {
         system: words.next().ok_or(USAGE)?,
         listen: "127.0.0.1:3000".to_owned(),
         data: PathBuf::from("target/server"),
+        admin: None,
     };
     while let Some(word) = words.next() {
         let value = words
@@ -37,21 +41,39 @@ fn args() -> Result<Args, String> {
         match word.as_str() {
             "--listen" => args.listen = value,
             "--data" => args.data = value.into(),
+            "--admin" => args.admin = Some(value),
             _ => return Err(format!("{word} is unknown: {USAGE}")),
         }
     }
     Ok(args)
 }
 
+/// Ends when the process is asked to.
+fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = args()?;
-    let policy = Policy::from_toml(&app::policy_text(&args.system)?)?;
+    let policy = Policy::from_toml(&std::fs::read_to_string(app::policy_path(&args.system))?)?;
     let limiter = Limiter::builder(policy).counters(10_000).open(&args.data)?;
     let listener = tokio::net::TcpListener::bind(&args.listen).await?;
     let mut out = std::io::stdout();
     writeln!(out, "listening on {}", listener.local_addr()?)?;
     out.flush()?;
-    axum::serve(listener, app::service(&args.system, limiter)).await?;
+    let service = app::service(&args.system, limiter.clone(), args.admin.as_deref());
+    // Requests under way are answered before it ends.
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stopped()?)
+        .await?;
+    limiter.close()?;
     Ok(())
 }

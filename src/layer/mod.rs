@@ -21,6 +21,7 @@
 //! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too.
 
 mod body;
+mod desk;
 mod future;
 mod intake;
 mod proxies;
@@ -40,6 +41,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use body::LimitedBody;
+pub use desk::{AdminService, AskService, Nothing};
 pub use future::LimitedFuture;
 
 use crate::limiter::{Admission, Limiter};

@@ -98,7 +98,7 @@ pub struct Limiter {
 
 /// See [`Limiter::plan_in_force`].
 #[cfg(feature = "tower")]
-pub(crate) struct PlanInForce(cell::OwnLaw);
+pub(crate) struct PlanInForce(law::OwnLaw);
 
 #[cfg(feature = "tower")]
 impl std::ops::Deref for PlanInForce {

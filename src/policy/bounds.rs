@@ -22,6 +22,8 @@ pub(super) const REFUSALS_MAX: usize = 64;
 pub(super) const PROXIES_MAX: usize = 256;
 /// Places that one attribute is looked for in.
 pub(super) const ORIGINS_MAX: usize = 8;
+/// Endpoints times values that one question is answered for.
+pub(super) const ASK_MAX: usize = 4_096;
 /// What a body's template holds itself.
 pub(super) const BODY_BYTES_MAX: usize = 8_192;
 /// Statuses and classes of statuses that one limit charges.

@@ -170,7 +170,7 @@ fn read_table(
 }
 
 /// A fault unless a key, a tier or a cost refers to the attribute.
-fn is_referred_to(name: &str, attributes: &Attributes) -> Result<AttributeIndex, Fix> {
+pub(super) fn is_referred_to(name: &str, attributes: &Attributes) -> Result<AttributeIndex, Fix> {
     let brought = |at: &usize| attributes.specs[*at].source == Source::Request;
     let mut places = (0..attributes.specs.len()).filter(brought);
     let found = places.find(|at| &*attributes.specs[*at].name == name);

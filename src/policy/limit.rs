@@ -29,6 +29,8 @@ pub(super) struct LimitText {
     pub(super) when_full: WhenFull,
     /// The statuses that are charged, if it says so.
     pub(super) charged: Option<Statuses>,
+    /// What overrides are for, if not for its key.
+    pub(super) override_key: Option<KeySpec>,
     pub(super) common: Common,
 }
 
@@ -82,6 +84,7 @@ const LIMIT_FIELDS: &[&str] = &[
     "when_full",
     "when_key_missing",
     "charged_status",
+    "override_key",
     "shadow",
 ];
 /// What only a rate limit can say, and only one that says how many run at a time.
@@ -94,6 +97,7 @@ const RATE_FIELDS: &[&str] = &[
     "when_unwritable",
     "when_full",
     "charged_status",
+    "override_key",
 ];
 const CONCURRENCY_FIELDS: &[&str] = &["queue", "wait", "max_keys"];
 
@@ -220,6 +224,12 @@ fn refuse_fields(fields: &Fields<'_>, names: &[&str], advice: &str, faults: &mut
     }
 }
 
+fn read_key(spot: &Spot<'_>, attributes: &mut Attributes, faults: &mut Faults) -> Option<KeySpec> {
+    let text = spot.text(PHRASE_BYTES_MAX, faults)?;
+    attributes.here = spot.place.clone();
+    faults.take(&spot.place, KeySpec::parse(text, attributes))
+}
+
 /// Reads what limits of both kinds say.
 pub(super) fn read_common(
     name: &str,
@@ -227,11 +237,9 @@ pub(super) fn read_common(
     attributes: &mut Attributes,
     faults: &mut Faults,
 ) -> Common {
-    let key = fields.get("key").and_then(|key| {
-        let text = key.text(PHRASE_BYTES_MAX, faults)?;
-        attributes.here = key.place.clone();
-        faults.take(&key.place, KeySpec::parse(text, attributes))
-    });
+    let key = fields
+        .get("key")
+        .and_then(|spot| read_key(spot, attributes, faults));
     let (cost, max_cost) = read_cost(fields, attributes, faults);
     let shadow = fields.get("shadow").and_then(|shadow| shadow.flag(faults));
     Common {
@@ -278,6 +286,9 @@ fn read_limit(
         durability: read_durability(fields, faults),
         strict: read_strict(fields, faults),
         when_full: read_when_full(fields, faults),
+        override_key: fields
+            .get("override_key")
+            .and_then(|spot| read_key(spot, attributes, faults)),
         charged: fields
             .get("charged_status")
             .map(|spot| Statuses::read(spot, faults)),

@@ -8,6 +8,7 @@
 //! Pure: no clock, no file, no counter. What a key's parts hash to is not known here.
 
 mod address;
+mod ask;
 mod bounds;
 mod buckets;
 mod compile;
@@ -43,6 +44,7 @@ mod tree;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
 pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
 pub use explain::{Explanation, LimitExplanation};
@@ -146,6 +148,7 @@ const POLICY_FIELDS: &[&str] = &[
     "idempotency",
     "request",
     "response",
+    "ask",
 ];
 
 fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
@@ -199,6 +202,9 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         .get("idempotency")
         .and_then(|spot| idempotency::read(spot, &mut attributes, faults));
     let intake = intake::read(fields.get("request"), &attributes, faults);
+    let ask = fields
+        .get("ask")
+        .map(|spot| ask::read(spot, &attributes, faults));
     let response = fields
         .get("response")
         .map(|spot| response::read(spot, faults));
@@ -212,6 +218,7 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         overrides: overrides.unwrap_or_default(),
         idempotency,
         intake,
+        ask: ask.unwrap_or_default(),
         response: response.unwrap_or_default(),
     }
 }

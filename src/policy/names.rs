@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::ask::AskSpec;
 use super::fault::{Faults, Place, fix, nearest, quoted};
 use super::intake::IntakeSpec;
 use super::key::Attributes;
@@ -22,6 +23,7 @@ pub(super) struct PolicyText {
     /// The limit that ids are counted by.
     pub(super) idempotency: Option<LimitText>,
     pub(super) intake: IntakeSpec,
+    pub(super) ask: AskSpec,
     pub(super) response: ResponseText,
 }
 

@@ -1,5 +1,6 @@
 //! The plan: a policy made ready to be asked. Immutable; every name is already an index.
 
+use super::ask::AskSpec;
 use super::concurrency::ConcurrencySpec;
 use super::intake::IntakeSpec;
 use super::key::{AttributeSpec, KeySpec};
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(super) default: Target,
     /// How HTTP requests are read.
     pub(crate) intake: IntakeSpec,
+    /// What can be asked about limits.
+    pub(crate) ask: AskSpec,
     /// What HTTP responses say.
     pub(crate) response: ResponseSpec,
 }
@@ -55,6 +58,8 @@ pub(super) struct Scope {
 pub(crate) struct LimitSpec {
     pub(crate) name: Box<str>,
     pub(crate) key: KeyIndex,
+    /// The key that overrides are for; the same, unless the limit says otherwise.
+    pub(crate) override_key: KeyIndex,
     /// Without a tier first, then the tiers' in order.
     pub(crate) rates: Vec<RateSpec>,
     pub(crate) shape: Shape,

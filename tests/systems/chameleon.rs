@@ -1,10 +1,10 @@
 //! Chameleon: a limit a minute, a bucket of requests started, and few heavy requests at a time;
 //! which of them refused decides what is told.
 
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::world::{World, agent, send, serve};
+use crate::world::{Answered, World, agent, send, serve};
 
 const ME: &[&str] = &["X-Account-Secret: free-1"];
 
@@ -32,43 +32,63 @@ fn h1_global_counts_all_but_the_exceptions() {
     }
 }
 
-/// Sends heavy requests that take `millis`, each on a thread and a connection of its own, and gives
-/// their answers with how long each took.
-fn heavy(world: &World, count: usize, millis: u64) -> Vec<(crate::world::Answered, Duration)> {
+type Timed = (Answered, Duration);
+
+/// Sends heavy requests that take `millis`, each on a thread and a connection of its own.
+fn begin(world: &World, count: usize, millis: u64) -> Vec<JoinHandle<Timed>> {
     let url = format!("{}/v3/analyze/x?ms={millis}", world.url);
-    let threads: Vec<_> = (0..count)
-        .map(|_| {
-            let url = url.clone();
-            thread::spawn(move || {
-                let start = Instant::now();
-                (send(&agent(), "GET", &url, ME), start.elapsed())
-            })
+    let one = |_| {
+        let url = url.clone();
+        thread::spawn(move || {
+            let start = Instant::now();
+            (send(&agent(), "GET", &url, ME), start.elapsed())
         })
-        .collect();
+    };
+    (0..count).map(one).collect()
+}
+
+/// Their answers, and how long each took.
+fn end(threads: Vec<JoinHandle<Timed>>) -> Vec<Timed> {
     let answers = threads.into_iter().map(|thread| thread.join().unwrap());
     answers.collect()
+}
+
+/// Waits until so many run and wait.
+fn until(world: &World, running: u64, waiting: u64) {
+    let start = Instant::now();
+    loop {
+        let usage = world.limiter.running("heavy").unwrap();
+        if (usage.running, usage.waiting) == (running, waiting) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{usage:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
 fn h2_max_concurrent_queues_up_to_four_seconds_then_refuses() {
     let world = serve("chameleon");
-    // Eight short ones: four run, four wait for them and run then.
-    let answers = heavy(&world, 8, 300);
-    assert!(answers.iter().all(|(answer, _)| answer.status == 200));
-    let waited = answers.iter().filter(|(_, took)| *took >= Duration::from_millis(600));
-    assert!(waited.count() >= 4, "not more than four at a time: {answers:?}");
-    // Four that run for longer than anybody waits, and one more.
-    let answers = heavy(&world, 5, 6_000);
-    let (refused, served): (Vec<_>, Vec<_>) = answers
-        .into_iter()
-        .partition(|(answer, _)| answer.status == 429);
-    assert_eq!((refused.len(), served.len()), (1, 4));
-    let (answer, took) = &refused[0];
-    assert!(*took >= Duration::from_secs(4), "it waited {took:?}");
+    // Four run; the fifth waits for one of them, and runs then.
+    let running = begin(&world, 4, 1_500);
+    until(&world, 4, 0);
+    let fifth = begin(&world, 1, 0);
+    until(&world, 4, 1);
+    for (answer, _) in end(running).into_iter().chain(end(fifth)) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // They run for longer than anybody waits.
+    let running = begin(&world, 4, 6_000);
+    until(&world, 4, 0);
+    let (answer, took) = end(begin(&world, 1, 0)).remove(0);
+    assert_eq!(answer.status, 429, "{answer:?}");
+    assert!(took >= Duration::from_secs(4), "it waited {took:?}");
     assert_eq!(answer.number("X-RateLimit-Limit"), 4);
     assert_eq!(answer.json()["limit"], 4);
-    // When they have ended there is room again.
-    assert_eq!(heavy(&world, 1, 0)[0].0.status, 200);
+    assert!(end(running).iter().all(|(answer, _)| answer.status == 200));
+    // When they have ended there is room again, and nothing is left behind.
+    assert_eq!(end(begin(&world, 1, 0))[0].0.status, 200);
+    until(&world, 0, 0);
 }
 
 #[test]
@@ -88,12 +108,19 @@ fn h3_the_bucket_counts_requests_started_in_its_window() {
 #[test]
 fn h4_the_strategy_that_refused_decides_header_and_body() {
     let world = serve("chameleon");
-    let told = |answer: &crate::world::Answered| {
+    let told = |answer: &Answered| {
         let names = ["x-retry-after", "x-ratelimit-wait", "x-ratelimit-limit"];
         let headers = names.map(|name| answer.header(name).is_some());
         let body = answer.json();
-        assert_eq!((&body["code"], body["messages"].is_array()), (&429.into(), true));
-        (headers, body.get("wait").is_some(), body.get("limit").is_some())
+        assert_eq!(
+            (&body["code"], body["messages"].is_array()),
+            (&429.into(), true)
+        );
+        (
+            headers,
+            body.get("wait").is_some(),
+            body.get("limit").is_some(),
+        )
     };
     world.must_pass(20, "POST", "/v3/edit/x", ME);
     let bucket = world.must_refuse("POST", "/v3/edit/x", ME);
@@ -103,10 +130,15 @@ fn h4_the_strategy_that_refused_decides_header_and_body() {
     let global = world.must_refuse("GET", "/v3/observe/x", ME);
     assert_eq!(told(&global), ([true, false, false], true, false));
 
+    // Four run and sixteen wait, so the next is refused at once.
     world.clock.advance(Duration::from_secs(60));
-    let answers = heavy(&world, 4 + 16 + 1, 1_000);
-    let mut refused = answers.iter().filter(|(answer, _)| answer.status == 429);
-    let (answer, took) = refused.next().expect("one more than run and wait");
-    assert!(*took < Duration::from_secs(4), "it was refused at once");
-    assert_eq!(told(answer), ([false, false, true], false, true));
+    let running = begin(&world, 4, 3_000);
+    until(&world, 4, 0);
+    let waiting = begin(&world, 16, 0);
+    until(&world, 4, 16);
+    let heavy = world.must_refuse("GET", "/v3/analyze/x", ME);
+    assert_eq!(told(&heavy), ([false, false, true], false, true));
+    for (answer, _) in end(running).into_iter().chain(end(waiting)) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::world::{Answered, World, serve};
-use crate::{app, world::serve_policy};
+use serde_json::json;
+
+use crate::world::{Answered, World, policy_text, serve};
 
 const KEY: &[&str] = &["Authorization: Bearer ext_1"];
 const S1: &str = "/api/extensions/sessions/s1";
@@ -85,7 +86,11 @@ fn c3_the_key_is_user_or_api_key_or_address_and_the_target() {
     let other = "/api/extensions/sessions/s2/action";
     assert_eq!(left(&world.send("POST", other, KEY)), 29);
     let lock = "/api/extensions/locks/s1/action";
-    assert_eq!(left(&world.send("POST", lock, KEY)), 29, "a lock is no session");
+    assert_eq!(
+        left(&world.send("POST", lock, KEY)),
+        29,
+        "a lock is no session"
+    );
 }
 
 #[test]
@@ -98,13 +103,48 @@ fn c4_one_noisy_session_leaves_the_others_theirs() {
 }
 
 #[test]
+fn c5_an_administrator_overrides_an_extensions_limit_while_it_runs() {
+    let world = serve("chastify");
+    let path = |session| format!("/api/extensions/sessions/{session}/action");
+    let of = |world: &World, session| {
+        let answer = world.send("POST", &path(session), KEY);
+        (answer.number("x-ratelimit-limit"), left(&answer))
+    };
+    assert_eq!(of(&world, "s1"), (30, 29));
+    let rate = json!({ "limit": "action", "key": { "api_key": "ext_1" }, "rate": "100/min" });
+    assert_eq!(world.admin("PUT", "overrides", &rate).status, 200);
+    // At once, with its counts kept, for every session of the extension, each by itself.
+    assert_eq!(of(&world, "s1"), (100, 98));
+    assert_eq!(of(&world, "s2"), (100, 99));
+    let other = world.send("POST", &path("s1"), &["Authorization: Bearer ext_2"]);
+    assert_eq!(other.number("x-ratelimit-limit"), 30);
+    let listed = world.admin("GET", "overrides", "").json();
+    assert_eq!(listed, json!({ "overrides": [rate] }));
+    // Over a restart.
+    let world = world.restart(&policy_text("chastify"));
+    assert_eq!(of(&world, "s1"), (100, 97));
+    // And back.
+    let gone = world.admin(
+        "DELETE",
+        "overrides",
+        json!({
+            "limit": "action", "key": { "api_key": "ext_1" }
+        }),
+    );
+    assert_eq!(gone.json(), json!({ "removed": true }));
+    assert_eq!(of(&world, "s1"), (30, 26));
+    let listed = world.admin("GET", "overrides", "").json();
+    assert_eq!(listed, json!({ "overrides": [] }));
+}
+
+#[test]
 fn c6_a_bucket_is_split_later_and_the_others_keep_their_counts() {
     let world = serve("chastify");
     let paths = ["", "/state", "/metadata"].map(|end| format!("{S1}{end}"));
     let [read, state, metadata] = &paths;
     world.must_pass(5, "GET", read, KEY);
     world.must_pass(7, "PUT", state, KEY);
-    let before = app::policy_text("chastify").unwrap();
+    let before = policy_text("chastify");
     let split = before.replace(
         "  \"PUT|PATCH /api/extensions/sessions/:sessionId/metadata\",\n]",
         "]\n[buckets.\"metadata.write\"]\nlimits = [\"metadata.write\"]\n\
@@ -131,7 +171,7 @@ fn c7_a_settled_run_is_charged_once() {
     assert_eq!(send(&world, "X-Run-Id: run-1"), 29);
     assert_eq!(send(&world, "X-Run-Id: run-2"), 28);
     // Over a restart, too, and as long as it is said to be: a day.
-    let policy = app::policy_text("chastify").unwrap();
+    let policy = policy_text("chastify");
     let world = world.restart(&policy);
     assert_eq!(send(&world, "X-Run-Id: run-1"), 28);
     world.clock.advance(Duration::from_secs(23 * 3_600));
@@ -142,7 +182,7 @@ fn c7_a_settled_run_is_charged_once() {
 
 #[test]
 fn c7_another_callers_run_of_the_same_id_is_another_run() {
-    let world = serve_policy("chastify", &app::policy_text("chastify").unwrap());
+    let world = serve("chastify");
     let path = format!("{S1}/action");
     for caller in ["ext_1", "ext_2"] {
         let caller = format!("Authorization: Bearer {caller}");

@@ -56,7 +56,10 @@ fn k1_strategies_count_by_address_user_route_or_user_and_address() {
     world.must_pass(1, "POST", "/v1/users", &[&alice]);
     world.must_pass(1, "POST", "/v1/users", &[&bob]);
     world.must_refuse("POST", "/v1/users", &[&alice]);
-    assert_eq!(world.send_from("127.0.0.9", "POST", "/v1/users").status, 200);
+    assert_eq!(
+        world.send_from("127.0.0.9", "POST", "/v1/users").status,
+        200
+    );
     // By user, and several on one route: all of the route together.
     world.must_pass(3, "POST", "/v1/subscribe", &[&alice]);
     world.must_refuse("POST", "/v1/subscribe", &[&alice]);
@@ -78,7 +81,11 @@ fn k2_the_eleven_documented_routes_have_their_limits() {
         world.must_pass(most, method, path, &[]);
         world.must_refuse(method, path, &[]);
         // Each address has its own.
-        assert_eq!(world.send_from("127.0.0.8", method, path).status, 200, "{path}");
+        assert_eq!(
+            world.send_from("127.0.0.8", method, path).status,
+            200,
+            "{path}"
+        );
     }
     // A template is one route, whatever stands for its capture.
     world.must_refuse("GET", "/v1/gateway/oauth/apple/url", &[]);

@@ -16,6 +16,7 @@ mod chastify;
 mod common;
 mod http;
 mod katforge;
+mod process;
 mod skakio;
 mod stream;
 mod world;

@@ -15,6 +15,14 @@ use crate::{app, common};
 /// 2025-10-09T08:00:00Z, the beginning of an hour.
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_759_996_800);
 
+/// The administrators' token.
+const ADMIN: &str = "admin-token";
+
+/// The policy of a system.
+pub(crate) fn policy_text(system: &str) -> String {
+    std::fs::read_to_string(app::policy_path(system)).unwrap()
+}
+
 /// A server that runs until this is dropped.
 pub(crate) struct World {
     pub(crate) limiter: Limiter,
@@ -55,7 +63,7 @@ impl Answered {
 
 /// A system by name, served on a clock that is moved by hand.
 pub(crate) fn serve(system: &str) -> World {
-    serve_policy(system, &app::policy_text(system).unwrap())
+    serve_policy(system, &policy_text(system))
 }
 
 /// A system's routes under another policy.
@@ -77,7 +85,7 @@ fn start(system: &str, policy: &str, dir: tempfile::TempDir, clock: ManualClock)
         .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
         .unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = app::service(system, limiter.clone());
+    let service = app::service(system, limiter.clone(), Some(ADMIN));
     runtime.spawn(async move { axum::serve(listener, service).await });
     World {
         limiter,
@@ -113,7 +121,7 @@ pub(crate) fn send(agent: &Agent, method: &str, url: &str, headers: &[&str]) -> 
     answered(answer.unwrap())
 }
 
-pub(crate) fn answered(mut answer: Response<ureq::Body>) -> Answered {
+fn answered(mut answer: Response<ureq::Body>) -> Answered {
     Answered {
         status: answer.status().as_u16(),
         headers: answer.headers().clone(),
@@ -167,6 +175,22 @@ impl World {
 
     pub(crate) fn get(&self, path: &str, headers: &[&str]) -> Answered {
         self.send("GET", path, headers)
+    }
+
+    /// Sends an administrator's request.
+    pub(crate) fn admin(&self, method: &str, path: &str, body: impl ToString) -> Answered {
+        let url = format!("{}/admin/limits/{path}", self.url);
+        let request = ureq::http::Request::builder().method(method).uri(url);
+        let request = request.header("authorization", ADMIN);
+        let answer = match body.to_string() {
+            body if body.is_empty() => self.agent.run(request.body(()).unwrap()),
+            body => {
+                let allowed = self.agent.configure_request(request.body(body).unwrap());
+                self.agent
+                    .run(allowed.allow_non_standard_methods(true).build())
+            }
+        };
+        answered(answer.unwrap())
     }
 
     /// Sends `count` requests that must all be served.
