@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cell::LawCell;
 use super::journaling::{Rebuilding, Recovery, Watcher};
 use super::keeper::Keeper;
 use super::law::Law;
@@ -17,6 +16,7 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::idempotency::Turns;
+use crate::in_force::InForce;
 use crate::inbox::Inbox;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
@@ -137,7 +137,7 @@ impl Builder {
         let no_thread = || DirectoryError::io("start a thread for", path);
         let writer = Writer::start(source, open_journal, self.interval).map_err(no_thread())?;
         let inner = Arc::new(Inner {
-            law: LawCell::new(law),
+            law: InForce::new(law),
             clock,
             store,
             inbox,

@@ -16,8 +16,8 @@ fn run(dir: &Path, words: &[&str]) -> Output {
 fn k3_a_document_in_and_out() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let document = "paths:\n  /a: # no line end behind\n    get: {x-throttle: [{limit: 1, interval: \
-                    2}, {limit: 1}]}";
+    let document = "paths:\n  /a: # no line end behind\n    get: {x-throttle: [{limit: 1, \
+                    interval: 2}, {limit: 1}]}";
     fs::write(dir.join("a.yaml"), document).unwrap();
     let import = run(dir, &["policy", "import", "a.yaml", "--base", "/v1"]);
     assert_eq!(import.status.code(), Some(0));
