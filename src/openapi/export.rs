@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::edit::Edits;
 use super::operations::{Operation, operations};
-use super::throttle::{AUDIENCES, Audience, EXTENSION, STRATEGIES, Throttle, throttles};
+use super::throttle::{self, AUDIENCES, Audience, EXTENSION, STRATEGIES, Throttle};
 use super::tree::{Document, Kind, Map, Node};
 use super::{LeftOut, OpenApiError};
-use crate::policy::{PlainLimit, Policy, Request};
+use crate::policy::{PlainHeader, PlainLimit, Policy, Request};
 
 /// A document that says what a policy does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,13 +47,19 @@ pub fn export(document: &str, policy: &Policy, base: &str) -> Result<Exported, O
     })
 }
 
+/// What a document can say of an operation.
+struct Said {
+    throttles: BTreeSet<Throttle>,
+    headers: Vec<PlainHeader>,
+}
+
 /// What the policy says to an operation, as far as a throttle can.
 fn plain(
     operation: &Operation<'_>,
     policy: &Policy,
     base: &str,
     left_out: &mut Vec<LeftOut>,
-) -> Result<BTreeSet<Throttle>, OpenApiError> {
+) -> Result<Said, OpenApiError> {
     let path = format!("{base}{}", sample(operation.template));
     let request = Request::http(&operation.method, &path)
         .attribute("user", "somebody")
@@ -72,7 +78,10 @@ fn plain(
             "limit {name}: how many may run at a time is not said"
         ));
     }
-    Ok(throttles)
+    Ok(Said {
+        throttles,
+        headers: policy.refusal_headers(&limits),
+    })
 }
 
 fn of_limit(limit: &PlainLimit<'_>, tell: &mut impl FnMut(String)) -> Vec<Throttle> {
@@ -135,16 +144,16 @@ fn sample(template: &str) -> String {
 fn change<'d>(
     document: &'d Document<'d>,
     operation: &Operation<'d>,
-    wanted: &BTreeSet<Throttle>,
+    Said { throttles, headers }: &Said,
     edits: &mut Edits<'d>,
     left_out: &mut Vec<LeftOut>,
 ) {
     // What cannot be read is written anew; it was told by the import.
     let mut unread = Vec::new();
-    let said: BTreeSet<_> = throttles(document, operation, &mut unread)
+    let said: BTreeSet<_> = throttle::throttles(document, operation, &mut unread)
         .into_iter()
         .collect();
-    let is_said = said == *wanted && unread.is_empty();
+    let is_said = said == *throttles && unread.is_empty();
     let Some(map) = operation.node.map() else {
         if !is_said {
             let why = "it stands behind an alias, or is no map: not edited";
@@ -153,15 +162,15 @@ fn change<'d>(
         return;
     };
     let mut entries = Vec::new();
-    if !is_said && wanted.is_empty() {
+    if !is_said && throttles.is_empty() {
         edits.remove(map, EXTENSION);
     } else if !is_said {
-        let values = wanted.iter().map(Throttle::value).collect();
+        let values = throttles.iter().map(Throttle::value).collect();
         entries.push((EXTENSION, Value::Array(values)));
     }
-    if !wanted.is_empty() {
+    if !throttles.is_empty() {
         let mut response = Response {
-            document,
+            headers: headers_of(document, headers),
             operation,
             left_out,
         };
@@ -170,18 +179,17 @@ fn change<'d>(
     edits.set(operation.node, map, &entries);
 }
 
-/// What an export adds to a map that has it not.
-const ADDED: [&str; 5] = [EXTENSION, "responses", STATUS, "headers", RETRY_AFTER];
+/// What an export adds to a map that has it not, beside the headers themselves.
+const ADDED: [&str; 4] = [EXTENSION, "responses", STATUS, "headers"];
 
 /// Writes an operation's response 429.
 struct Response<'a, 'd> {
-    document: &'d Document<'d>,
+    headers: Value,
     operation: &'a Operation<'d>,
     left_out: &'a mut Vec<LeftOut>,
 }
 
 const STATUS: &str = "429";
-const RETRY_AFTER: &str = "Retry-After";
 
 impl<'d> Response<'_, 'd> {
     /// Edits `responses` of an operation; gives it whole if there is none.
@@ -190,8 +198,12 @@ impl<'d> Response<'_, 'd> {
         operation: &'d Map,
         edits: &mut Edits<'d>,
     ) -> Option<(&'static str, Value)> {
-        let headers = self.headers();
-        let whole = || json!({ "description": "Too Many Requests", "headers": headers });
+        let headers = self.headers.clone();
+        let is_empty = headers.as_object().is_none_or(serde_json::Map::is_empty);
+        let whole = || match is_empty {
+            true => json!({ "description": "Too Many Requests" }),
+            false => json!({ "description": "Too Many Requests", "headers": headers }),
+        };
         let Some(responses) = operation.get("responses").filter(|node| !node.is_null()) else {
             return Some(("responses", json!({ STATUS: whole() })));
         };
@@ -200,6 +212,9 @@ impl<'d> Response<'_, 'd> {
             edits.set(responses, map, &[(STATUS, whole())]);
             return None;
         };
+        if is_empty {
+            return None;
+        }
         let own = self.editable(response)?;
         let Some(own_headers) = own.get("headers").filter(|node| !node.is_null()) else {
             edits.set(response, own, &[("headers", headers)]);
@@ -232,41 +247,45 @@ impl<'d> Response<'_, 'd> {
         }
         map
     }
+}
 
-    fn headers(&self) -> Value {
-        let root = self.document.root.map();
-        let is_swagger = root.is_some_and(|root| root.get("swagger").is_some());
-        let seconds = match is_swagger {
-            true => json!({ "type": "integer" }),
-            false => json!({ "schema": { "type": "integer" } }),
+/// Headers as the document's version of OpenAPI has them.
+fn headers_of(document: &Document<'_>, headers: &[PlainHeader]) -> Value {
+    let root = document.root.map();
+    let is_swagger = root.is_some_and(|root| root.get("swagger").is_some());
+    let header = |header: &PlainHeader| {
+        let kind = if header.is_number {
+            "integer"
+        } else {
+            "string"
         };
-        let mut header = json!({ "description": "Seconds until the next request is accepted" });
-        if let (Value::Object(header), Value::Object(seconds)) = (&mut header, seconds) {
-            header.extend(seconds);
-        }
-        json!({ RETRY_AFTER: header })
-    }
+        let value = match is_swagger {
+            true => json!({ "description": header.what, "type": kind }),
+            false => json!({ "description": header.what, "schema": { "type": kind } }),
+        };
+        (header.name.clone(), value)
+    };
+    Value::Object(headers.iter().map(header).collect())
 }
 
 /// That `text` says what is wanted, and else what it said before.
-fn verify(
-    before: &Document<'_>,
-    text: &str,
-    wanted: &[BTreeSet<Throttle>],
-) -> Result<(), OpenApiError> {
+fn verify(before: &Document<'_>, text: &str, wanted: &[Said]) -> Result<(), OpenApiError> {
     let after = Document::read(text)?;
-    if let Err(place) = kept(&before.root, &after.root) {
+    let headers = wanted.iter().flat_map(|said| &said.headers);
+    let headers = headers.map(|header| &*header.name);
+    let added: BTreeSet<_> = headers.chain(ADDED).collect();
+    if let Err(place) = kept(&before.root, &after.root, &added) {
         let problem = "cannot be edited without a change of something else";
         return Err(OpenApiError::at(place, problem));
     }
     let mut unread = Vec::new();
     let operations = operations(&after, &mut unread);
     for (operation, wanted) in operations.iter().zip(wanted) {
-        let said: BTreeSet<_> = throttles(&after, operation, &mut unread)
+        let said: BTreeSet<_> = throttle::throttles(&after, operation, &mut unread)
             .into_iter()
             .collect();
         let is_alias = matches!(operation.node.kind, Kind::Alias(_));
-        if said != *wanted && !is_alias {
+        if said != wanted.throttles && !is_alias {
             let problem = "shares what is edited with another operation that has other limits";
             return Err(OpenApiError::at(operation.key.place, problem));
         }
@@ -276,7 +295,7 @@ fn verify(
 
 /// That all of `old` is still in `new`, in its order, but for what an export replaces; if not,
 /// where it is not.
-fn kept(old: &Node, new: &Node) -> Result<(), (usize, usize)> {
+fn kept(old: &Node, new: &Node, added: &BTreeSet<&str>) -> Result<(), (usize, usize)> {
     let wrong = Err(old.place);
     match (&old.kind, &new.kind) {
         _ if old.is_null() => Ok(()),
@@ -285,15 +304,15 @@ fn kept(old: &Node, new: &Node) -> Result<(), (usize, usize)> {
         (Kind::List(old), Kind::List(new)) if old.len() == new.len() => old
             .iter()
             .zip(new)
-            .try_for_each(|(old, new)| kept(old, new)),
+            .try_for_each(|(old, new)| kept(old, new, added)),
         (Kind::Map(old), Kind::Map(new)) => {
             let mut old = old.entries.iter().peekable();
             for (key, value) in &new.entries {
                 let is_own = |(old, _): &&(Node, Node)| old.text() == Some(EXTENSION);
                 while old.next_if(is_own).is_some() {}
                 match old.next_if(|(old, _)| old.text() == key.text()) {
-                    Some((_, old)) => kept(old, value)?,
-                    None if key.text().is_some_and(|key| ADDED.contains(&key)) => {}
+                    Some((_, old)) => kept(old, value, added)?,
+                    None if key.text().is_some_and(|key| added.contains(key)) => {}
                     None => return wrong,
                 }
             }

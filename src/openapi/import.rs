@@ -45,7 +45,7 @@ impl Limit {
 /// Makes a policy of the `x-throttle` of every operation. `base` is put before every path, such as
 /// `/v1` where the server's address ends so; empty for nothing.
 ///
-/// Limits count in fixed windows, each route by itself. `ip_user` counts the user, and the address
+/// Limits count in fixed windows, each route by itself; a refusal says `Retry-After`. `ip_user` counts the user, and the address
 /// of who has none; a limit `for: [authenticated]` beside one for `default` is the tier
 /// `authenticated`, whom the attribute `user` tells.
 ///
@@ -261,6 +261,9 @@ fn text(limits: &BTreeSet<Limit>, routes: &BTreeMap<Vec<String>, Vec<String>>) -
             let name = limit.name();
             rates.push(format!("{name} = \"{amount} per {interval_secs} s\""));
         }
+    }
+    if !limits.is_empty() {
+        text.push_str("\n[response]\nheaders = [\"retry-after\"]\n");
     }
     if !rates.is_empty() {
         let _ = write!(

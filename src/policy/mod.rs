@@ -54,7 +54,7 @@ pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
 pub(crate) use intake::{Forwarded, IntakeSpec, Origin};
 #[cfg(feature = "openapi")]
-pub(crate) use plain::PlainLimit;
+pub(crate) use plain::{PlainHeader, PlainLimit};
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};

@@ -3,6 +3,7 @@
 use super::plan::LimitSpec;
 use super::request::{Request, RequestError};
 use super::resolve::Resolution;
+use super::response::{Fact, HeaderSpec, Piece, RefusalKind};
 use super::shape::Shape;
 use super::terms::{Cost, RateSpec};
 use super::{Policy, key::KeySpec};
@@ -25,7 +26,37 @@ pub(crate) struct PlainLimit<'p> {
     pub(crate) is_whole: bool,
 }
 
+/// A header of a refusal.
+#[derive(Debug)]
+pub(crate) struct PlainHeader {
+    /// In capitals where a word begins.
+    pub(crate) name: String,
+    pub(crate) is_number: bool,
+    pub(crate) what: &'static str,
+}
+
 impl Policy {
+    /// The headers of a response to a request that one of these limits makes wait, each once.
+    pub(crate) fn refusal_headers(&self, limits: &[PlainLimit<'_>]) -> Vec<PlainHeader> {
+        let response = &self.plan.response;
+        let refusals = response.refusals.iter().filter(|refusal| {
+            let mut own = refusal.limits.iter();
+            refusal.when == RefusalKind::Limited
+                && (refusal.limits.is_empty()
+                    || own.any(|name| limits.iter().any(|limit| *limit.name == **name)))
+        });
+        let own = refusals.filter_map(|refusal| refusal.headers.as_ref());
+        let mut headers: Vec<PlainHeader> = Vec::new();
+        for spec in response.headers.iter().chain(own.flatten()) {
+            for header in header(spec) {
+                if headers.iter().all(|known| known.name != header.name) {
+                    headers.push(header);
+                }
+            }
+        }
+        headers
+    }
+
     /// The rate limits that `request` meets, and the names of the others.
     ///
     /// # Errors
@@ -95,4 +126,57 @@ fn rate(limit: &LimitSpec, rate: &RateSpec) -> Option<(u64, u64)> {
         }
         _ => None,
     }
+}
+
+fn header(spec: &HeaderSpec) -> Vec<PlainHeader> {
+    let plain = |name: &str, is_number, what| PlainHeader {
+        name: in_capitals(name),
+        is_number,
+        what,
+    };
+    match spec {
+        HeaderSpec::Line { name, value } => {
+            let fact = match &**value {
+                [Piece::Text(fact, _)] => Some(*fact),
+                _ => None,
+            };
+            let (is_number, what) = meaning(fact);
+            vec![plain(name, is_number, what)]
+        }
+        HeaderSpec::Draft => vec![
+            plain("ratelimit", false, "What is left of which limit"),
+            plain("ratelimit-policy", false, "How much in what time"),
+        ],
+    }
+}
+
+fn meaning(fact: Option<Fact>) -> (bool, &'static str) {
+    match fact {
+        Some(Fact::Limit) => (true, "How many requests there are in all"),
+        Some(Fact::Remaining) => (true, "How many requests are left"),
+        Some(Fact::Used) => (true, "How many requests were used"),
+        Some(Fact::Reset) => (true, "When all of them are back, in Unix seconds"),
+        Some(Fact::ResetAfter) => (true, "Seconds until all of them are back"),
+        Some(Fact::RetryAfter) => (true, "Seconds until the next request is accepted"),
+        Some(Fact::Tier) => (false, "The caller's tier"),
+        Some(Fact::LimitName) => (false, "The limit that refuses"),
+        Some(Fact::Reason) => (false, "Why it is refused"),
+        Some(Fact::Status) => (true, "The status"),
+        None => (false, "About the limit"),
+    }
+}
+
+/// `Retry-After` of `retry-after`.
+fn in_capitals(name: &str) -> String {
+    let mut capital = true;
+    let letters = name.chars().map(|letter| {
+        let shown = if capital {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        };
+        capital = letter == '-';
+        shown
+    });
+    letters.collect()
 }

@@ -12,6 +12,8 @@ algorithm = \"fixed window\"
 [[routes]]
 route = \"POST /a\"
 limits = [\"ten\"]
+[response]
+headers = [\"retry-after\"]
 ";
 
 const NONE: &str = "
@@ -179,4 +181,26 @@ fn swaggers_headers_have_no_schema() {
         "{after}"
     );
     assert!(!after.contains("schema"));
+}
+
+#[test]
+fn the_headers_are_those_the_policy_sends() {
+    let document = "paths: {/a: {post: {responses: {'429': {headers: {X-RATELIMIT-LIMIT: {}}}}}}}";
+    let speaking = TEN.replace(
+        "[\"retry-after\"]",
+        "[\"x-ratelimit-seconds\", \"x-ratelimit-tier\", \"ratelimit-draft-10\"]",
+    );
+    let after = exported(document, &speaking);
+    for (header, times) in [
+        ("\"X-Ratelimit-Limit\"", 0),
+        ("\"X-Ratelimit-Remaining\": {\"description\": ", 1),
+        ("\"X-Ratelimit-Tier\": ", 1),
+        ("\"Ratelimit-Policy\": ", 1),
+        ("Retry-After", 0),
+    ] {
+        assert_eq!(after.matches(header).count(), times, "{header}: {after}");
+    }
+    let silent = TEN.replace("[\"retry-after\"]", "[]");
+    let bare = exported("paths:\n  /a:\n    post:\n      summary: x\n", &silent);
+    assert!(bare.contains("\"429\":\n          description: Too Many Requests\n      summary"));
 }
