@@ -21,6 +21,8 @@ pub mod client;
 mod clock;
 mod codec;
 mod counter;
+#[cfg(all(feature = "dashboard", not(tollgate_loom)))]
+mod dashboard;
 #[cfg(not(tollgate_loom))]
 mod directory;
 #[cfg(not(tollgate_loom))]
@@ -48,6 +50,8 @@ mod policy;
 mod sync;
 mod table;
 mod time;
+#[cfg(all(any(feature = "metrics", feature = "tracing"), not(tollgate_loom)))]
+pub mod watch;
 #[cfg(not(tollgate_loom))]
 mod writer;
 
@@ -56,10 +60,14 @@ pub use admin::{Admin, AdminReply};
 #[cfg(not(tollgate_loom))]
 pub use ask::{Question, Standing, UnknownQuestion};
 pub use clock::ManualClock;
+#[cfg(all(feature = "dashboard", not(tollgate_loom)))]
+pub use dashboard::Dashboard;
 #[cfg(not(tollgate_loom))]
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use headers::Answer;
+#[cfg(all(feature = "watch", not(tollgate_loom)))]
+pub use limiter::Watch;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,

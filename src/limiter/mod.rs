@@ -23,6 +23,8 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 mod survey;
+#[cfg(feature = "watch")]
+mod watch;
 #[cfg(test)]
 mod writer_death;
 
@@ -41,6 +43,8 @@ pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
 pub use reserving::Reservations;
 pub use store::Opened;
+#[cfg(feature = "watch")]
+pub use watch::Watch;
 
 use crate::ceiling::Ceilings;
 use crate::clock::Clock;
@@ -132,6 +136,9 @@ pub(crate) struct Inner {
     closed: Mutex<bool>,
     /// The process that opened it.
     process: u32,
+    /// Who is told of every decision.
+    #[cfg(feature = "watch")]
+    watches: watch::Watches,
 }
 
 /// How a limiter is doing.
@@ -188,18 +195,24 @@ impl Limiter {
     /// limit is met; or, where permits are no matter, by [`check_rates`](Self::check_rates).
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Decision {
-        self.inner
+        let decision = self
+            .inner
             .law
-            .read(|law| self.inner.judge(law, request, Want::Take))
+            .read(|law| self.inner.judge(law, request, Want::Take));
+        self.inner.tell(request, &decision);
+        decision
     }
 
     /// As [`check`](Self::check), passing over limits on how many run at a time: to replay what has
     /// long ended, or where something else bounds what runs.
     #[inline]
     pub fn check_rates(&self, request: &Request<'_>) -> Decision {
-        self.inner
+        let decision = self
+            .inner
             .law
-            .read(|law| self.inner.judge(law, request, Want::Rates))
+            .read(|law| self.inner.judge(law, request, Want::Rates));
+        self.inner.tell(request, &decision);
+        decision
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say, charging and holding nothing.
@@ -339,6 +352,15 @@ impl Limiter {
 }
 
 impl Inner {
+    /// Tells who wants to know.
+    #[inline]
+    fn tell(&self, request: &Request<'_>, decision: &Decision) {
+        #[cfg(feature = "watch")]
+        self.watches.tell(request, decision);
+        #[cfg(not(feature = "watch"))]
+        let _ = (request, decision);
+    }
+
     /// Puts the law in force that `next` makes of the present one.
     fn enact(&self, next: impl FnOnce(&Law) -> Result<Law, Error>) -> Result<(), Error> {
         let law = self.law.replace(next)?;

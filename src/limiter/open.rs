@@ -42,6 +42,8 @@ pub struct Builder {
     interval: Duration,
     mapping: Mapping,
     watcher: Watcher,
+    #[cfg(feature = "watch")]
+    watches: super::watch::Watches,
 }
 
 impl Builder {
@@ -53,7 +55,17 @@ impl Builder {
             interval: INTERVAL,
             mapping: Mapping::default(),
             watcher: Watcher::default(),
+            #[cfg(feature = "watch")]
+            watches: super::watch::Watches::default(),
         }
+    }
+
+    /// Tells `watch` of every request that is judged, and how; several may be told. Without any, a
+    /// check looks whether there are any, and nothing more.
+    #[cfg(feature = "watch")]
+    pub fn watch(mut self, watch: impl super::Watch + 'static) -> Self {
+        self.watches.push(watch);
+        self
     }
 
     /// Makes room for so many counters (one a limit and key; two for a sliding window) in a
@@ -151,6 +163,8 @@ impl Builder {
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
             process: std::process::id(),
+            #[cfg(feature = "watch")]
+            watches: self.watches,
         });
         let kept = Arc::downgrade(&inner);
         let keeper = Keeper::start(move |number| {
