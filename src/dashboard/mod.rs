@@ -123,7 +123,8 @@ impl Dashboard {
     }
 
     /// The same with keys in full. Else of a value that is longer than twelve characters, and may
-    /// be a secret, only both ends are kept; addresses, routes, paths and methods are. It starts anew.
+    /// be a secret, only both ends are kept; addresses, routes, paths and methods are. It starts
+    /// anew.
     pub fn keys_in_full(self) -> Self {
         Self::with(self.0.sample, true)
     }
