@@ -1,13 +1,13 @@
 //! Events of `tracing`.
 
 use super::word;
-use crate::limiter::{Decision, Watch};
+use crate::limiter::{Decision, Verdict, Watch};
 use crate::policy::Request;
 
 /// An event of `tracing` for each refusal, at level `INFO` and with the target `tollgate`: which
 /// limit refused, how, of which route and tier, and after how many milliseconds it is worth trying
-/// again. What a limit in shadow would have refused is an event at level `DEBUG`. Keys are never
-/// told: they may be secrets.
+/// again. What only a limit in shadow would have refused is an event at level `DEBUG`. Keys are
+/// never told: they may be secrets.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, watch::Refusals};
@@ -23,8 +23,9 @@ pub struct Refusals;
 
 impl Watch for Refusals {
     fn decided(&self, _: &Request<'_>, decision: &Decision) {
-        for shadow in decision.limits().filter(|one| one.is_shadow()) {
-            if shadow.verdict() == crate::Verdict::Shadowed {
+        if decision.is_allowed() {
+            let limits = decision.limits();
+            for shadow in limits.filter(|one| one.verdict() == Verdict::Shadowed) {
                 tracing::debug!(
                     target: "tollgate",
                     limit = shadow.name(),
@@ -34,8 +35,6 @@ impl Watch for Refusals {
                     "would be refused"
                 );
             }
-        }
-        if decision.is_allowed() {
             return;
         }
         let full = decision.concurrency_refusal();
