@@ -20,6 +20,8 @@ mod edges;
 mod hyper_example;
 mod katforge;
 mod layer;
+mod outside;
+mod peers;
 mod process;
 mod skakio;
 mod stream;
