@@ -15,6 +15,9 @@ mod algorithm;
 #[cfg(not(tollgate_loom))]
 mod ask;
 mod ceiling;
+#[cfg(feature = "client")]
+#[cfg(not(tollgate_loom))]
+pub mod client;
 mod clock;
 mod codec;
 mod counter;

@@ -457,8 +457,7 @@ fn json_text(text: &str) -> Result<Vec<Piece>, Fix> {
     };
     let mut pieces = parse_text(text, inner)?;
     if let [Piece::Text(fact, otherwise)] = pieces.as_mut_slice() {
-        let otherwise = otherwise.take().map(|words| words.into());
-        return Ok(vec![Piece::Json(*fact, otherwise)]);
+        return Ok(vec![Piece::Json(*fact, otherwise.take())]);
     }
     pieces.insert(0, Piece::Literal("\"".into()));
     pieces.push(Piece::Literal("\"".into()));
