@@ -6,7 +6,7 @@
 //! DELETE overrides   {"limit", "key": {...}}           take one back
 //! POST   reset       {"limit", "key": {...}}           forget what a key has used
 //! GET    policy                                       the limits in words
-//! PUT    policy      TOML, or JSON                     put another in force
+//! PUT    policy      TOML, or JSON                     put another in force, until it ends
 //! POST   reload                                       read the policy's file again
 //! ```
 
