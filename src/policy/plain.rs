@@ -1,9 +1,10 @@
 //! Limits as plain numbers, for formats that know no more: an amount, seconds, and whose.
 
+use super::pieces::{Fact, Piece};
 use super::plan::LimitSpec;
 use super::request::{Request, RequestError};
 use super::resolve::Resolution;
-use super::response::{Fact, HeaderSpec, Piece, RefusalKind};
+use super::response::{HeaderSpec, RefusalKind};
 use super::shape::Shape;
 use super::terms::{Cost, RateSpec};
 use super::{Policy, key::KeySpec};
