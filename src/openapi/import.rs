@@ -45,9 +45,9 @@ impl Limit {
 /// Makes a policy of the `x-throttle` of every operation. `base` is put before every path, such as
 /// `/v1` where the server's address ends so; empty for nothing.
 ///
-/// Limits count in fixed windows, each route by itself; a refusal says `Retry-After`. `ip_user` counts the user, and the address
-/// of who has none; a limit `for: [authenticated]` beside one for `default` is the tier
-/// `authenticated`, whom the attribute `user` tells.
+/// Limits count in fixed windows, each route by itself; a refusal says `Retry-After`. `ip_user`
+/// counts the user, and the address of who has none; a limit `for: [authenticated]` beside one for
+/// `default` is the tier `authenticated`, whom the attribute `user` tells.
 ///
 /// # Errors
 /// If the document cannot be read, or the policy would not hold what it says (more than 256
