@@ -41,7 +41,7 @@ pub use clock::ManualClock;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
+    Admission, Builder, ConcurrencyOutcome, Decision, Growth, Health, Key, Lasts, Limit, LimitOutcome,
     Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding, Recovery,
     Reservations, Running, Trouble, Verdict, Writing,
 };

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! DATA/table/NN            shard NN, in the data directory
+//! DATA/table/NN.next       the larger file that it is being copied into, if it is
+//! DATA/table/NN.making     such a file before it is whole
 //!
 //! ROOT/tollgate-UID/       this user's, and nobody else's to enter
 //!   lock                   held while a folder is made or removed
 //!   INSTANCE-DEVICE-INODE/ of one data directory: its instance id, and its own two numbers
 //!     lock                 held while the folder is in use
 //!     home                 whose it is, see `home.rs`
-//!     NN                   shard NN
+//!     NN, NN.next, ...     as above
 //! ```
 //!
 //! A copied data directory has another inode, so it never finds the table of the original.
@@ -74,11 +76,26 @@ impl Folder {
     pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
         self.path.join(shard_name(number))
     }
+
+    /// Where the file lies that a shard is growing into.
+    pub(crate) fn next_path(&self, number: u32) -> PathBuf {
+        self.path.join(next_name(number))
+    }
+
+    /// Where such a file is made.
+    pub(crate) fn making_path(&self, number: u32) -> PathBuf {
+        self.path.join(format!("{}.making", shard_name(number)))
+    }
 }
 
 /// A shard's name in its folder.
 pub(crate) fn shard_name(number: u32) -> String {
     format!("{number:02}")
+}
+
+/// The name of the file that a shard is growing into.
+pub(crate) fn next_name(number: u32) -> String {
+    format!("{}.next", shard_name(number))
 }
 
 impl Directory {

@@ -6,6 +6,7 @@ mod cell;
 mod check;
 mod concurrency;
 mod decision;
+mod grower;
 mod handle;
 mod journaling;
 mod keeper;
@@ -34,6 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
 pub use decision::{Decision, LimitOutcome};
+pub use grower::Growth;
 pub use handle::{Key, Limit};
 pub use journaling::{Rebuilding, Recovery};
 pub use mapping::{Lasts, Mapping, Placement};
@@ -54,6 +56,7 @@ use crate::sync::{AtomicU64, Ordering, lock};
 use cell::LawCell;
 use check::Want;
 use decision::Identity;
+use grower::GrowerThread;
 use keeper::Keeper;
 pub(crate) use overrides::Overrides;
 use store::Store;
@@ -106,6 +109,9 @@ pub(crate) struct Inner {
     writer: Writer,
     /// How far strict limits may count.
     ceilings: Ceilings,
+    /// Makes room in the tables.
+    grower: Mutex<GrowerThread>,
+    growth: Arc<Mutex<Growth>>,
     /// What the journal told; more is told when the writer has opened it.
     recovery: Arc<Mutex<Recovery>>,
     /// Words healed: found further in the future than any clock of ours can have put them.
@@ -131,6 +137,8 @@ pub struct Health {
     pub placement: Placement,
     /// Slots in the table: somewhat more than it takes counters.
     pub slots: u64,
+    /// How the growth of the table goes.
+    pub growth: Growth,
     /// Checks so far that found no room in the table for a counter of their own.
     pub newcomers_without_slot: u64,
     /// Words so far that lay further in the future than any clock of ours can have put them, and
@@ -269,6 +277,7 @@ impl Limiter {
             opened: inner.store.opened.clone(),
             placement: inner.store.placement.clone(),
             slots: inner.store.table.slots(),
+            growth: lock(&inner.growth).clone(),
             newcomers_without_slot: number(&inner.newcomers),
             words_healed: number(&inner.healed),
             clock_waits: inner.clock.is_slow(),
@@ -334,6 +343,7 @@ impl Inner {
         }
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if !*closed {
+            lock(&self.grower).stop();
             self.ceilings.stop();
             self.writer.stop().map_err(Error::journal)?;
             self.store.close(self.clock.now())?;
