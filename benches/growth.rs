@@ -18,7 +18,7 @@ use tollgate::{Growth, Limit, Limiter, Policy};
 /// A limit that nothing is written for: what is measured is the table.
 const POLICY: &str = r#"
     [limits.each]
-    rate = "1000000000/h"
+    rate = "10/day"
     durability = "memory"
     key = "user"
 "#;

@@ -186,7 +186,7 @@ impl Grower {
     }
 
     /// Makes one step, if there is one to make; with `looks`, though nobody called.
-    fn step(&mut self, now: Timestamp, looks: bool) -> bool {
+    pub(super) fn step(&mut self, now: Timestamp, looks: bool) -> bool {
         if let Some(failing) = &self.failing
             && Instant::now() < failing.retry_at
         {
@@ -248,6 +248,14 @@ impl Grower {
         let retired = self.table.retire(shard);
         retired.map_err(|error| Error::io("unmap", path, error))?;
         Ok(true)
+    }
+
+    /// Lets what has failed be tried again at once.
+    #[cfg(test)]
+    pub(super) fn retry_now(&mut self) {
+        if let Some(failing) = &mut self.failing {
+            failing.retry_at = Instant::now();
+        }
     }
 
     fn fail(&mut self, why: String) {

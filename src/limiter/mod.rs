@@ -7,6 +7,8 @@ mod check;
 mod concurrency;
 mod decision;
 mod grower;
+#[cfg(test)]
+mod growth_tests;
 mod handle;
 mod journaling;
 mod keeper;
@@ -157,7 +159,8 @@ pub struct Health {
 }
 
 impl Limiter {
-    /// Opens the directory at `path`, made if there is none, with room for a million counters.
+    /// Opens the directory at `path`, made if there is none, with room for a million counters
+    /// at the most.
     ///
     /// # Errors
     /// If another limiter has it open, it is not private to this user, it is damaged or of another
