@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 use tollgate::{Limiter, ManualClock, Mapping, Opened, Policy, Request, Timestamp, doctor};
 
 const THREADS: u64 = 4;
-const KEYS: u64 = if cfg!(debug_assertions) { 60_000 } else { 600_000 };
+const KEYS: u64 = if cfg!(debug_assertions) {
+    60_000
+} else {
+    600_000
+};
 /// What each limit admits a key.
 const ALLOWED: u64 = 3;
 
@@ -63,7 +67,11 @@ fn all_spent(limiter: &Limiter, keys: u64) {
     for name in LIMITS {
         let limit = limiter.limit(name).unwrap();
         for key in 0..keys {
-            assert_eq!(limit.usage(&key.to_string()).used(), ALLOWED, "{name} {key}");
+            assert_eq!(
+                limit.usage(&key.to_string()).used(),
+                ALLOWED,
+                "{name} {key}"
+            );
         }
     }
 }
@@ -102,7 +110,10 @@ fn as_many_are_admitted_as_are_allowed_while_it_grows() {
     });
     settled(&limiter);
     let health = limiter.health();
-    println!("{:?}, {slots_at_first} to {} slots", health.growth, health.slots);
+    println!(
+        "{:?}, {slots_at_first} to {} slots",
+        health.growth, health.slots
+    );
     assert_eq!(health.newcomers_without_slot, 0);
     // A thread that lost the rest of one limit to another gave back what it had of the others; so
     // of racing requests two may be refused where one had room. Nobody is refused now that has.
@@ -146,7 +157,11 @@ fn it_grows_no_further_than_it_may_and_then_if_it_may() {
     let health = limiter.health();
     assert!(health.growth.is_at_most && health.newcomers_without_slot > 0);
     // Half as many again as it is to hold: a load of two thirds.
-    assert!((29_000..31_000).contains(&health.slots), "{} slots", health.slots);
+    assert!(
+        (29_000..31_000).contains(&health.slots),
+        "{} slots",
+        health.slots
+    );
     limiter.close().unwrap();
     drop(limiter);
     let limiter = open(&data, 400_000);

@@ -183,7 +183,12 @@ impl Ceilings {
         Ok((Self::with(table, counters.tables, pen, closed), trouble))
     }
 
-    fn with(table: Arc<Table>, counters: Vec<Arc<Table>>, pen: Pen, closed: Option<Timestamp>) -> Self {
+    fn with(
+        table: Arc<Table>,
+        counters: Vec<Arc<Table>>,
+        pen: Pen,
+        closed: Option<Timestamp>,
+    ) -> Self {
         let desk = Desk {
             demands: Vec::new(),
             lowered: Vec::new(),

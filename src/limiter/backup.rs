@@ -54,11 +54,7 @@ impl Limiter {
 }
 
 /// Puts the words that are live elsewhere; false if one found no room.
-fn copy_words(
-    from: &Table,
-    now: Timestamp,
-    mut put: impl FnMut(Tag, Word) -> Update,
-) -> bool {
+fn copy_words(from: &Table, now: Timestamp, mut put: impl FnMut(Tag, Word) -> Update) -> bool {
     let mut all = true;
     from.for_each(|tag, word| {
         let word: Word = word.clean();

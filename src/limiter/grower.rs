@@ -259,10 +259,14 @@ impl Grower {
     }
 
     fn fail(&mut self, why: String) {
-        let delay = self.failing.as_ref().map_or(RETRY_FIRST, |failing| {
-            (failing.delay * 2).min(RETRY_MOST)
-        });
-        let since = self.failing.take().map_or_else(Instant::now, |failing| failing.trouble.since);
+        let delay = self
+            .failing
+            .as_ref()
+            .map_or(RETRY_FIRST, |failing| (failing.delay * 2).min(RETRY_MOST));
+        let since = self
+            .failing
+            .take()
+            .map_or_else(Instant::now, |failing| failing.trouble.since);
         self.failing = Some(Failing {
             trouble: Trouble { since, why },
             delay,

@@ -78,7 +78,11 @@ impl Bench {
 
 fn all_there(store: &Store) {
     for number in 0..WORDS {
-        assert_eq!(Some(store.table.read(tag(number))), word(number), "{number}");
+        assert_eq!(
+            Some(store.table.read(tag(number))),
+            word(number),
+            "{number}"
+        );
     }
     let mut seen = 0;
     store.table.for_each(|_, _| seen += 1);
@@ -208,7 +212,9 @@ fn without_room_it_says_so_and_tries_again_with_patience() {
     let told = grower.told();
     let put = |grower: &mut Grower, number| grower.update(tag(number), NOW, |_| word(number));
     // As full as it gets; nobody waits for room that does not come.
-    let placed: Vec<_> = (0..2_000).filter(|number| put(&mut grower, *number) != Update::Full).collect();
+    let placed: Vec<_> = (0..2_000)
+        .filter(|number| put(&mut grower, *number) != Update::Full)
+        .collect();
     assert!((300..=512).contains(&placed.len()), "{}", placed.len());
     let trouble = lock(&told).trouble.clone().expect("it says so");
     assert!(trouble.why.contains("no room"), "{}", trouble.why);

@@ -1,5 +1,6 @@
 //! The law in force: a policy made ready for one directory, with its overrides.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -8,6 +9,7 @@ use super::overrides::Overrides;
 use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
+use crate::in_force::{Keep, Kept, Own};
 use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
@@ -19,6 +21,20 @@ use crate::policy::{
 const RESERVE_SHARE: u64 = 20;
 /// And no more than this.
 const RESERVE_MAX: u64 = 1_000;
+
+/// A thread's own reference to a law.
+pub(super) type OwnLaw = Own<Law>;
+
+thread_local! {
+    static KEPT_LAWS: RefCell<Vec<Kept<Law>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Keep for Law {
+    #[inline]
+    fn with_kept<R>(visit: impl FnOnce(&mut Vec<Kept<Self>>) -> R) -> R {
+        KEPT_LAWS.with_borrow_mut(visit)
+    }
+}
 
 /// What every check is judged by. Replaced whole, never changed.
 #[derive(Debug)]
@@ -285,16 +301,22 @@ impl Law {
         self.meters[limit.0].shared
     }
 
+    /// The key by which the limit's overrides are found; none if there are none, as in most limits:
+    /// then there is nothing to look up.
+    pub(super) fn override_key(&self, limit: LimitIndex) -> Option<KeyIndex> {
+        let has_any = !self.meters[limit.0].overrides.is_empty();
+        has_any.then(|| self.limit(limit).override_key)
+    }
+
     /// The rule for a key: its own, or its tier's.
-    pub(super) fn rule(&self, limit: LimitIndex, tier: Option<TierIndex>, key: KeyHash) -> &Rule {
+    pub(super) fn rule(
+        &self,
+        limit: LimitIndex,
+        tier: Option<TierIndex>,
+        override_key: Option<KeyHash>,
+    ) -> &Rule {
         let overrides = &self.meters[limit.0].overrides;
-        // Most limits have no overrides, and then there is nothing to look up.
-        let own = if overrides.is_empty() {
-            None
-        } else {
-            overrides.get(&key)
-        };
-        if let Some(rule) = own {
+        if let Some(rule) = override_key.and_then(|key| overrides.get(&key)) {
             return rule;
         }
         // A limit has a rate for every tier of its plan; the first is the one without a tier.

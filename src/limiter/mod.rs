@@ -2,7 +2,6 @@
 
 mod admission;
 mod backup;
-mod cell;
 mod check;
 mod concurrency;
 mod decision;
@@ -51,15 +50,16 @@ use crate::ceiling::Ceilings;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::idempotency::Turns;
+use crate::in_force::InForce;
 use crate::inbox::Inbox;
 use crate::permits::PermitUsage;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
-use cell::LawCell;
 use check::Want;
 use decision::Identity;
 use grower::GrowerThread;
 use keeper::Keeper;
+use law::Law;
 pub(crate) use overrides::Overrides;
 use store::Store;
 pub(crate) use survey::survey_table;
@@ -101,8 +101,21 @@ pub struct Limiter {
     inner: Arc<Inner>,
 }
 
+/// See [`Limiter::plan_in_force`].
+#[cfg(feature = "tower")]
+pub(crate) struct PlanInForce(law::OwnLaw);
+
+#[cfg(feature = "tower")]
+impl std::ops::Deref for PlanInForce {
+    type Target = crate::policy::Plan;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.plan()
+    }
+}
+
 pub(crate) struct Inner {
-    law: LawCell,
+    law: InForce<Law>,
     clock: Clock,
     store: Store,
     inbox: Arc<Inbox>,
@@ -220,6 +233,18 @@ impl Limiter {
         }
     }
 
+    /// Gives back what those limits took that do not charge requests answered with this HTTP
+    /// status: the policy's `charged_status`. The numbers of the decision are then without it.
+    pub fn answered(&self, decision: &mut Decision, status: u16) {
+        let law = decision.law.clone();
+        for entry in &mut decision.entries {
+            let charged = law.limit(entry.limit).charged.as_ref();
+            if charged.is_some_and(|statuses| !statuses.contains(status)) {
+                self.inner.give_back(&law, entry);
+            }
+        }
+    }
+
     /// Settles an allowed decision for what it really cost: the difference is charged, into debt if
     /// need be, or given back. It concerns the limits that took their cost from the request, not
     /// those whose policy fixes it. Debt is bounded: a token bucket's to one whole burst, a
@@ -251,6 +276,12 @@ impl Limiter {
         Ok(semaphore.permits().usage())
     }
 
+    /// The plan in force, as this thread knows it: nothing that other threads count is touched.
+    #[cfg(feature = "tower")]
+    pub(crate) fn plan_in_force(&self) -> PlanInForce {
+        self.inner.law.read(|law| PlanInForce(law.clone()))
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> Policy {
         self.inner.law.current().policy.clone()
@@ -267,8 +298,7 @@ impl Limiter {
     /// old one then stays.
     pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
         self.inner
-            .law
-            .replace(|law| law.next(policy, law.overrides.clone()))
+            .enact(|law| law.next(policy, law.overrides.clone()))
     }
 
     /// How the limiter is doing.
@@ -321,6 +351,15 @@ impl Limiter {
 }
 
 impl Inner {
+    /// Puts the law in force that `next` makes of the present one.
+    fn enact(&self, next: impl FnOnce(&Law) -> Result<Law, Error>) -> Result<(), Error> {
+        let law = self.law.replace(next)?;
+        // Not under a lock: those who are let in are woken by code that is not ours. Who comes
+        // late here changes nothing: the terms of permits have numbers.
+        law.now.succeed(&law.before);
+        Ok(())
+    }
+
     /// # Errors
     /// In a process that was forked from the one that opened it: the threads did not come along,
     /// and the directory is still the other's.

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cell::LawCell;
 use super::grower::{Grower, GrowerThread, Memory};
 use super::journaling::{Rebuilding, Recovery, Tables, Watcher};
 use super::keeper::Keeper;
@@ -18,6 +17,7 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::idempotency::Turns;
+use crate::in_force::InForce;
 use crate::inbox::Inbox;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
@@ -164,7 +164,7 @@ impl Builder {
         let grower = GrowerThread::start(vec![grower, memory], clock.clone());
         let grower = Mutex::new(grower.map_err(no_thread())?);
         let inner = Arc::new(Inner {
-            law: LawCell::new(law),
+            law: InForce::new(law),
             clock,
             store,
             inbox,

@@ -75,7 +75,8 @@ impl Shards {
             let given = shard_header(header, number, header.lines);
             let path = folder.shard_path(number);
             let size = size_of(header, number);
-            let shard = file::open(&path, &given, size).map_err(|error| shard_error(&path, error))?;
+            let shard =
+                file::open(&path, &given, size).map_err(|error| shard_error(&path, error))?;
             let next = match shard.next_lines() {
                 0 => None,
                 // Words have moved there: without it the shard is worth nothing.
@@ -100,7 +101,9 @@ impl Shards {
             }
             State::Open => self.place.differs_from(&mark.place).or(Some("other files")),
         };
-        let is_ours = self.regions().all(|region| mark.stamps.contains(&region.stamped()));
+        let is_ours = self
+            .regions()
+            .all(|region| mark.stamps.contains(&region.stamped()));
         elsewhere.or((!is_ours).then_some("another time's table"))
     }
 

@@ -8,7 +8,8 @@ use super::grower::{Files, Grower};
 use super::mapping::{Placement, Wanted};
 use super::shards::Shards;
 use crate::directory::{
-    Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp, sync_dir,
+    Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp,
+    sync_dir,
 };
 use crate::error::Error;
 use crate::journal::{Generations, StoreError};

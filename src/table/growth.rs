@@ -1,6 +1,7 @@
 //! How a table grows: the steps that the thread makes which tends it. What they mean to those who
 //! check meanwhile stands in `shard.rs`.
 
+#[cfg(not(tollgate_loom))]
 use super::shard::Want;
 use super::{Region, Table};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -21,17 +22,8 @@ pub(crate) struct Carried {
     is_short: bool,
 }
 
-impl Carried {
-    pub(crate) fn shard(&self) -> usize {
-        self.shard
-    }
-
-    /// True if nothing has moved, or not everything could and it begins anew.
-    pub(crate) fn is_anew(&self) -> bool {
-        self.lines == 0
-    }
-}
-
+/// Which shards should grow, and who sees to it.
+#[cfg(not(tollgate_loom))]
 impl Table {
     /// Shards that are growing, from their beginning: whoever goes on with what another process
     /// began looks at all of their words.
@@ -43,11 +35,15 @@ impl Table {
 
     /// The shard that wants most to be larger, and how many lines it should have.
     pub(crate) fn pressed(&self, now: Timestamp) -> Option<(usize, usize)> {
-        let wants = self.shards.iter().enumerate().filter_map(|(number, shard)| {
-            let lines = self.room.next_lines(shard.last_lines())?;
-            let want = shard.take_want(now);
-            (want != Want::Nothing).then_some((want, number, lines))
-        });
+        let wants = self
+            .shards
+            .iter()
+            .enumerate()
+            .filter_map(|(number, shard)| {
+                let want = shard.take_want(now);
+                let lines = self.room.next_lines(shard.last_lines())?;
+                (want != Want::Nothing).then_some((want, number, lines))
+            });
         let wants: Vec<_> = wants.collect();
         let most = wants.iter().max_by_key(|(want, ..)| *want).copied()?;
         for (want, number, _) in wants {
@@ -68,6 +64,25 @@ impl Table {
         self.shards.get(shard)?.regions().next()
     }
 
+    /// Names the thread that makes room: it is woken when a shard wants to be larger.
+    pub(crate) fn set_maker(&self, maker: std::thread::Thread) {
+        self.room.set_maker(maker);
+    }
+
+    /// Notes whether room can be made: a newcomer without a slot waits for it, or does not.
+    pub(crate) fn set_able(&self, is_able: bool) {
+        self.room.set_able(is_able);
+    }
+
+    /// True if every shard is as large as it may get.
+    pub(crate) fn is_at_most(&self) -> bool {
+        let mut lines = self.shards.iter().map(|shard| shard.last_lines());
+        lines.all(|lines| self.room.next_lines(lines).is_none())
+    }
+}
+
+/// The steps.
+impl Table {
     /// Lets a shard grow into `next`, which is empty.
     pub(crate) fn begin(&self, shard: usize, next: Region) -> Option<Carried> {
         let begun = self.shards.get(shard)?.begin(next);
@@ -104,21 +119,17 @@ impl Table {
     pub(crate) fn retire(&self, shard: usize) -> std::io::Result<()> {
         self.shards[shard].retire()
     }
+}
 
-    /// Names the thread that makes room: it is woken when a shard wants to be larger.
-    pub(crate) fn set_maker(&self, maker: std::thread::Thread) {
-        self.room.set_maker(maker);
+#[cfg(not(tollgate_loom))]
+impl Carried {
+    pub(crate) fn shard(&self) -> usize {
+        self.shard
     }
 
-    /// Notes whether room can be made: a newcomer without a slot waits for it, or does not.
-    pub(crate) fn set_able(&self, is_able: bool) {
-        self.room.set_able(is_able);
-    }
-
-    /// True if every shard is as large as it may get.
-    pub(crate) fn is_at_most(&self) -> bool {
-        let mut lines = self.shards.iter().map(|shard| shard.last_lines());
-        lines.all(|lines| self.room.next_lines(lines).is_none())
+    /// True if nothing has moved, or not everything could and it begins anew.
+    pub(crate) fn is_anew(&self) -> bool {
+        self.lines == 0
     }
 }
 

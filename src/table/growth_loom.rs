@@ -7,6 +7,7 @@ use super::loom::{NOW, model, model_within, table, take};
 use super::{Region, Table, Update};
 use crate::algorithm::Word;
 use crate::key::Tag;
+use crate::time::Timestamp;
 
 const TAG: Tag = Tag::from_bits(7);
 
@@ -83,7 +84,10 @@ fn loom_growth_refund() {
             let table = table.clone();
             thread::spawn(move || {
                 let less = |word: Word| Word::window(word.dies_at_secs(), word.count() - 1);
-                assert!(table.amend(TAG, less).is_some(), "it has a slot all the time");
+                assert!(
+                    table.amend(TAG, less).is_some(),
+                    "it has a slot all the time"
+                );
             })
         };
         grow(&table);
@@ -116,7 +120,10 @@ fn loom_growth_wash() {
         let written = writer.join().unwrap().expect("it was dirty");
         let word = table.read(TAG);
         assert_eq!(word.count(), 2);
-        assert!(word.is_dirty() ^ (written.count() == 2), "{written:?} {word:?}");
+        assert!(
+            word.is_dirty() ^ (written.count() == 2),
+            "{written:?} {word:?}"
+        );
     });
 }
 
@@ -168,7 +175,8 @@ fn loom_growth_reset() {
         let reset = {
             let table = table.clone();
             thread::spawn(move || {
-                table.amend(TAG, |_| Word::bucket(NOW));
+                // Dead for so long that it would be left behind.
+                table.amend(TAG, |_| Word::bucket(Timestamp::from_secs(50)));
             })
         };
         grow(&table);
@@ -189,6 +197,22 @@ fn loom_growth_revived() {
         };
         grow(&table);
         owner.join().unwrap();
+        assert_eq!((table.read(TAG).count(), slots(&table)), (1, 1));
+    });
+}
+
+/// A word of no bits is taken from while its slot moves and is emptied: the take is not lost.
+#[test]
+fn loom_growth_of_nothing() {
+    model(|| {
+        let table = table(1);
+        table.update(TAG, NOW, |_| Some(Word::ABSENT));
+        let taker = {
+            let table = table.clone();
+            thread::spawn(move || assert!(take(&table, TAG, NOW, 9)))
+        };
+        grow(&table);
+        taker.join().unwrap();
         assert_eq!((table.read(TAG).count(), slots(&table)), (1, 1));
     });
 }

@@ -114,6 +114,7 @@ pub(super) fn for_each(lines: &[Line], see: &mut dyn FnMut(Tag, Word)) {
 }
 
 /// How many of a hundred slots hold a live word, by a look at some of the lines.
+#[cfg(not(tollgate_loom))]
 pub(super) fn live_percent(lines: &[Line], now: Timestamp) -> u64 {
     /// Lines looked at.
     // Bound: a thousand slots, so the answer is off by five at most once in a thousand times.

@@ -6,12 +6,12 @@
 #[cfg(not(tollgate_loom))]
 pub(crate) mod file;
 mod growth;
+#[cfg(all(test, tollgate_loom))]
+mod growth_loom;
 #[cfg(not(tollgate_loom))]
 mod in_flight;
 pub(crate) mod layout;
 mod lines;
-#[cfg(all(test, tollgate_loom))]
-mod growth_loom;
 #[cfg(all(test, tollgate_loom))]
 mod loom;
 mod region;
@@ -22,6 +22,7 @@ pub(crate) mod survey;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
+#[cfg(not(tollgate_loom))]
 pub(crate) use growth::Carried;
 #[cfg(not(tollgate_loom))]
 pub(crate) use in_flight::{InFlight, Position};
@@ -77,7 +78,10 @@ impl Table {
     /// A table over these regions, one a shard, that stays as large as it is; their number is a
     /// power of two.
     pub(crate) fn new(regions: Vec<Region>) -> Self {
-        Self::growing(regions.into_iter().map(|region| (region, None)).collect(), 0)
+        Self::growing(
+            regions.into_iter().map(|region| (region, None)).collect(),
+            0,
+        )
     }
 
     /// A table whose shards may grow up to so many lines each; those that were growing already

@@ -52,12 +52,14 @@ impl Room {
     }
 
     /// Names the thread that makes room.
+    #[cfg(not(tollgate_loom))]
     pub(super) fn set_maker(&self, maker: Thread) {
         // There is one in the life of a table.
         let _ = self.maker.set(maker);
     }
 
     /// Notes whether room can be made just now.
+    #[cfg(not(tollgate_loom))]
     pub(super) fn set_able(&self, is_able: bool) {
         // Ordering: relaxed; who reads an old one waits a little, or not.
         self.is_able.store(u64::from(is_able), Ordering::Relaxed);

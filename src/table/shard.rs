@@ -132,12 +132,6 @@ impl Shard {
         self.region(number).map_or(&[], Region::lines)
     }
 
-    /// The generations that count, the older first.
-    pub(super) fn regions(&self) -> impl Iterator<Item = &Region> {
-        let span = self.span();
-        (span.first..=span.last()).filter_map(|number| self.region(number))
-    }
-
     /// Finds the tag's slot, and a word that was the tag's: loads only.
     #[inline]
     pub(super) fn search(&self, wanted: Wanted) -> Option<(&Slot, Word)> {
@@ -234,15 +228,17 @@ impl Shard {
     }
 }
 
-/// How it grows. One thread does that; those that check go on meanwhile.
+/// Whether it should grow, and what the thread is told that sees to it.
+#[cfg(not(tollgate_loom))]
 impl Shard {
-    pub(super) fn is_growing(&self) -> bool {
-        self.span().is_growing
+    /// The generations that count, the older first.
+    pub(super) fn regions(&self) -> impl Iterator<Item = &Region> {
+        let span = self.span();
+        (span.first..=span.last()).filter_map(|number| self.region(number))
     }
 
-    /// Lines of the generation that words move from.
-    pub(super) fn first_lines(&self) -> usize {
-        self.lines(self.span().first).len()
+    pub(super) fn is_growing(&self) -> bool {
+        self.span().is_growing
     }
 
     /// True if it wants to be larger, for all it knows.
@@ -270,6 +266,14 @@ impl Shard {
         } else {
             Want::Nothing
         }
+    }
+}
+
+/// How it grows. One thread does that; those that check go on meanwhile.
+impl Shard {
+    /// Lines of the generation that words move from.
+    pub(super) fn first_lines(&self) -> usize {
+        self.lines(self.span().first).len()
     }
 
     /// Shows the next generation, which is empty: from now on new tags go there. False if there

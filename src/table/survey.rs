@@ -127,7 +127,10 @@ pub(crate) fn survey(
     if let Some(next) = &next {
         // What stands here and has not moved is in force there, and perhaps in an earlier state
         // here.
-        let in_force = first.slots.iter().filter(|(_, word)| !Word::from_bits(*word).is_void());
+        let in_force = first
+            .slots
+            .iter()
+            .filter(|(_, word)| !Word::from_bits(*word).is_void());
         let in_force: HashSet<u64> = in_force.map(|(tag, _)| *tag).collect();
         let moved = next.slots.iter().map(|&(tag, word)| {
             let is_in_force = !in_force.contains(&tag);
@@ -135,7 +138,10 @@ pub(crate) fn survey(
         });
         survey = survey.and(look(&moved.collect::<Vec<_>>(), position, times, see));
     }
-    let read: Vec<_> = [Some(&first), next.as_ref()].into_iter().flatten().collect();
+    let read: Vec<_> = [Some(&first), next.as_ref()]
+        .into_iter()
+        .flatten()
+        .collect();
     Ok(Surveyed {
         survey,
         is_growing: next.is_some(),

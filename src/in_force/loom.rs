@@ -1,0 +1,103 @@
+//! Models of a limit that is overridden while others take from it, with a word as the table has it.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::{InForce, Keep, Kept};
+use crate::sync::{AtomicU64, Ordering};
+
+/// A law of one limit: how much may be taken.
+struct Law(u64);
+
+loom::thread_local! {
+    static KEPT_LAWS: RefCell<Vec<Kept<Law>>> = RefCell::new(Vec::new());
+}
+
+impl Keep for Law {
+    fn with_kept<R>(visit: impl FnOnce(&mut Vec<Kept<Self>>) -> R) -> R {
+        KEPT_LAWS.with(|kept| visit(&mut kept.borrow_mut()))
+    }
+}
+
+struct World {
+    law: InForce<Law>,
+    taken: AtomicU64,
+}
+
+impl World {
+    fn new(most: u64) -> Arc<Self> {
+        Arc::new(Self {
+            law: InForce::new(Law(most)),
+            taken: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes one, if the law that this thread finds in force has room: true then.
+    fn take(&self) -> bool {
+        self.law.read(|law| {
+            // Ordering: as a hit in the table.
+            let take = self
+                .taken
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                    (taken < law.0).then_some(taken + 1)
+                });
+            take.is_ok()
+        })
+    }
+
+    fn change(&self, most: u64) {
+        let Ok(replaced) = self.law.replace(|_| Ok::<_, Infallible>(Law(most)));
+        assert_ne!(replaced.before.0, replaced.now.0);
+    }
+}
+
+/// A limit is overridden while a thread takes, whichever law it kept before: whoever knows that it
+/// was overridden is judged by the override, and what was taken before stays taken.
+#[test]
+fn loom_override_against_take() {
+    for (before, after) in [(1, 2), (2, 1)] {
+        for keeps_one in [false, true] {
+            loom::model(move || {
+                let world = World::new(before);
+                if keeps_one {
+                    world.law.read(|law| assert_eq!(law.0, before));
+                }
+                let other = {
+                    let world = world.clone();
+                    thread::spawn(move || world.change(after))
+                };
+                assert!(world.take(), "either law has room for one");
+                let by_either = world.take();
+                other.join().unwrap();
+                // From here on nobody may go by the law before.
+                world.law.read(|law| assert_eq!(law.0, after));
+                let taken = 1 + u64::from(by_either);
+                assert_eq!(world.take(), taken < after);
+            });
+        }
+    }
+}
+
+/// Two overrides at once: one of them stays, and a thread that read between them finds that one.
+#[test]
+fn loom_override_against_override() {
+    loom::model(|| {
+        let world = World::new(9);
+        let other = {
+            let world = world.clone();
+            thread::spawn(move || world.change(1))
+        };
+        world.change(2);
+        let seen = world.law.read(|law| law.0);
+        other.join().unwrap();
+        let stays = world.law.current().0;
+        assert!(
+            seen == stays || seen == 2,
+            "what went before never comes back"
+        );
+        world.law.read(|law| assert_eq!(law.0, stays));
+    });
+}
