@@ -33,6 +33,8 @@ struct Times {
     new: Histogram<u64>,
     known: Histogram<u64>,
     blocks: Vec<Duration>,
+    /// The processor's time that the same blocks took, with the making of their keys.
+    worked: Vec<Duration>,
 }
 
 impl Times {
@@ -42,6 +44,7 @@ impl Times {
             new: histogram(),
             known: histogram(),
             blocks: Vec::new(),
+            worked: Vec::new(),
         }
     }
 
@@ -49,6 +52,7 @@ impl Times {
         self.new.add(&other.new).expect("the same bounds");
         self.known.add(&other.known).expect("the same bounds");
         self.blocks.extend(&other.blocks);
+        self.worked.extend(&other.worked);
     }
 }
 
@@ -56,6 +60,12 @@ impl Times {
 fn write_key(key: &mut String, number: u64) {
     key.clear();
     write!(key, "user-{number:019}").expect("a string takes everything");
+}
+
+/// What this thread has had of a processor: on a busy machine the rest is others' time.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn check(limit: &Limit, key: &str, times: &mut Histogram<u64>) -> Duration {
@@ -71,6 +81,7 @@ fn bring(limit: &Limit, numbers: impl Iterator<Item = u64>) -> Times {
     let mut times = Times::new();
     let (mut block, mut in_block) = (Duration::ZERO, 0);
     let mut key = String::new();
+    let mut worked = processor_time();
     for number in numbers {
         write_key(&mut key, number);
         block += check(limit, &key, &mut times.new);
@@ -78,6 +89,9 @@ fn bring(limit: &Limit, numbers: impl Iterator<Item = u64>) -> Times {
         if in_block == BLOCK {
             times.blocks.push(block);
             (block, in_block) = (Duration::ZERO, 0);
+            let now = processor_time();
+            times.worked.push(now - worked);
+            worked = now;
         }
         if number % KNOWN_EVERY < THREADS {
             // Half of what there is was brought before it, by this thread or the other.
@@ -97,6 +111,17 @@ fn show(name: &str, times: &Histogram<u64>) {
         at(0.99),
         at(0.999),
         times.max() / 1_000
+    );
+}
+
+fn show_blocks(name: &str, mut blocks: Vec<Duration>) {
+    blocks.sort_unstable();
+    let at = |part: usize| blocks.get(blocks.len() * part / 100).copied();
+    println!(
+        "  {name} median {:.2?}  p99 {:.2?}  worst {:.2?}",
+        at(50).unwrap_or_default(),
+        at(99).unwrap_or_default(),
+        blocks.last().copied().unwrap_or_default()
     );
 }
 
@@ -132,14 +157,8 @@ fn run(name: &str, keys: u64, at_first: u64) -> Growth {
     );
     show("new keys  ", &times.new);
     show("known keys", &times.known);
-    times.blocks.sort_unstable();
-    let at = |part: usize| times.blocks.get(times.blocks.len() * part / 100);
-    println!(
-        "  blocks      median {:.2?}  p99 {:.2?}  worst {:.2?}",
-        at(50).copied().unwrap_or_default(),
-        at(99).copied().unwrap_or_default(),
-        times.blocks.last().copied().unwrap_or_default()
-    );
+    show_blocks("blocks     ", times.blocks);
+    show_blocks("  processor", times.worked);
     health.growth
 }
 

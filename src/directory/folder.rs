@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use super::home::Home;
 use super::{
-    Directory, DirectoryError, LOCK_WAIT, make_private, me, open_lock, sync_dir, take_lock,
-    wait_for_lock,
+    Directory, DirectoryError, LOCK_WAIT, Standing, make_private, me, open_lock, sync_dir,
+    take_lock, wait_for_lock,
 };
 
 /// How long to wait while others make and remove folders under the same root.
@@ -59,6 +59,8 @@ impl Site {
 pub(crate) struct Folder {
     site: Site,
     path: PathBuf,
+    /// What the path stood for when it was taken up.
+    standing: Standing,
     /// Held as long as the folder is in use; the data directory's own needs no other lock.
     _lock: Option<File>,
 }
@@ -70,6 +72,12 @@ impl Folder {
 
     pub(crate) fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// # Errors
+    /// If the folder is not where it was: what is there now may be another's.
+    pub(crate) fn check(&self) -> Result<(), DirectoryError> {
+        self.standing.check()
     }
 
     /// Where a shard lies.
@@ -201,6 +209,7 @@ impl Directory {
         }
         Ok(Folder {
             site: site.clone(),
+            standing: Standing::of(&path)?,
             path,
             _lock: lock,
         })

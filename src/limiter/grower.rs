@@ -110,6 +110,7 @@ impl Source for Files {
         if let (Site::Root(root), true) = (self.folder.site(), self.is_guest) {
             check_room(root, header.file_len().unwrap_or(u64::MAX))?;
         }
+        self.folder.check()?;
         let making = self.folder.making_path(number);
         remove(&making)?;
         let made = self.create(number, &header, old);
@@ -126,6 +127,7 @@ impl Source for Files {
             self.folder.next_path(number),
             self.folder.shard_path(number),
         );
+        self.folder.check()?;
         Ok(std::fs::rename(&next, &path).map_err(DirectoryError::io("name", &path))?)
     }
 }
@@ -224,7 +226,11 @@ impl Grower {
             return Ok(false);
         };
         let next = self.source.make(shard, lines as u64, old)?;
-        self.carrying.extend(self.table.begin(shard, next));
+        let Some(begun) = self.table.begin(shard, next) else {
+            let why = "has been replaced as often as can be; it is when it is opened again";
+            return Err(Error::damaged(std::path::Path::new("a shard"), why));
+        };
+        self.carrying.push(begun);
         self.tell(0);
         Ok(true)
     }

@@ -185,6 +185,26 @@ fn what_was_made_and_not_begun_is_removed() {
     assert_eq!(bench.next(), Vec::<PathBuf>::new());
 }
 
+#[test]
+fn what_stands_in_the_place_of_a_folder_that_was_moved_is_left_alone() {
+    let bench = Bench::half_grown();
+    let store = bench.open();
+    let mut grower = store.grower(&wanted());
+    let table = bench.data().join("table");
+    fs::rename(&table, bench.data().join("moved")).unwrap();
+    fs::create_dir(&table).unwrap();
+    fs::write(table.join("00"), "another's").unwrap();
+    while grower.step(NOW, true) {}
+    let told = grower.told();
+    assert!(lock(&told).trouble.is_some(), "{told:?}");
+    let left = fs::read_dir(&table).unwrap().count();
+    assert_eq!(
+        (left, fs::read(table.join("00")).unwrap()),
+        (1, b"another's".to_vec())
+    );
+    all_there(&store);
+}
+
 /// A source that has no room as long as it is told so.
 struct Full(Arc<Mutex<bool>>);
 
