@@ -5,8 +5,9 @@
 //!     cargo bench --bench growth -- --test       a hundredth of it, to see that it runs
 //!
 //! Two threads bring new keys, and now and then ask for one that they brought before. Each check is
-//! timed; there the clock's own time, some 20 ns, is part of it. A block is 16,384 checks in a row of
-//! one thread, without the making of the keys.
+//! timed; there the clock's own time, some 20 ns, is part of it. A block is 16,384 new keys in a
+//! row of one thread, without the making of the keys; on a busy machine its second line counts,
+//! what the thread had of a processor.
 
 use std::fmt::Write;
 use std::hint::black_box;

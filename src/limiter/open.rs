@@ -150,19 +150,12 @@ impl Builder {
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
         inbox.ask_for_sweep();
-        let source = Source {
-            clock: clock.clone(),
-            table: store.table.clone(),
-            shared: store.shared.clone(),
-            inbox: inbox.clone(),
-            in_flight: store.in_flight.clone(),
-        };
+        let source = source(&clock, &store, &inbox);
         let no_thread = || DirectoryError::io("start a thread for", path);
         let writer = Writer::start(source, open_journal, self.interval).map_err(no_thread())?;
         let growth = grower.told();
-        let memory = Grower::new(ceilings.table(), Box::new(Memory));
-        let grower = GrowerThread::start(vec![grower, memory], clock.clone());
-        let grower = Mutex::new(grower.map_err(no_thread())?);
+        let growers = vec![grower, Grower::new(ceilings.table(), Box::new(Memory))];
+        let grower = GrowerThread::start(growers, clock.clone()).map_err(no_thread())?;
         let inner = Arc::new(Inner {
             law: InForce::new(law),
             clock,
@@ -171,7 +164,7 @@ impl Builder {
             turns: Turns::new(),
             writer,
             ceilings,
-            grower,
+            grower: Mutex::new(grower),
             growth,
             recovery,
             healed: AtomicU64::new(0),
@@ -193,6 +186,17 @@ impl Builder {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
         Ok(Limiter { inner })
+    }
+}
+
+/// What the writer reads.
+fn source(clock: &Clock, store: &Store, inbox: &Arc<Inbox>) -> Source {
+    Source {
+        clock: clock.clone(),
+        table: store.table.clone(),
+        shared: store.shared.clone(),
+        inbox: inbox.clone(),
+        in_flight: store.in_flight.clone(),
     }
 }
 

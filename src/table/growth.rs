@@ -1,6 +1,9 @@
 //! How a table grows: the steps that the thread makes which tends it. What they mean to those who
 //! check meanwhile stands in `shard.rs`.
 
+#[cfg(all(test, tollgate_loom))]
+mod loom;
+
 #[cfg(not(tollgate_loom))]
 use super::shard::Want;
 use super::{Region, Table};

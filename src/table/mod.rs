@@ -6,8 +6,6 @@
 #[cfg(not(tollgate_loom))]
 pub(crate) mod file;
 mod growth;
-#[cfg(all(test, tollgate_loom))]
-mod growth_loom;
 #[cfg(not(tollgate_loom))]
 mod in_flight;
 pub(crate) mod layout;

@@ -3,10 +3,10 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::loom::{NOW, model, model_within, table, take};
-use super::{Region, Table, Update};
 use crate::algorithm::Word;
 use crate::key::Tag;
+use crate::table::loom::{NOW, model, model_within, table, take};
+use crate::table::{Region, Table, Update};
 use crate::time::Timestamp;
 
 const TAG: Tag = Tag::from_bits(7);
