@@ -128,6 +128,9 @@ fn a_table_that_is_growing_is_moved_whole() {
     assert!(store.table.growing_shards().is_empty());
 }
 
+/// What is done to the files that shards are growing into.
+type Change<'a> = &'a dyn Fn(&[PathBuf]);
+
 #[test]
 fn half_of_a_growing_shard_is_not_believed() {
     let private = |path: &Path| {
@@ -149,7 +152,7 @@ fn half_of_a_growing_shard_is_not_believed() {
         fs::rename(copy, &next[0]).unwrap();
     };
     let stamped = |next: &[PathBuf]| flip(&next[0], 64);
-    let cases: [(&str, &dyn Fn(&[PathBuf])); 5] = [
+    let cases: [(&str, Change<'_>); 5] = [
         ("No such file", &gone),
         ("does not match its checksum", &flipped),
         ("belongs to another directory, place or size", &swapped),
