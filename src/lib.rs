@@ -70,9 +70,9 @@ pub use headers::Answer;
 pub use limiter::Watch;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
-    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding, Recovery,
-    Reservations, Running, Trouble, Verdict, Writing,
+    Admission, Builder, ConcurrencyOutcome, Decision, Growth, Health, Key, Lasts, Limit,
+    LimitOutcome, Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding,
+    Recovery, Reservations, Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,
