@@ -188,19 +188,24 @@ impl Builder {
             #[cfg(feature = "watch")]
             watches: self.watches,
         });
-        let kept = Arc::downgrade(&inner);
-        let keeper = Keeper::start(move |number| {
-            if let Some(inner) = kept.upgrade() {
-                inner.tick(number);
-            }
-        });
-        let keeper = keeper.map_err(no_thread())?;
-        *inner
-            .keeper
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
+        keep(&inner).map_err(no_thread())?;
         Ok(Limiter { inner })
     }
+}
+
+/// Starts the thread that ticks for as long as the limiter is there.
+fn keep(inner: &Arc<Inner>) -> std::io::Result<()> {
+    let kept = Arc::downgrade(inner);
+    let keeper = Keeper::start(move |number| {
+        if let Some(inner) = kept.upgrade() {
+            inner.tick(number);
+        }
+    })?;
+    *inner
+        .keeper
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
+    Ok(())
 }
 
 /// What the writer reads.
