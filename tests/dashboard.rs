@@ -3,6 +3,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/skipped.rs"]
+mod skipped;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -176,7 +178,7 @@ fn only_looked_at_and_never_kept() {
 fn the_policy_of_the_page_fits_the_page() {
     let has_python = Command::new("python3").arg("--version").output();
     if !has_python.is_ok_and(|tried| tried.status.success()) {
-        println!("SKIPPED: hashing the page's script needs python3");
+        skipped::say("hashing the page's script needs python3");
         return;
     }
     let dashboard = Dashboard::new();
@@ -266,7 +268,7 @@ fn browse(profile: &Path, address: &str, more: &[&str]) -> String {
 #[test]
 fn s7_a_browser_shows_it() {
     if Command::new("chromium").arg("--version").output().is_err() {
-        println!("SKIPPED: looking at the dashboard needs chromium");
+        skipped::say("looking at the dashboard needs chromium");
         return;
     }
     let dashboard = Dashboard::new().sample(1).keys_in_full();

@@ -1,6 +1,9 @@
 //! Real access logs replayed by the built command: what was read, and what became of it.
 #![cfg(feature = "cli")]
 
+#[path = "common/skipped.rs"]
+mod skipped;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +16,7 @@ fn logs() -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("SKIPPED: replaying real logs needs ../shared");
+    skipped::say("replaying real logs needs ../shared");
     None
 }
 

@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/skipped.rs"]
+mod skipped;
+
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
@@ -25,7 +28,7 @@ fn shared(path: &str) -> Option<PathBuf> {
     if full.exists() {
         return Some(full);
     }
-    println!("SKIPPED: {path} needs ../shared");
+    skipped::say(format!("{path} needs ../shared"));
     None
 }
 

@@ -1,6 +1,9 @@
 //! Peers' own example policies, said in this language, and why some cannot be.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/skipped.rs"]
+mod skipped;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -86,7 +89,7 @@ fn policy(rows: &[Row]) -> Value {
 fn shared(name: &str) -> Option<Vec<Value>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/policies");
     if !path.exists() {
-        println!("SKIPPED: {name} needs ../shared");
+        skipped::say(format!("{name} needs ../shared"));
         return None;
     }
     let text = fs::read_to_string(path.join(name)).unwrap();

@@ -13,6 +13,8 @@ mod retry;
 mod server;
 #[cfg(feature = "tower")]
 mod skakio;
+#[path = "../common/skipped.rs"]
+mod skipped;
 mod systems;
 
 use std::path::{Path, PathBuf};
@@ -73,7 +75,7 @@ fn shared(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("SKIPPED: {name} needs ../shared");
+    skipped::say(format!("{name} needs ../shared"));
     None
 }
 

@@ -87,7 +87,9 @@ fn as_another(data: &Path) -> Option<String> {
             Some(text)
         }
         Err(error) => {
-            println!("SKIPPED: opening as another user, which only root can try: {error}");
+            crate::skipped::say(format!(
+                "opening as another user, which only root can try: {error}"
+            ));
             None
         }
     }

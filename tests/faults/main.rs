@@ -11,6 +11,8 @@ mod lives;
 mod mount;
 mod shapes;
 mod shim;
+#[path = "../common/skipped.rs"]
+mod skipped;
 mod slow;
 mod survival;
 mod world;

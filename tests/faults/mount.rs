@@ -24,7 +24,7 @@ impl Mount {
         if run("mount", &args, &mount.path()) {
             return Some(mount);
         }
-        println!("SKIPPED: what needs a small file system of its own, which only root may mount");
+        crate::skipped::say("what needs a small file system of its own, which only root may mount");
         None
     }
 

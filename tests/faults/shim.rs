@@ -347,7 +347,7 @@ fn shim() -> Option<&'static Path> {
             .arg("-ldl")
             .output();
         let Ok(built) = built else {
-            println!("SKIPPED: failing disks need a C compiler, cc");
+            crate::skipped::say("failing disks need a C compiler, cc");
             return None;
         };
         let text = String::from_utf8_lossy(&built.stderr);

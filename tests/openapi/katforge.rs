@@ -132,7 +132,7 @@ fn k3_the_response_and_its_header() {
 fn k3_read_by_another_library() {
     let has_yaml = Command::new("python3").args(["-c", "import yaml"]).output();
     if !has_yaml.is_ok_and(|tried| tried.status.success()) {
-        println!("SKIPPED: reading the document by another library needs python3 with yaml");
+        crate::skipped::say("reading the document by another library needs python3 with yaml");
         return;
     }
     let imported = openapi::import(DOCUMENT, "").unwrap();

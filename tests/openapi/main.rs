@@ -7,6 +7,8 @@ mod command;
 mod edits;
 mod import;
 mod katforge;
+#[path = "../common/skipped.rs"]
+mod skipped;
 
 use tollgate::openapi::{self, LeftOut};
 use tollgate::{Policy, Request};

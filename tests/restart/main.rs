@@ -6,6 +6,8 @@ mod common;
 mod damage;
 mod kept;
 mod placement;
+#[path = "../common/skipped.rs"]
+mod skipped;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};

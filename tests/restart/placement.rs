@@ -19,7 +19,7 @@ fn disk() -> Option<tempfile::TempDir> {
     if limiter.health().placement.lasts == Lasts::Disk && Path::new("/dev/shm").is_dir() {
         return Some(dir);
     }
-    println!("SKIPPED: needs a directory on a disk, and /dev/shm");
+    crate::skipped::say("needs a directory on a disk, and /dev/shm");
     None
 }
 
@@ -58,7 +58,7 @@ fn a_data_directory_in_memory_keeps_its_table() {
         let limiter = builder(mapping).open(world.data()).unwrap();
         let placement = limiter.health().placement;
         if placement.lasts == Lasts::Disk {
-            println!("SKIPPED: there is no memory file system here");
+            crate::skipped::say("there is no memory file system here");
             return;
         }
         assert_eq!(placement.path, world.data().join("table"), "{placement}");
@@ -198,7 +198,7 @@ fn somebody_elses_directory_is_refused() {
     world.close_one();
     let own = world.table().parent().unwrap().to_owned();
     if std::os::unix::fs::chown(&own, Some(12_345), None).is_err() {
-        println!("SKIPPED: only root can give a directory away");
+        crate::skipped::say("only root can give a directory away");
         return;
     }
     let error = world.try_open().unwrap_err();
@@ -324,7 +324,7 @@ fn in_small_memory(data: &Path, size: &str) -> Option<Life> {
     let script =
         format!("mount -t tmpfs -o mode=1777,size={size} tmpfs /dev/shm && exec \"$0\" \"$@\"");
     if !can("unshare", &["-m", "sh", "-c", &script, "true"]) {
-        println!("SKIPPED: needs the right to mount");
+        crate::skipped::say("needs the right to mount");
         return None;
     }
     let mut command = Command::new("unshare");
@@ -408,7 +408,7 @@ fn a_memory_file_system_that_is_mounted_anew_keeps_its_table() {
         .env("TOLLGATE_CHILD", world.data())
         .env("TOLLGATE_CHILD_UNDER", world.memory());
     if !can("unshare", &["-m", "true"]) || world.open().health().placement.lasts == Lasts::Disk {
-        println!("SKIPPED: needs a memory file system, and the right to mount");
+        crate::skipped::say("needs a memory file system, and the right to mount");
         return;
     }
     Life::start(command).kill();

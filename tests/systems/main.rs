@@ -24,5 +24,7 @@ mod outside;
 mod peers;
 mod process;
 mod skakio;
+#[path = "../common/skipped.rs"]
+mod skipped;
 mod stream;
 mod world;

@@ -16,7 +16,7 @@ fn run(tool: &str, args: &[&str]) -> Option<Output> {
             Some(output)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("SKIPPED: {tool} is not installed");
+            crate::skipped::say(format!("{tool} is not installed"));
             None
         }
         Err(error) => panic!("{tool}: {error}"),

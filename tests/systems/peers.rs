@@ -13,7 +13,7 @@ use crate::world::{Answered, World, serve_policy};
 fn shared(path: &str) -> Option<Value> {
     let full = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let Ok(text) = fs::read_to_string(full.join(path)) else {
-        println!("SKIPPED: {path} needs ../shared");
+        crate::skipped::say(format!("{path} needs ../shared"));
         return None;
     };
     Some(serde_json::from_str(&text).unwrap())
