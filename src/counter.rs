@@ -12,7 +12,7 @@ use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::table::{Table, Update};
-use crate::time::Timestamp;
+use crate::time::{Reading, Timestamp};
 
 /// What all counters of a check share.
 #[derive(Clone, Copy)]
@@ -117,10 +117,11 @@ impl<'a> Counter<'a> {
 
     /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
-    pub(crate) fn look(&self, mut now: Timestamp, cost: u64) -> Seen {
+    pub(crate) fn look(&self, now: impl Into<Reading>, cost: u64) -> Seen {
+        let mut now = now.into();
         let mut suspect = None;
         loop {
-            let period = self.rule.period(now, self.ground.calendars);
+            let period = self.rule.period(now.at, self.ground.calendars);
             let (main, other) = self.tags(period);
             let words = self.known(
                 period,
@@ -129,14 +130,15 @@ impl<'a> Counter<'a> {
                     other: self.other(other),
                 },
             );
-            match self.rule.step(period, words, now, cost) {
-                Step::Future => now = self.explain(words, now, &mut suspect),
+            match self.rule.step(period, words, now.at, cost) {
+                step if self.is_unsure(step, period, words, now, cost) => now = self.exactly(),
+                Step::Future => now = self.explain(words, now.at, &mut suspect).into(),
                 step => {
                     return Seen {
                         step,
                         words,
                         period,
-                        now,
+                        now: now.at,
                     };
                 }
             }
@@ -146,16 +148,17 @@ impl<'a> Counter<'a> {
     /// Takes `cost` if the rule admits it; else changes nothing. Of a strict counter it may wait
     /// for the disk.
     #[inline]
-    pub(crate) fn take(&self, now: Timestamp, cost: u64) -> Take {
+    pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
         let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
-        self.change(now, must, |rule, period, words, now| {
+        let now = now.into();
+        self.change(now, cost, must, |rule, period, words, now| {
             rule.step(period, words, now, cost)
         })
     }
 
     /// Takes `cost` whatever is left, and whatever the disk says.
     pub(crate) fn charge(&self, now: Timestamp, cost: u64) -> Take {
-        self.change(now, true, |rule, period, words, now| {
+        self.change(now.into(), cost, true, |rule, period, words, now| {
             match rule.step(period, words, now, 1) {
                 // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
@@ -164,33 +167,47 @@ impl<'a> Counter<'a> {
         })
     }
 
+    /// True if the clock was only glanced at and the lag could make a difference.
+    #[inline]
+    fn is_unsure(&self, step: Step, period: Period, words: Pair, now: Reading, cost: u64) -> bool {
+        !now.is_exact && !self.rule.holds(step, period, words, now.at, cost)
+    }
+
+    #[inline(never)]
+    fn exactly(&self) -> Reading {
+        self.ground.clock.now().into()
+    }
+
     /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
     /// refuses to know of it.
     #[inline]
     fn change(
         &self,
-        mut now: Timestamp,
+        mut now: Reading,
+        cost: u64,
         must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
         loop {
-            let period = self.rule.period(now, self.ground.calendars);
+            let period = self.rule.period(now.at, self.ground.calendars);
             let (main_tag, other_tag) = self.tags(period);
             let other = self.other(other_tag);
             let mut seen = Seen {
                 step: Step::Refuse,
                 words: Pair::ABSENT,
                 period,
-                now,
+                now: now.at,
             };
-            let mut above = None;
-            let update = self.table().update(main_tag, now, |main| {
+            let (mut above, mut is_unsure) = (None, false);
+            let update = self.table().update(main_tag, now.at, |main| {
                 let words = self.known(period, Pair { main, other });
-                let step = judge(self.rule, period, words, now);
+                let step = judge(self.rule, period, words, now.at);
                 (seen.step, seen.words) = (step, words);
                 above = None;
+                is_unsure = self.is_unsure(step, period, words, now, cost);
                 match step {
+                    _ if is_unsure => None,
                     Step::Admit(next) if next == main => None,
                     Step::Admit(next) if is_unsecured || self.is_covered(main_tag, next) => {
                         Some(self.marked(next))
@@ -202,15 +219,19 @@ impl<'a> Counter<'a> {
                     _ => None,
                 }
             });
+            if is_unsure {
+                now = self.exactly();
+                continue;
+            }
             if let Some(next) = above {
-                if !self.secure(main_tag, next, now) {
+                if !self.secure(main_tag, next, now.at) {
                     if !must {
                         return Take::Unsecured(seen);
                     }
                     is_unsecured = true;
                     self.ground.ceilings.note_unsecured();
                 }
-                now = now.max(self.ground.clock.now());
+                now = self.no_earlier(now);
                 continue;
             }
             if let Update::Done { before, after } = update {
@@ -219,20 +240,25 @@ impl<'a> Counter<'a> {
             match (update, seen.step) {
                 (Update::Full, _) => return Take::Full,
                 (Update::Done { .. }, Step::Future) => {
-                    now = self.explain(seen.words, now, &mut suspect);
+                    now = self.explain(seen.words, now.at, &mut suspect).into();
                 }
                 (Update::Done { after, .. }, Step::Admit(_)) => {
                     let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
                     if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
-                        self.look_ahead(main_tag, after, now);
+                        self.look_ahead(main_tag, after, now.at);
                         return Take::Judged(seen);
                     }
                     self.give_back(period, after, seen.words.main);
-                    now = now.max(self.ground.clock.now());
+                    now = self.no_earlier(now);
                 }
                 (Update::Done { .. }, _) => return Take::Judged(seen),
             }
         }
+    }
+
+    /// The time, exactly, but no earlier than a reading before.
+    fn no_earlier(&self, than: Reading) -> Reading {
+        than.at.max(self.ground.clock.now()).into()
     }
 
     /// True if the disk knows that the word may stand here, or need not know.

@@ -11,11 +11,11 @@ use crate::algorithm::Step;
 use crate::counter::{Counter, Ground, Seen, Take};
 use crate::key::KeyHash;
 use crate::policy::{
-    KeyIndex, KeyParts, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request,
-    Resolution, TierIndex, WhenFull,
+    KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request, Resolution,
+    TierIndex, WhenFull,
 };
 use crate::sync::Ordering;
-use crate::time::Timestamp;
+use crate::time::{Reading, Timestamp};
 
 /// What is wanted of the limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,8 @@ impl Hashes {
             return *hash;
         }
         // Requests that lack the key's values share the key without parts.
-        let mut parts = KeyParts::default();
-        asked.has_key(key, &mut parts);
-        let hash = asked.law.hash(&parts);
+        let hash = asked.hash(key);
+        let hash = hash.unwrap_or_else(|| asked.law.hashing().finish());
         self.0.push((key, hash));
         hash
     }
@@ -56,22 +55,25 @@ struct Asked<'a, 'r> {
     want: Want,
 }
 
-impl<'a> Asked<'a, '_> {
-    /// Puts the parts of a key into `parts`; false if the request lacks what the key needs.
-    fn has_key(&self, key: KeyIndex, parts: &mut KeyParts<'a>) -> bool {
+impl Asked<'_, '_> {
+    /// The hash of a key; none if the request lacks what the key needs.
+    fn hash(&self, key: KeyIndex) -> Option<KeyHash> {
+        let mut hashing = self.law.hashing();
         let plan = self.law.plan();
-        plan.key_parts(key, self.request, self.resolution, parts)
+        let has_key = plan.key_parts(key, self.request, self.resolution, &mut hashing);
+        has_key.then(|| hashing.finish())
     }
 
     /// The limit that its id is counted by, and its id, if it has one.
     fn id(&self) -> Option<Applied> {
         let limit = self.law.plan().idempotency?;
-        let mut parts = KeyParts::default();
-        let has_id = !self.resolution.exempt && self.has_key(self.law.limit(limit).key, &mut parts);
-        has_id.then(|| Applied {
+        if self.resolution.exempt {
+            return None;
+        }
+        Some(Applied {
             limit,
             tier: None,
-            key: self.law.hash(&parts),
+            key: self.hash(self.law.limit(limit).key)?,
         })
     }
 }
@@ -85,6 +87,7 @@ pub(super) struct Applied {
 }
 
 impl Inner {
+    #[inline]
     pub(super) fn ground<'a>(&'a self, law: &'a Law) -> Ground<'a> {
         Ground {
             table: &self.store.table,
@@ -97,6 +100,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
         let rule = law.rule(applied.limit, applied.tier, applied.key);
         Counter {
@@ -158,7 +162,7 @@ impl Inner {
             |decision| self.judge_limits(asked, decision),
             |decision| {
                 let now = self.clock.now();
-                let outcome = self.take_one(asked.law, id.limit, &counter, now, 1);
+                let outcome = self.take_one(asked.law, id.limit, &counter, now.into(), 1);
                 if outcome.taken.is_some() {
                     decision.identity = Identity::Kept(Entry {
                         limit: id.limit,
@@ -259,8 +263,13 @@ impl Inner {
                 continue;
             }
             let (now, cost) = (entry.outcome.now, entry.outcome.cost);
-            entry.outcome =
-                self.take_one(law, entry.limit, &self.counter_of(law, entry), now, cost);
+            entry.outcome = self.take_one(
+                law,
+                entry.limit,
+                &self.counter_of(law, entry),
+                now.into(),
+                cost,
+            );
             if entry.outcome.is_allowed() {
                 continue;
             }
@@ -301,7 +310,7 @@ impl Inner {
         law: &Law,
         limit: LimitIndex,
         counter: &Counter<'_>,
-        now: Timestamp,
+        now: Reading,
         cost: u64,
     ) -> Outcome {
         let outcome = match counter.take(now, cost) {
@@ -318,7 +327,7 @@ impl Inner {
         law: &Law,
         limit: LimitIndex,
         counter: &Counter<'_>,
-        now: Timestamp,
+        now: Reading,
         cost: u64,
     ) -> Outcome {
         // Ordering: relaxed; a number to look at.
@@ -341,7 +350,7 @@ impl Inner {
             WhenFull::Refuse => Verdict::TableFull,
             WhenFull::Admit => Verdict::Allowed,
         };
-        Outcome::without_counter(counter.rule, now, cost, verdict)
+        Outcome::without_counter(counter.rule, now.at, cost, verdict)
     }
 
     /// Gives back what an entry took.

@@ -17,7 +17,7 @@ use crate::counter::{Counter, Take};
 use crate::error::Error;
 use crate::key::KeyHash;
 use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
-use crate::time::Timestamp;
+use crate::time::Reading;
 
 /// A limit of a limiter, to be asked directly.
 ///
@@ -49,6 +49,9 @@ pub struct Limit {
     /// Where the limit stood when it was last looked up: the law's number above, its place below.
     place: AtomicU64,
 }
+
+/// Bits of a limit's place in its law; there are 256 at most.
+const PLACE_BITS: u32 = 16;
 
 /// The values of a key, in the order of the limit's key.
 ///
@@ -167,14 +170,16 @@ impl Limit {
     /// Takes `cost`, if there is room for all of it.
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
-        self.ask(key.into(), cost, |inner, law, limit, counter, now| {
-            inner.take_one(law, limit, counter, now, cost)
+        let glance = self.inner.clock.glance();
+        self.ask(key.into(), glance, cost, |inner, law, limit, counter| {
+            inner.take_one(law, limit, counter, glance, cost)
         })
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
-        self.ask(key.into(), 1, |_, law, limit, counter, now| {
+        let now = self.inner.clock.now();
+        self.ask(key.into(), now.into(), 1, |_, law, limit, counter| {
             let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
             outcome.in_shadow(law.limit(limit).shadow)
         })
@@ -183,7 +188,8 @@ impl Limit {
     /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
     /// it from another counter, gives nothing back.
     pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
-        self.ask(key.into(), outcome.cost, |inner, law, limit, counter, _| {
+        let (key, now) = (key.into(), outcome.now.into());
+        self.ask(key, now, outcome.cost, |inner, law, limit, counter| {
             if let Some(mut entry) = took(law, limit, counter, outcome) {
                 inner.give_back(law, &mut entry);
             }
@@ -194,8 +200,8 @@ impl Limit {
     /// Settles what `outcome` took for the same key for what it really cost: the difference is
     /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
     pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
-        let key = key.into();
-        self.ask(key, outcome.cost, |inner, law, limit, counter, _| {
+        let (key, now) = (key.into(), outcome.now.into());
+        self.ask(key, now, outcome.cost, |inner, law, limit, counter| {
             if let Some(entry) = took(law, limit, counter, outcome) {
                 inner.settle_by(law, &entry, counter.rule, actual);
             }
@@ -206,24 +212,25 @@ impl Limit {
 
     /// Forgets what a key has used.
     pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
-        self.ask(key.into(), 0, |_, _, _, counter, now| {
+        let now = self.inner.clock.now();
+        self.ask(key.into(), now.into(), 0, |_, _, _, counter| {
             counter.reset(now);
             Outcome::new(counter.rule, counter.look(now, 0), 0)
         });
     }
 
-    /// Calls `ask` with the key's counter and the time.
+    /// Calls `ask` with the key's counter.
     #[inline]
     fn ask(
         &self,
         key: Key<'_>,
+        now: Reading,
         cost: u64,
-        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>, Timestamp) -> Outcome,
+        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>) -> Outcome,
     ) -> Outcome {
         let inner = &*self.inner;
         inner.law.read(|law| {
-            let now = inner.clock.now();
-            let without = |verdict| Outcome::without_counter(&Rule::Deny, now, cost, verdict);
+            let without = |verdict| Outcome::without_counter(&Rule::Deny, now.at, cost, verdict);
             let Some(limit) = self.find(law) else {
                 return without(Verdict::Unknown);
             };
@@ -242,7 +249,7 @@ impl Limit {
                     key,
                 },
             );
-            let mut outcome = ask(inner, law, limit, &counter, now);
+            let mut outcome = ask(inner, law, limit, &counter);
             outcome.slow = inner.clock.is_slow();
             outcome
         })
@@ -251,20 +258,21 @@ impl Limit {
     /// The limit's place in the law.
     #[inline]
     fn find(&self, law: &Law) -> Option<LimitIndex> {
-        // Ordering: relaxed; number and place are one word, and a place is checked by its name.
+        // Ordering: relaxed; the law's number and the place in it are one word.
         let place = self.place.load(Ordering::Relaxed);
-        let index = usize::try_from(place).unwrap_or(usize::MAX);
-        if law
-            .plan()
-            .limits
-            .get(index)
-            .is_some_and(|limit| *limit.name == *self.name)
-        {
-            return Some(LimitIndex(index));
+        if place >> PLACE_BITS == law.number() {
+            let index = place & ((1 << PLACE_BITS) - 1);
+            return usize::try_from(index).ok().map(LimitIndex);
         }
+        self.find_anew(law)
+    }
+
+    #[cold]
+    fn find_anew(&self, law: &Law) -> Option<LimitIndex> {
         let found = law.plan().limit_named(&self.name)?;
+        let place = law.number() << PLACE_BITS | found.0 as u64;
         // Ordering: relaxed, as above.
-        self.place.store(found.0 as u64, Ordering::Relaxed);
+        self.place.store(place, Ordering::Relaxed);
         Some(found)
     }
 }

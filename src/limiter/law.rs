@@ -10,11 +10,12 @@ use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
 use crate::in_force::{Keep, Kept, Own};
-use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
+use crate::key::{HashKeys, KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
     AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, Durability, KeyIndex,
-    KeyParts, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex, WhenUnwritable,
+    KeyParts, KeySink, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
+    WhenUnwritable,
 };
 
 /// A strict limit reserves this share of what it holds, if it does not say how much.
@@ -43,6 +44,7 @@ pub(super) struct Law {
     /// What was overridden while running; it goes before what the policy overrides.
     pub(super) overrides: Overrides,
     secret: Secret,
+    hash_keys: Box<HashKeys>,
     /// How many laws there were before in this process.
     generation: u64,
     /// By attribute.
@@ -129,6 +131,7 @@ impl Law {
             policy,
             overrides,
             secret,
+            hash_keys: Box::new(HashKeys::new(secret)),
             generation: before.map_or(0, |law| law.generation + 1),
             names,
             meters,
@@ -198,6 +201,12 @@ impl Law {
         Ok(())
     }
 
+    /// Tells it from every other law of the limiter; at least 1.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.generation + 1
+    }
+
     /// Puts this law's limits on how many run at a time in the place of those of the law before,
     /// for those who wait, too: foreign wakers are called.
     pub(super) fn succeed(&self, before: &Self) {
@@ -235,15 +244,18 @@ impl Law {
         tier.map_or(0, |tier| self.levels[tier.0])
     }
 
+    #[inline]
     pub(super) fn plan(&self) -> &Plan {
         self.policy.plan()
     }
 
+    #[inline]
     pub(super) fn limit(&self, limit: LimitIndex) -> &LimitSpec {
         &self.plan().limits[limit.0]
     }
 
     /// True if the limit's counters are written to the journal.
+    #[inline]
     pub(super) fn is_logged(&self, limit: LimitIndex) -> bool {
         self.limit(limit).durability != Durability::Memory
     }
@@ -260,32 +272,39 @@ impl Law {
     }
 
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {
-        let mut hasher = KeyHasher::new(self.secret);
+        let mut hashing = self.hashing();
         for part in parts.iter() {
-            let name = self.names[part.attribute.0];
-            match part.value {
-                KeyValue::Text(text) => hasher.text(name, text),
-                KeyValue::V4(octets) => hasher.v4(name, octets),
-                KeyValue::V6(octets) => hasher.v6(name, octets),
-            }
+            hashing.push(part.attribute, part.value);
         }
-        hasher.finish()
+        hashing.finish()
+    }
+
+    /// A key's hash, begun.
+    #[inline]
+    pub(super) fn hashing(&self) -> Hashing<'_> {
+        Hashing {
+            names: &self.names,
+            hasher: KeyHasher::new(&self.hash_keys),
+            len: 0,
+        }
     }
 
     /// The hash of a key from its values alone, in the order of the key; none if they do not fit.
+    #[inline]
     pub(super) fn direct_hash(
         &self,
         key: KeyIndex,
         values: &[AttributeValue<'_>],
     ) -> Option<KeyHash> {
-        let mut parts = KeyParts::default();
+        let mut hashing = self.hashing();
         let order = self.orders.get(key.0)?;
         self.plan()
-            .direct_parts(key, order, values, &mut parts)
-            .then(|| self.hash(&parts))
+            .direct_parts(key, order, values, &mut hashing)
+            .then(|| hashing.finish())
     }
 
     /// The limit's tag for a key.
+    #[inline]
     pub(super) fn tag(&self, limit: LimitIndex, key: KeyHash) -> Tag {
         Tag::new(key, self.meters[limit.0].bits)
     }
@@ -302,6 +321,7 @@ impl Law {
     }
 
     /// The rule for a key: its own, or its tier's.
+    #[inline]
     pub(super) fn rule(&self, limit: LimitIndex, tier: Option<TierIndex>, key: KeyHash) -> &Rule {
         let overrides = &self.meters[limit.0].overrides;
         // Most limits have no overrides, and then there is nothing to look up.
@@ -319,6 +339,54 @@ impl Law {
     }
 }
 
+/// A key that is hashed as its parts are found.
+#[derive(Clone, Copy)]
+pub(super) struct Hashing<'l> {
+    names: &'l [NameHash],
+    hasher: KeyHasher<'l>,
+    len: usize,
+}
+
+impl Hashing<'_> {
+    #[inline]
+    pub(super) fn finish(&self) -> KeyHash {
+        self.hasher.finish()
+    }
+}
+
+impl<'a> KeySink<'a> for Hashing<'_> {
+    type Mark = Self;
+
+    #[inline]
+    fn mark(&self) -> Self {
+        *self
+    }
+
+    #[inline]
+    fn go_back(&mut self, mark: Self) {
+        *self = mark;
+    }
+
+    #[inline]
+    fn push(&mut self, attribute: AttributeIndex, value: KeyValue<'a>) -> bool {
+        let Some(name) = self.names.get(attribute.0) else {
+            return false;
+        };
+        match value {
+            KeyValue::Text(text) => self.hasher.text(*name, text),
+            KeyValue::V4(octets) => self.hasher.v4(*name, octets),
+            KeyValue::V6(octets) => self.hasher.v6(*name, octets),
+        }
+        self.len += 1;
+        true
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
 /// What each limit needs beside its specification, but for its overrides.
 fn meters(plan: &Plan, secret: Secret) -> Result<Vec<Meter>, Error> {
     let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
@@ -329,7 +397,7 @@ fn meters(plan: &Plan, secret: Secret) -> Result<Vec<Meter>, Error> {
             let why = format!("cannot be told from limit {other:?} here; rename one of them");
             return Err(Error::invalid(format!("limit {:?}", limit.name), why));
         }
-        let shared = Tag::new(KeyHasher::shared(secret, bits), bits);
+        let shared = Tag::new(KeyHash::shared(secret, bits), bits);
         meters.push(Meter {
             bits,
             shared,

@@ -48,6 +48,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// True if the limit lets the request pass.
+    #[inline]
     pub fn is_allowed(self) -> bool {
         matches!(self, Self::Allowed | Self::Repeated | Self::Shadowed)
     }
@@ -124,6 +125,7 @@ pub(super) struct Source {
 
 impl Outcome {
     /// What a look or a take came to; the words are those before it.
+    #[inline]
     pub(super) fn new(rule: &Rule, seen: Seen, cost: u64) -> Self {
         let verdict = match seen.step {
             Step::Admit(_) => Verdict::Allowed,
@@ -164,6 +166,7 @@ impl Outcome {
     }
 
     /// The same with the words as the take from `source` left them.
+    #[inline]
     pub(super) fn taken(mut self, seen: Seen, source: Source) -> Self {
         if let Step::Admit(next) = seen.step {
             self.words = Pair {
@@ -182,6 +185,7 @@ impl Outcome {
     }
 
     /// The same for a limit in shadow, which only says what it would have done.
+    #[inline]
     pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
         if is_shadow && !self.is_allowed() {
             self.verdict = Verdict::Shadowed;
@@ -199,6 +203,7 @@ impl Outcome {
     }
 
     /// True if the limit lets the request pass.
+    #[inline]
     pub fn is_allowed(&self) -> bool {
         self.verdict.is_allowed()
     }

@@ -4,7 +4,7 @@ use super::address;
 use super::key::KeySpec;
 use super::plan::Plan;
 use super::request::AttributeValue;
-use super::terms::{AttributeIndex, KeyIndex, KeyParts, LimitIndex};
+use super::terms::{AttributeIndex, KeyIndex, KeySink, LimitIndex};
 
 impl Plan {
     /// The rate limit of this name.
@@ -28,12 +28,13 @@ impl Plan {
 
     /// Puts the parts of a key from values in `order`, its own from [`Plan::direct_order`], into
     /// `parts`, which is empty; false if they are too few or too many for it.
+    #[inline]
     pub(crate) fn direct_parts<'a>(
         &self,
         key: KeyIndex,
         order: &[AttributeIndex],
         values: &[AttributeValue<'a>],
-        parts: &mut KeyParts<'a>,
+        parts: &mut impl KeySink<'a>,
     ) -> bool {
         let value_of = |attribute: AttributeIndex| {
             let place = order.iter().position(|known| *known == attribute)?;
