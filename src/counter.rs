@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::table::{Table, Update};
+use crate::table::{Put, Table};
 use crate::time::{Reading, Timestamp};
 
 /// What all counters of a check share.
@@ -59,7 +59,7 @@ pub(crate) struct Seen {
     pub(crate) step: Step,
     pub(crate) words: Pair,
     pub(crate) period: Period,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Reading,
 }
 
 /// What a take came to.
@@ -74,6 +74,7 @@ pub(crate) enum Take {
 }
 
 impl<'a> Counter<'a> {
+    #[inline]
     fn table(&self) -> &'a Table {
         if self.is_shared {
             self.ground.shared
@@ -83,11 +84,13 @@ impl<'a> Counter<'a> {
     }
 
     /// The tags of the words that count `period`: the main one and the previous window's.
+    #[inline]
     fn tags(&self, period: Period) -> (Tag, Tag) {
         let parity = self.rule.parity(period);
         (self.tag.sibling(parity), self.tag.sibling(parity ^ 1))
     }
 
+    #[inline]
     fn other(&self, tag: Tag) -> Word {
         if self.rule.has_pair() {
             self.table().read(tag)
@@ -98,8 +101,17 @@ impl<'a> Counter<'a> {
 
     /// The words as they count. Where ceilings were lost together with the counters, a strict
     /// counter that nothing is known of was spent at that time.
-    fn known(&self, period: Period, mut words: Pair) -> Pair {
-        let Some(closed) = self.reserve.and_then(|_| self.ground.ceilings.closed()) else {
+    #[inline]
+    fn known(&self, period: Period, words: Pair) -> Pair {
+        match self.reserve {
+            None => words,
+            Some(_) => self.known_of_strict(period, words),
+        }
+    }
+
+    #[cold]
+    fn known_of_strict(&self, period: Period, mut words: Pair) -> Pair {
+        let Some(closed) = self.ground.ceilings.closed() else {
             return words;
         };
         let then = self.rule.period(closed, self.ground.calendars);
@@ -138,7 +150,7 @@ impl<'a> Counter<'a> {
                         step,
                         words,
                         period,
-                        now: now.at,
+                        now,
                     };
                 }
             }
@@ -193,66 +205,55 @@ impl<'a> Counter<'a> {
             let period = self.rule.period(now.at, self.ground.calendars);
             let (main_tag, other_tag) = self.tags(period);
             let other = self.other(other_tag);
-            let mut seen = Seen {
-                step: Step::Refuse,
-                words: Pair::ABSENT,
+            let found = self.table().find(main_tag);
+            let main = found.word;
+            let words = self.known(period, Pair { main, other });
+            let step = judge(self.rule, period, words, now.at);
+            let seen = Seen {
+                step,
+                words,
                 period,
-                now: now.at,
+                now,
             };
-            let (mut above, mut is_unsure) = (None, false);
-            let update = self.table().update(main_tag, now.at, |main| {
-                let words = self.known(period, Pair { main, other });
-                let step = judge(self.rule, period, words, now.at);
-                (seen.step, seen.words) = (step, words);
-                above = None;
-                is_unsure = self.is_unsure(step, period, words, now, cost);
-                match step {
-                    _ if is_unsure => None,
-                    Step::Admit(next) if next == main => None,
-                    Step::Admit(next) if is_unsecured || self.is_covered(main_tag, next) => {
-                        Some(self.marked(next))
-                    }
-                    Step::Admit(next) => {
-                        above = Some(next);
-                        None
-                    }
-                    _ => None,
+            let next = match step {
+                _ if self.is_unsure(step, period, words, now, cost) => {
+                    now = self.exactly();
+                    continue;
                 }
-            });
-            if is_unsure {
-                now = self.exactly();
-                continue;
-            }
-            if let Some(next) = above {
-                if !self.secure(main_tag, next, now.at) {
-                    if !must {
-                        return Take::Unsecured(seen);
-                    }
-                    is_unsecured = true;
-                    self.ground.ceilings.note_unsecured();
+                Step::Future => {
+                    now = self.explain(words, now.at, &mut suspect).into();
+                    continue;
                 }
-                now = self.no_earlier(now);
-                continue;
-            }
-            if let Update::Done { before, after } = update {
-                self.note(main_tag, before, after);
-            }
-            match (update, seen.step) {
-                (Update::Full, _) => return Take::Full,
-                (Update::Done { .. }, Step::Future) => {
-                    now = self.explain(seen.words, now.at, &mut suspect).into();
-                }
-                (Update::Done { after, .. }, Step::Admit(_)) => {
-                    let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
-                    if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
-                        self.look_ahead(main_tag, after, now.at);
-                        return Take::Judged(seen);
+                Step::Refuse | Step::Never => return Take::Judged(seen),
+                Step::Admit(next) => next,
+            };
+            let mut after = main;
+            if next != main {
+                if !is_unsecured && !self.is_covered(main_tag, next) {
+                    if !self.secure(main_tag, next, now.at) {
+                        if !must {
+                            return Take::Unsecured(seen);
+                        }
+                        is_unsecured = true;
+                        self.ground.ceilings.note_unsecured();
                     }
-                    self.give_back(period, after, seen.words.main);
                     now = self.no_earlier(now);
+                    continue;
                 }
-                (Update::Done { .. }, _) => return Take::Judged(seen),
+                after = self.marked(next);
+                match self.table().put(main_tag, now.at, found, after) {
+                    Put::Done => self.note(main_tag, main, after),
+                    Put::Raced => continue,
+                    Put::Full => return Take::Full,
+                }
             }
+            let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
+            if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
+                self.look_ahead(main_tag, after, now.at);
+                return Take::Judged(seen);
+            }
+            self.give_back(period, after, words.main);
+            now = self.no_earlier(now);
         }
     }
 

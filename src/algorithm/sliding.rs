@@ -77,6 +77,9 @@ impl Sliding {
 
     /// What the previous window still weighs, `gone_nanos` into the current one.
     fn weigh(&self, previous: u32, gone_nanos: u64) -> u64 {
+        if previous == 0 {
+            return 0;
+        }
         let window_nanos = u64::from(self.window_secs) * NANOS_PER_SEC;
         let left = u128::from(window_nanos.saturating_sub(gone_nanos));
         let weight = (u128::from(previous) * left).div_ceil(u128::from(window_nanos));

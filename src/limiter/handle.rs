@@ -10,13 +10,14 @@ use arrayvec::ArrayVec;
 use super::check::Applied;
 use super::decision::Entry;
 use super::law::Law;
+use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
 use super::{Inner, Limiter};
 use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
 use crate::key::KeyHash;
-use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
+use crate::policy::{AttributeValue, KEY_PARTS_MAX, LimitIndex};
 use crate::time::Reading;
 
 /// A limit of a limiter, to be asked directly.
@@ -115,8 +116,10 @@ impl From<()> for Key<'_> {
 impl Key<'_> {
     /// The key's hash; none if the limit's key has another shape.
     #[inline]
-    fn hash(&self, law: &Law, key: KeyIndex) -> Option<KeyHash> {
+    fn hash(&self, law: &Law, meter: &Meter) -> Option<KeyHash> {
+        let key = meter.key;
         match self.0 {
+            Values::One(AttributeValue::Text(text)) => law.text_hash(meter, text),
             Values::One(value) => law.direct_hash(key, &[value]),
             Values::Texts(texts) => {
                 let values = texts
@@ -171,29 +174,38 @@ impl Limit {
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
         let glance = self.inner.clock.glance();
-        self.ask(key.into(), glance, cost, |inner, law, limit, counter| {
-            inner.take_one(law, limit, counter, glance, cost)
-        })
+        self.ask(
+            key.into(),
+            glance,
+            cost,
+            |inner, law, limit, counter, outcome| {
+                inner.take_one(law, limit, counter, glance, cost, outcome);
+            },
+        )
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
         let now = self.inner.clock.now();
-        self.ask(key.into(), now.into(), 1, |_, law, limit, counter| {
-            let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
-            outcome.in_shadow(law.limit(limit).shadow)
-        })
+        self.ask(
+            key.into(),
+            now.into(),
+            1,
+            |_, law, limit, counter, outcome| {
+                *outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
+                outcome.put_in_shadow(law.meter(limit).shadow);
+            },
+        )
     }
 
     /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
     /// it from another counter, gives nothing back.
     pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
         let (key, now) = (key.into(), outcome.now.into());
-        self.ask(key, now, outcome.cost, |inner, law, limit, counter| {
+        self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
             if let Some(mut entry) = took(law, limit, counter, outcome) {
                 inner.give_back(law, &mut entry);
             }
-            outcome
         });
     }
 
@@ -201,11 +213,10 @@ impl Limit {
     /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
     pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
         let (key, now) = (key.into(), outcome.now.into());
-        self.ask(key, now, outcome.cost, |inner, law, limit, counter| {
+        self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
             if let Some(entry) = took(law, limit, counter, outcome) {
                 inner.settle_by(law, &entry, counter.rule, actual);
             }
-            outcome
         });
         self.usage(key)
     }
@@ -213,46 +224,46 @@ impl Limit {
     /// Forgets what a key has used.
     pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
         let now = self.inner.clock.now();
-        self.ask(key.into(), now.into(), 0, |_, _, _, counter| {
+        self.ask(key.into(), now.into(), 0, |_, _, _, counter, _| {
             counter.reset(now);
-            Outcome::new(counter.rule, counter.look(now, 0), 0)
         });
     }
 
-    /// Calls `ask` with the key's counter.
+    /// Calls `ask` with the key's counter, and the outcome where it stands.
     #[inline]
     fn ask(
         &self,
         key: Key<'_>,
         now: Reading,
         cost: u64,
-        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>) -> Outcome,
+        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>, &mut Outcome),
     ) -> Outcome {
         let inner = &*self.inner;
+        let without = |verdict| Outcome::without_counter(&Rule::Deny, now.at, cost, verdict);
+        let mut outcome = without(Verdict::Unknown);
         inner.law.read(|law| {
-            let without = |verdict| Outcome::without_counter(&Rule::Deny, now.at, cost, verdict);
             let Some(limit) = self.find(law) else {
-                return without(Verdict::Unknown);
+                return;
             };
-            let spec = law.limit(limit);
-            let Some(key) = key.hash(law, spec.key) else {
-                return without(Verdict::KeyMissing).in_shadow(spec.shadow);
+            let spec = law.meter(limit);
+            let Some(key) = key.hash(law, spec) else {
+                outcome = without(Verdict::KeyMissing).in_shadow(spec.shadow);
+                return;
             };
             if spec.max_cost.is_some_and(|most| cost > most) {
-                return without(Verdict::Impossible).in_shadow(spec.shadow);
+                outcome = without(Verdict::Impossible).in_shadow(spec.shadow);
+                return;
             }
-            let counter = inner.counter(
-                law,
-                &Applied {
-                    limit,
-                    tier: None,
-                    key,
-                },
-            );
-            let mut outcome = ask(inner, law, limit, &counter);
+            let applied = Applied {
+                limit,
+                tier: None,
+                key,
+            };
+            let counter = inner.counter(law, &applied);
+            ask(inner, law, limit, &counter, &mut outcome);
             outcome.slow = inner.clock.is_slow();
-            outcome
-        })
+        });
+        outcome
     }
 
     /// The limit's place in the law.
@@ -282,7 +293,7 @@ impl Limit {
 fn took(law: &Law, limit: LimitIndex, counter: &Counter<'_>, outcome: Outcome) -> Option<Entry> {
     let source = outcome.taken?;
     let own = if source.is_shared {
-        law.shared_tag(limit)
+        law.meter(limit).shared
     } else {
         counter.tag
     };

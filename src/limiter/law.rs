@@ -1,27 +1,20 @@
 //! The law in force: a policy made ready for one directory, with its overrides.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashSet;
 
 use super::concurrency::Semaphore;
+use super::meter::{Meter, meters};
 use super::overrides::Overrides;
 use crate::algorithm::Rule;
-use crate::counter::Reserve;
 use crate::error::Error;
 use crate::in_force::{Keep, Kept, Own};
-use crate::key::{HashKeys, KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
+use crate::key::{HashKeys, KeyHash, KeyHasher, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
-    AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, Durability, KeyIndex,
-    KeyParts, KeySink, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
-    WhenUnwritable,
+    AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, KeyIndex, KeyParts, KeySink,
+    KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
 };
-
-/// A strict limit reserves this share of what it holds, if it does not say how much.
-const RESERVE_SHARE: u64 = 20;
-/// And no more than this.
-const RESERVE_MAX: u64 = 1_000;
 
 /// A thread's own reference to a law.
 pub(super) type OwnLaw = Own<Law>;
@@ -59,36 +52,6 @@ pub(super) struct Law {
     semaphores: Vec<Semaphore>,
 }
 
-/// What a limit needs beside its specification.
-#[derive(Debug)]
-struct Meter {
-    bits: LimitBits,
-    /// The counter that newcomers share when the table is full.
-    shared: Tag,
-    /// Rates of their own, by key.
-    overrides: HashMap<KeyHash, Rule, BuildHasherDefault<Hashed>>,
-}
-
-/// Takes a key's hash for the hash it is: it is keyed, so nobody can choose collisions.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0 << 8 | u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 impl Law {
     /// The law of `policy` under `secret`, with what was overridden while running.
     ///
@@ -113,7 +76,7 @@ impl Law {
         before: Option<&Self>,
     ) -> Result<Self, Error> {
         let plan = policy.plan();
-        let names = plan
+        let names: Vec<_> = plan
             .attributes
             .iter()
             .map(|spec| NameHash::new(secret, &spec.name))
@@ -123,7 +86,7 @@ impl Law {
             .iter()
             .map(|tier| NameHash::new(secret, &tier.name).bits())
             .collect();
-        let meters = meters(plan, secret)?;
+        let meters = meters(plan, secret, &names)?;
         let orders = (0..plan.keys.len())
             .map(|key| plan.direct_order(KeyIndex(key)))
             .collect();
@@ -164,7 +127,7 @@ impl Law {
     fn set_overrides(&mut self, overridden: &[(KeyHash, Overridden)]) {
         for (key, of) in overridden {
             if let Overridden::Rate(limit, rate) = of {
-                self.meters[limit.0].overrides.insert(*key, rate.rule);
+                self.meters[limit.0].set_own_rule(*key, rate.rule);
             }
         }
     }
@@ -254,21 +217,10 @@ impl Law {
         &self.plan().limits[limit.0]
     }
 
-    /// True if the limit's counters are written to the journal.
+    /// What a check needs of the limit.
     #[inline]
-    pub(super) fn is_logged(&self, limit: LimitIndex) -> bool {
-        self.limit(limit).durability != Durability::Memory
-    }
-
-    /// How a counter of the limit asks the disk, if the limit is strict.
-    #[inline]
-    pub(super) fn reserve(&self, limit: LimitIndex, rule: &Rule) -> Option<Reserve> {
-        let strict = self.limit(limit).strict?;
-        let in_proportion = || (rule.capacity() / RESERVE_SHARE).clamp(1, RESERVE_MAX);
-        Some(Reserve {
-            amount: strict.reserve.unwrap_or_else(in_proportion),
-            admits_unsecured: strict.when_unwritable == WhenUnwritable::Admit,
-        })
+    pub(super) fn meter(&self, limit: LimitIndex) -> &Meter {
+        &self.meters[limit.0]
     }
 
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {
@@ -303,10 +255,17 @@ impl Law {
             .then(|| hashing.finish())
     }
 
-    /// The limit's tag for a key.
+    /// The hash of a limit's key that is this text alone; none if that does not fit.
     #[inline]
-    pub(super) fn tag(&self, limit: LimitIndex, key: KeyHash) -> Tag {
-        Tag::new(key, self.meters[limit.0].bits)
+    pub(super) fn text_hash(&self, meter: &Meter, text: &[u8]) -> Option<KeyHash> {
+        match meter.plain {
+            Some(name) if !text.is_empty() => {
+                let mut hasher = KeyHasher::new(&self.hash_keys);
+                hasher.text(name, text);
+                Some(hasher.finish())
+            }
+            _ => self.direct_hash(meter.key, &[AttributeValue::Text(text)]),
+        }
     }
 
     /// The tags of all words that newcomers share.
@@ -315,27 +274,19 @@ impl Law {
         tags.flat_map(|tag| [tag, tag.sibling(1)]).collect()
     }
 
-    /// The tag of the counter that newcomers to the limit share.
-    pub(super) fn shared_tag(&self, limit: LimitIndex) -> Tag {
-        self.meters[limit.0].shared
-    }
-
     /// The rule for a key: its own, or its tier's.
     #[inline]
     pub(super) fn rule(&self, limit: LimitIndex, tier: Option<TierIndex>, key: KeyHash) -> &Rule {
-        let overrides = &self.meters[limit.0].overrides;
-        // Most limits have no overrides, and then there is nothing to look up.
-        let own = if overrides.is_empty() {
-            None
-        } else {
-            overrides.get(&key)
-        };
-        if let Some(rule) = own {
-            return rule;
+        let meter = self.meter(limit);
+        match (meter.own_rule(key), tier) {
+            (Some(rule), _) => rule,
+            (None, None) => &meter.rule,
+            // A limit has a rate for every tier of its plan.
+            (None, tier) => self
+                .limit(limit)
+                .rate(tier)
+                .map_or(&Rule::Deny, |rate| &rate.rule),
         }
-        // A limit has a rate for every tier of its plan; the first is the one without a tier.
-        let spec = self.limit(limit);
-        spec.rate(tier).map_or(&Rule::Deny, |rate| &rate.rule)
     }
 }
 
@@ -385,24 +336,4 @@ impl<'a> KeySink<'a> for Hashing<'_> {
     fn len(&self) -> usize {
         self.len
     }
-}
-
-/// What each limit needs beside its specification, but for its overrides.
-fn meters(plan: &Plan, secret: Secret) -> Result<Vec<Meter>, Error> {
-    let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
-    for limit in &plan.limits {
-        let bits = LimitBits::new(secret, &limit.identity);
-        if let Some(other) = meters.iter().position(|meter| meter.bits == bits) {
-            let other = &plan.limits[other].name;
-            let why = format!("cannot be told from limit {other:?} here; rename one of them");
-            return Err(Error::invalid(format!("limit {:?}", limit.name), why));
-        }
-        let shared = Tag::new(KeyHash::shared(secret, bits), bits);
-        meters.push(Meter {
-            bits,
-            shared,
-            overrides: HashMap::default(),
-        });
-    }
-    Ok(meters)
 }

@@ -26,6 +26,15 @@ impl Plan {
         order
     }
 
+    /// The attribute that a key is, if it is one only and takes any text for what it says.
+    pub(crate) fn plain_text(&self, key: KeyIndex) -> Option<AttributeIndex> {
+        let KeySpec::Part(attribute) = *self.keys.get(key.0)? else {
+            return None;
+        };
+        let spec = self.attributes.get(attribute.0)?;
+        (!spec.is_address).then_some(attribute)
+    }
+
     /// Puts the parts of a key from values in `order`, its own from [`Plan::direct_order`], into
     /// `parts`, which is empty; false if they are too few or too many for it.
     #[inline]

@@ -50,7 +50,7 @@ pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,
-    LimitIndex, RouteIndex, TierIndex, WhenFull, WhenUnwritable,
+    LimitIndex, RouteIndex, Strict, TierIndex, WhenFull, WhenUnwritable,
 };
 
 use fault::{Faults, Place, fix};
