@@ -419,6 +419,53 @@ mod tests {
     }
 
     #[test]
+    fn a_glance_never_leads() {
+        let clock = SystemClock::new();
+        for round in 0..20_000 {
+            if round % 500 == 0 {
+                clock.adjust(wall);
+            }
+            let glance = clock.glance();
+            let exact = clock.now();
+            assert!(glance.at <= exact, "{glance:?} before {exact:?}");
+        }
+    }
+
+    #[test]
+    fn a_glance_follows_the_time() {
+        let clock = SystemClock::new();
+        let before = clock.now();
+        // Bound: half a minute; the note is some milliseconds old when the machine is at ease.
+        let gave_up = std::time::Instant::now() + Duration::from_secs(30);
+        while clock.glance().at <= before {
+            assert!(std::time::Instant::now() < gave_up, "the note stands still");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_note_that_is_not_trusted_is_not_read() {
+        let clock = SystemClock::new();
+        clock.base_note_nanos.store(u64::MAX, Ordering::Relaxed);
+        let before = clock.now();
+        let glance = clock.glance();
+        assert!(glance.is_exact && glance.at >= before, "{glance:?}");
+        clock.adjust(wall);
+        assert!(note_base(0, mono_nanos()) == u64::MAX || !clock.glance().is_exact);
+    }
+
+    #[test]
+    fn a_slow_clocks_glance_is_slow_too() {
+        let clock = SystemClock::new();
+        clock.resume_from(wall() + Duration::from_secs(3_600));
+        assert!(clock.is_slow());
+        for _ in 0..1_000 {
+            let glance = clock.glance();
+            assert!(glance.at <= clock.now(), "{glance:?}");
+        }
+    }
+
+    #[test]
     fn readings_never_go_back_while_it_is_adjusted() {
         let clock = Arc::new(SystemClock::new());
         let reader = {

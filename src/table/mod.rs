@@ -106,6 +106,13 @@ impl Table {
         }
     }
 
+    /// Loads something from where the search for a tag begins, so that it will be at hand. What is
+    /// given means nothing, but that the load cannot be left out.
+    #[inline]
+    pub(crate) fn touch(&self, tag: Tag) -> u64 {
+        self.shard(tag).touch(tag, self.shard_bits)
+    }
+
     /// Finds the tag's word. Loads only.
     #[inline]
     pub(crate) fn find(&self, tag: Tag) -> Found<'_> {

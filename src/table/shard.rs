@@ -67,6 +67,15 @@ impl Shard {
         from.iter().chain(before).take(PROBE_LINES)
     }
 
+    /// Loads something from the tag's home line.
+    #[inline]
+    pub(super) fn touch(&self, tag: Tag, shard_bits: u32) -> u64 {
+        let lines = self.region.lines();
+        let home = lines.get(home_line(tag, shard_bits, lines.len()));
+        // Ordering: relaxed; nothing is made of it.
+        home.map_or(0, |line| line.slots[0].tag.load(Ordering::Relaxed))
+    }
+
     /// Finds the tag's slot: loads only.
     #[inline]
     pub(super) fn search(&self, tag: Tag, shard_bits: u32) -> Search<'_> {
