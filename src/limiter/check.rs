@@ -33,7 +33,7 @@ pub(super) enum Want {
 
 /// The keys of a request, each hashed once.
 #[derive(Default)]
-struct Hashes(ArrayVec<(KeyIndex, KeyHash), { PICKS_MAX + PERMIT_PICKS_MAX }>);
+struct Hashes(ArrayVec<(KeyIndex, KeyHash), { 2 * PICKS_MAX + PERMIT_PICKS_MAX }>);
 
 impl Hashes {
     fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
@@ -88,6 +88,7 @@ impl Asked<'_, '_> {
             limit,
             tier: None,
             key: self.hash(self.law.meter(limit).key)?,
+            override_key: None,
         })
     }
 }
@@ -98,6 +99,8 @@ pub(super) struct Applied {
     pub(super) limit: LimitIndex,
     pub(super) tier: Option<TierIndex>,
     pub(super) key: KeyHash,
+    /// The key that overrides are for; none if it is not known.
+    pub(super) override_key: Option<KeyHash>,
 }
 
 impl Inner {
@@ -116,7 +119,7 @@ impl Inner {
 
     #[inline]
     pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
-        let rule = law.rule(applied.limit, applied.tier, applied.key);
+        let rule = law.rule(applied.limit, applied.tier, applied.override_key);
         let tag = law.meter(applied.limit).tag(applied.key);
         self.counter_of(law, rule, applied.limit, tag)
     }
@@ -197,10 +200,12 @@ impl Inner {
     #[inline]
     fn take_only(&self, asked: &Asked<'_, '_>, pick: &Pick, decision: &mut Decision) {
         let law = asked.law;
+        let meter = law.meter(pick.limit);
         let applied = Applied {
             limit: pick.limit,
             tier: asked.resolution.tier,
-            key: asked.hash_or_shared(law.meter(pick.limit).key),
+            key: asked.hash_or_shared(meter.key),
+            override_key: meter.override_key().map(|key| asked.hash_or_shared(key)),
         };
         let (now, cost) = (self.clock.glance(), pick.cost);
         let counter = self.counter(law, &applied);
@@ -233,6 +238,10 @@ impl Inner {
                 limit: pick.limit,
                 tier: resolution.tier,
                 key: hashes.get(asked, law.meter(pick.limit).key),
+                override_key: law
+                    .meter(pick.limit)
+                    .override_key()
+                    .map(|key| hashes.get(asked, key)),
             };
             let entry = self.look_at(law, pick, &applied, &mut now, is_repeat);
             decision.entries.push(entry);

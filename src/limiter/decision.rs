@@ -10,7 +10,7 @@ use super::concurrency::{ConcurrencyEntry, ConcurrencyOutcome};
 use super::law::OwnLaw;
 use super::outcome::{Outcome, Verdict};
 use crate::key::Tag;
-use crate::policy::{LimitIndex, RequestError, RouteIndex, TierIndex};
+use crate::policy::{LimitIndex, Plan, RequestError, RouteIndex, TierIndex};
 
 /// Rate limits of a request that a decision has room for in itself; for more of them it allocates.
 // Bound: a policy in which a request meets more than 16 is refused. Each takes some 130 bytes of
@@ -119,6 +119,11 @@ impl Decision {
             is_shadow: limit.shadow,
             outcome: &entry.outcome,
         }
+    }
+
+    /// The plan of the policy that it was decided under.
+    pub(crate) fn plan(&self) -> &Plan {
+        self.law.plan()
     }
 
     /// True if the request may be served.

@@ -140,7 +140,7 @@ impl Limit {
     pub(super) fn new(inner: &Arc<Inner>, name: &str) -> Result<Self, Error> {
         let law = inner.law.current();
         if law.plan().limit_named(name).is_none() {
-            return Err(match law.plan().key_named(name) {
+            return Err(match law.plan().override_key_named(name) {
                 None => Error::unknown_limit(name),
                 Some(_) => {
                     let why = "says how many run at a time; ask for a request by acquire";
@@ -273,8 +273,14 @@ impl Limit {
         now: Reading,
         outcome: &mut Outcome,
     ) {
-        let tier = None;
-        let counter = self.inner.counter(law, &Applied { limit, tier, key });
+        let meter = law.meter(limit);
+        let applied = Applied {
+            limit,
+            tier: None,
+            key,
+            override_key: (meter.override_key == meter.key).then_some(key),
+        };
+        let counter = self.inner.counter(law, &applied);
         self.inner.take_one(law, limit, &counter, now, 1, outcome);
         outcome.slow = self.inner.clock.is_slow();
     }
@@ -353,6 +359,7 @@ impl Limit {
                 limit,
                 tier: None,
                 key,
+                override_key: (meter.override_key == meter.key).then_some(key),
             };
             let counter = inner.counter(law, &applied);
             ask(inner, law, limit, &counter, &mut outcome);

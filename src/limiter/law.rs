@@ -276,9 +276,14 @@ impl Law {
 
     /// The rule for a key: its own, or its tier's.
     #[inline]
-    pub(super) fn rule(&self, limit: LimitIndex, tier: Option<TierIndex>, key: KeyHash) -> &Rule {
+    pub(super) fn rule(
+        &self,
+        limit: LimitIndex,
+        tier: Option<TierIndex>,
+        override_key: Option<KeyHash>,
+    ) -> &Rule {
         let meter = self.meter(limit);
-        match (meter.own_rule(key), tier) {
+        match (meter.own_rule(override_key), tier) {
             (Some(rule), _) => rule,
             (None, None) => &meter.rule,
             // A limit has a rate for every tier of its plan.

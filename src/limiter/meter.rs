@@ -21,6 +21,7 @@ pub(super) struct Meter {
     /// The rule without a tier.
     pub(super) rule: Rule,
     pub(super) key: KeyIndex,
+    pub(super) override_key: KeyIndex,
     /// The name of the key's only part, if that is any text for what it says.
     pub(super) plain: Option<NameHash>,
     pub(super) max_cost: Option<u64>,
@@ -62,6 +63,7 @@ impl Meter {
             bits,
             rule: limit.rate(None).map_or(Rule::Deny, |rate| rate.rule),
             key: limit.key,
+            override_key: limit.override_key,
             plain: plain.and_then(|attribute| names.get(attribute.0).copied()),
             max_cost: limit.max_cost,
             is_logged: limit.durability != Durability::Memory,
@@ -78,13 +80,22 @@ impl Meter {
         Tag::new(key, self.bits)
     }
 
-    /// A key's own rule, if it has one.
+    /// The key by which the limit's overrides are found; none if there are none, as in most limits:
+    /// then there is nothing to look up.
     #[inline]
-    pub(super) fn own_rule(&self, key: KeyHash) -> Option<&Rule> {
-        // Most limits have no overrides, and then there is nothing to look up.
+    pub(super) fn override_key(&self) -> Option<KeyIndex> {
         match self.overrides.is_empty() {
             true => None,
-            false => self.overrides.get(&key),
+            false => Some(self.override_key),
+        }
+    }
+
+    /// A key's own rule, if it has one.
+    #[inline]
+    pub(super) fn own_rule(&self, override_key: Option<KeyHash>) -> Option<&Rule> {
+        match (self.overrides.is_empty(), override_key) {
+            (false, Some(key)) => self.overrides.get(&key),
+            _ => None,
         }
     }
 
