@@ -4,6 +4,8 @@
 
 #[cfg(all(test, tollgate_loom))]
 mod loom;
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Ceilings, Demand};
