@@ -457,7 +457,7 @@ fn json_text(text: &str) -> Result<Vec<Piece>, Fix> {
     };
     let mut pieces = parse_text(text, inner)?;
     if let [Piece::Text(fact, otherwise)] = pieces.as_mut_slice() {
-        let otherwise = otherwise.take().map(|words| words.into());
+        let otherwise = otherwise.take();
         return Ok(vec![Piece::Json(*fact, otherwise)]);
     }
     pieces.insert(0, Piece::Literal("\"".into()));
