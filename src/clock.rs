@@ -446,6 +446,7 @@ mod tests {
     #[test]
     fn a_note_that_is_not_trusted_is_not_read() {
         let clock = SystemClock::new();
+        // Ordering: relaxed; there is no other thread.
         clock.base_note_nanos.store(u64::MAX, Ordering::Relaxed);
         let before = clock.now();
         let glance = clock.glance();

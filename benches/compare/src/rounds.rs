@@ -74,14 +74,14 @@ fn together(peer: &dyn Peer, keys: &Keys, orders: &[Vec<u32>]) -> (f64, u64) {
         return (began.elapsed().as_secs_f64() * 1e9 / order.len() as f64, admitted);
     }
     let barrier = Barrier::new(orders.len());
+    let run = |order: &Vec<u32>| {
+        barrier.wait();
+        let began = Instant::now();
+        let admitted = peer.run(&keys.0, order);
+        (began.elapsed().as_secs_f64() * 1e9 / order.len() as f64, admitted)
+    };
+    let run = &run;
     std::thread::scope(|scope| {
-        let run = |order: &Vec<u32>| {
-            barrier.wait();
-            let began = Instant::now();
-            let admitted = peer.run(&keys.0, order);
-            (began.elapsed().as_secs_f64() * 1e9 / order.len() as f64, admitted)
-        };
-        let run = &run;
         let threads: Vec<_> =
             orders.iter().map(|order| scope.spawn(move || run(order))).collect();
         let ended = threads.into_iter().map(|thread| thread.join().expect("it ends"));

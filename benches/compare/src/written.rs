@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use redb::ReadableTable;
 use tempfile::TempDir;
 
 use crate::keys::{Keys, Order};
