@@ -148,10 +148,6 @@ pub struct Limited<S> {
 }
 
 /// What comes of a request before the service sees it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is made and taken apart within one call"
-)]
 enum Entry {
     /// Neither charged nor answered for.
     Free,
