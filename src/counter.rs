@@ -4,6 +4,8 @@
 
 #[cfg(all(test, tollgate_loom))]
 mod loom;
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Ceilings, Demand};
@@ -11,8 +13,8 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::table::{Table, Update};
-use crate::time::Timestamp;
+use crate::table::{Put, Table};
+use crate::time::{Reading, Timestamp};
 
 /// What all counters of a check share.
 #[derive(Clone, Copy)]
@@ -59,7 +61,7 @@ pub(crate) struct Seen {
     pub(crate) step: Step,
     pub(crate) words: Pair,
     pub(crate) period: Period,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Reading,
 }
 
 /// What a take came to.
@@ -74,6 +76,7 @@ pub(crate) enum Take {
 }
 
 impl<'a> Counter<'a> {
+    #[inline]
     fn table(&self) -> &'a Table {
         if self.is_shared {
             self.ground.shared
@@ -83,11 +86,13 @@ impl<'a> Counter<'a> {
     }
 
     /// The tags of the words that count `period`: the main one and the previous window's.
+    #[inline]
     fn tags(&self, period: Period) -> (Tag, Tag) {
         let parity = self.rule.parity(period);
         (self.tag.sibling(parity), self.tag.sibling(parity ^ 1))
     }
 
+    #[inline]
     fn other(&self, tag: Tag) -> Word {
         if self.rule.has_pair() {
             self.table().read(tag)
@@ -98,8 +103,17 @@ impl<'a> Counter<'a> {
 
     /// The words as they count. Where ceilings were lost together with the counters, a strict
     /// counter that nothing is known of was spent at that time.
-    fn known(&self, period: Period, mut words: Pair) -> Pair {
-        let Some(closed) = self.reserve.and_then(|_| self.ground.ceilings.closed()) else {
+    #[inline]
+    fn known(&self, period: Period, words: Pair) -> Pair {
+        match self.reserve {
+            None => words,
+            Some(_) => self.known_of_strict(period, words),
+        }
+    }
+
+    #[cold]
+    fn known_of_strict(&self, period: Period, mut words: Pair) -> Pair {
+        let Some(closed) = self.ground.ceilings.closed() else {
             return words;
         };
         let then = self.rule.period(closed, self.ground.calendars);
@@ -117,10 +131,11 @@ impl<'a> Counter<'a> {
 
     /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
-    pub(crate) fn look(&self, mut now: Timestamp, cost: u64) -> Seen {
+    pub(crate) fn look(&self, now: impl Into<Reading>, cost: u64) -> Seen {
+        let mut now = now.into();
         let mut suspect = None;
         loop {
-            let period = self.rule.period(now, self.ground.calendars);
+            let period = self.rule.period(now.at, self.ground.calendars);
             let (main, other) = self.tags(period);
             let words = self.known(
                 period,
@@ -129,8 +144,9 @@ impl<'a> Counter<'a> {
                     other: self.other(other),
                 },
             );
-            match self.rule.step(period, words, now, cost) {
-                Step::Future => now = self.explain(words, now, &mut suspect),
+            match self.rule.step(period, words, now.at, cost) {
+                step if self.is_unsure(step, period, words, now, cost) => now = self.exactly(),
+                Step::Future => now = self.explain(words, now.at, &mut suspect).into(),
                 step => {
                     return Seen {
                         step,
@@ -146,16 +162,17 @@ impl<'a> Counter<'a> {
     /// Takes `cost` if the rule admits it; else changes nothing. Of a strict counter it may wait
     /// for the disk.
     #[inline]
-    pub(crate) fn take(&self, now: Timestamp, cost: u64) -> Take {
+    pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
         let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
-        self.change(now, must, |rule, period, words, now| {
+        let now = now.into();
+        self.change(now, cost, must, |rule, period, words, now| {
             rule.step(period, words, now, cost)
         })
     }
 
     /// Takes `cost` whatever is left, and whatever the disk says.
     pub(crate) fn charge(&self, now: Timestamp, cost: u64) -> Take {
-        self.change(now, true, |rule, period, words, now| {
+        self.change(now.into(), cost, true, |rule, period, words, now| {
             match rule.step(period, words, now, 1) {
                 // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
@@ -164,75 +181,87 @@ impl<'a> Counter<'a> {
         })
     }
 
+    /// True if the clock was only glanced at and the lag could make a difference.
+    #[inline]
+    fn is_unsure(&self, step: Step, period: Period, words: Pair, now: Reading, cost: u64) -> bool {
+        !now.is_exact && !self.rule.holds(step, period, words, now.at, cost)
+    }
+
+    #[inline(never)]
+    fn exactly(&self) -> Reading {
+        self.ground.clock.now().into()
+    }
+
     /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
     /// refuses to know of it.
     #[inline]
     fn change(
         &self,
-        mut now: Timestamp,
+        mut now: Reading,
+        cost: u64,
         must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
         loop {
-            let period = self.rule.period(now, self.ground.calendars);
+            let period = self.rule.period(now.at, self.ground.calendars);
             let (main_tag, other_tag) = self.tags(period);
             let other = self.other(other_tag);
-            let mut seen = Seen {
-                step: Step::Refuse,
-                words: Pair::ABSENT,
+            let found = self.table().find(main_tag);
+            let main = found.word;
+            let words = self.known(period, Pair { main, other });
+            let step = judge(self.rule, period, words, now.at);
+            let seen = Seen {
+                step,
+                words,
                 period,
                 now,
             };
-            let mut above = None;
-            let update = self.table().update(main_tag, now, |main| {
-                let words = self.known(period, Pair { main, other });
-                let step = judge(self.rule, period, words, now);
-                (seen.step, seen.words) = (step, words);
-                above = None;
-                match step {
-                    Step::Admit(next) if next == main => None,
-                    Step::Admit(next) if is_unsecured || self.is_covered(main_tag, next) => {
-                        Some(self.marked(next))
-                    }
-                    Step::Admit(next) => {
-                        above = Some(next);
-                        None
-                    }
-                    _ => None,
+            let next = match step {
+                _ if self.is_unsure(step, period, words, now, cost) => {
+                    now = self.exactly();
+                    continue;
                 }
-            });
-            if let Some(next) = above {
-                if !self.secure(main_tag, next, now) {
-                    if !must {
-                        return Take::Unsecured(seen);
-                    }
-                    is_unsecured = true;
-                    self.ground.ceilings.note_unsecured();
+                Step::Future => {
+                    now = self.explain(words, now.at, &mut suspect).into();
+                    continue;
                 }
-                now = now.max(self.ground.clock.now());
-                continue;
+                Step::Refuse | Step::Never => return Take::Judged(seen),
+                Step::Admit(next) => next,
+            };
+            let mut after = main;
+            if next != main {
+                if !is_unsecured && !self.is_covered(main_tag, next) {
+                    if !self.secure(main_tag, next, now.at) {
+                        if !must {
+                            return Take::Unsecured(seen);
+                        }
+                        is_unsecured = true;
+                        self.ground.ceilings.note_unsecured();
+                    }
+                    now = self.no_earlier(now);
+                    continue;
+                }
+                after = self.marked(next);
+                match self.table().put(main_tag, now.at, found, after) {
+                    Put::Done => self.note(main_tag, main, after),
+                    Put::Raced => continue,
+                    Put::Full => return Take::Full,
+                }
             }
-            if let Update::Done { before, after } = update {
-                self.note(main_tag, before, after);
+            let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
+            if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
+                self.look_ahead(main_tag, after, now.at);
+                return Take::Judged(seen);
             }
-            match (update, seen.step) {
-                (Update::Full, _) => return Take::Full,
-                (Update::Done { .. }, Step::Future) => {
-                    now = self.explain(seen.words, now, &mut suspect);
-                }
-                (Update::Done { after, .. }, Step::Admit(_)) => {
-                    let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
-                    if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
-                        self.look_ahead(main_tag, after, now);
-                        return Take::Judged(seen);
-                    }
-                    self.give_back(period, after, seen.words.main);
-                    now = now.max(self.ground.clock.now());
-                }
-                (Update::Done { .. }, _) => return Take::Judged(seen),
-            }
+            self.give_back(period, after, words.main);
+            now = self.no_earlier(now);
         }
+    }
+
+    /// The time, exactly, but no earlier than a reading before.
+    fn no_earlier(&self, than: Reading) -> Reading {
+        than.at.max(self.ground.clock.now()).into()
     }
 
     /// True if the disk knows that the word may stand here, or need not know.

@@ -1,14 +1,22 @@
 //! Tags: where a counter stands in the table, and how it is told from every other.
 //!
 //! ```text
-//! tag = SipHash-1-3(secret, key) xor limit bits      upper 32: home line   lower 32: limit
+//! tag = hash(secret, key) xor limit bits      upper 32: home line   lower 32: limit
 //! ```
 //!
 //! The secret is made once per directory, so nobody can choose keys that share a line, and tags
 //! mean the same after a restart. The limit's bits touch only the lower half: all counters of one
-//! key have one home line.
+//! key have one home line. Keys are hashed as `key/hash.rs` says; names and limits, which come from
+//! the policy and are hashed when it is loaded, by SipHash-1-3.
+
+mod hash;
+#[cfg(test)]
+mod tests;
 
 use std::hash::Hasher;
+
+pub(crate) use hash::HashKeys;
+use hash::Sum;
 
 use siphasher::sip::SipHasher13;
 
@@ -56,45 +64,49 @@ enum Kind {
 /// Hashes a key part by part.
 ///
 /// Every part goes in with its attribute's name, its kind and its length, so parts cannot run into
-/// each other: user `a:b` at `c` is not user `a` at `b:c`, nor anybody else.
-pub(crate) struct KeyHasher(SipHasher13);
+/// each other: user `a:b` at `c` is not user `a` at `b:c`, nor anybody else. A copy goes on from
+/// where the original was.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyHasher<'k> {
+    keys: &'k HashKeys,
+    sum: Sum,
+}
 
-impl KeyHasher {
-    pub(crate) fn new(secret: Secret) -> Self {
-        Self(secret.hasher())
+impl<'k> KeyHasher<'k> {
+    #[inline]
+    pub(crate) fn new(keys: &'k HashKeys) -> Self {
+        Self {
+            keys,
+            sum: Sum::EMPTY,
+        }
     }
 
+    #[inline]
     fn part(&mut self, name: NameHash, kind: Kind, bytes: &[u8]) {
-        self.0.write_u64(name.0.to_le());
         // Usize is at most 64 bits wide everywhere, and a part has a bound far below.
         let length = bytes.len() as u64;
-        self.0.write_u64((length << 8 | kind as u64).to_le());
-        self.0.write(bytes);
+        let header = name.0.wrapping_add(length << 8 | kind as u64);
+        self.sum.bytes(self.keys, header, bytes);
     }
 
+    #[inline]
     pub(crate) fn text(&mut self, name: NameHash, text: &[u8]) {
         self.part(name, Kind::Text, text);
     }
 
+    #[inline]
     pub(crate) fn v4(&mut self, name: NameHash, octets: [u8; 4]) {
         self.part(name, Kind::V4, &octets);
     }
 
+    #[inline]
     pub(crate) fn v6(&mut self, name: NameHash, octets: [u8; 16]) {
         self.part(name, Kind::V6, &octets);
     }
 
+    #[inline]
     pub(crate) fn finish(&self) -> KeyHash {
-        KeyHash(self.0.finish())
-    }
-
-    /// The key that all share who find no room for a counter of their own.
-    pub(crate) fn shared(secret: Secret, limit: LimitBits) -> KeyHash {
-        let mut hasher = Self::new(secret);
-        // No part is so long, so no key of parts hashes the same bytes.
-        hasher.0.write_u64(u64::MAX);
-        hasher.0.write_u32(limit.0.to_le());
-        hasher.finish()
+        KeyHash(self.sum.finish(self.keys))
     }
 }
 
@@ -119,6 +131,15 @@ impl NameHash {
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
+    /// The key that all share who find no room for a counter of their own.
+    pub(crate) fn shared(secret: Secret, limit: LimitBits) -> Self {
+        let mut hasher = secret.hasher();
+        hasher.write_u64(u64::MAX);
+        hasher.write_u32(limit.0.to_le());
+        Self(hasher.finish())
+    }
+
+    #[inline]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
@@ -143,104 +164,32 @@ impl LimitBits {
 pub(crate) struct Tag(u64);
 
 impl Tag {
+    #[inline]
     pub(crate) fn new(key: KeyHash, limit: LimitBits) -> Self {
         Self::from_bits(key.0 ^ u64::from(limit.0))
     }
 
     /// The same counter's word number `which`, from 0 to 3.
+    #[inline]
     pub(crate) fn sibling(self, which: u64) -> Self {
         Self::from_bits(self.0 ^ (which & 0b11))
     }
 
     /// A tag as it stands in a slot.
+    #[inline]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         // Zero is no tag; its one key in 2^64 moves in with another.
         Self(if bits == 0 { 1 << 63 } else { bits })
     }
 
+    #[inline]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 
     /// The half that no limit touches: it finds the shard and the home line.
+    #[inline]
     pub(crate) const fn home(self) -> u32 {
         (self.0 >> 32) as u32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    const SECRET: Secret = Secret([1, 2]);
-
-    fn two(a: &str, b: &str) -> KeyHash {
-        let mut hasher = KeyHasher::new(SECRET);
-        hasher.text(NameHash::new(SECRET, "user"), a.as_bytes());
-        hasher.text(NameHash::new(SECRET, "ip"), b.as_bytes());
-        hasher.finish()
-    }
-
-    #[test]
-    fn edge_39_parts_never_run_into_each_other() {
-        let long = "x".repeat(65_536);
-        let pairs = [
-            ("a:b", "c"),
-            ("a", "b:c"),
-            ("", "ab:c"),
-            ("a:b:c", ""),
-            ("a\0", "b"),
-            ("a", "\0b"),
-            ("", ""),
-            (long.as_str(), ""),
-            ("", long.as_str()),
-        ];
-        let hashes: HashSet<_> = pairs.iter().map(|(a, b)| two(a, b)).collect();
-        assert_eq!(hashes.len(), pairs.len());
-    }
-
-    #[test]
-    fn the_kind_and_the_name_of_a_part_count() {
-        let name = NameHash::new(SECRET, "ip");
-        let hash = |part: &dyn Fn(&mut KeyHasher)| {
-            let mut hasher = KeyHasher::new(SECRET);
-            part(&mut hasher);
-            hasher.finish()
-        };
-        let all: HashSet<_> = [
-            hash(&|h| h.text(name, &[1, 2, 3, 4])),
-            hash(&|h| h.v4(name, [1, 2, 3, 4])),
-            hash(&|h| h.text(NameHash::new(SECRET, "user"), &[1, 2, 3, 4])),
-            hash(&|h| h.text(name, &[])),
-            hash(&|_| ()),
-        ]
-        .into();
-        assert_eq!(all.len(), 5);
-    }
-
-    #[test]
-    fn the_hash_is_stable_and_the_secret_matters() {
-        // Golden: a directory's counters are found by these numbers for ever.
-        assert_eq!(two("alice", "10.0.0.1"), KeyHash(GOLDEN));
-        let mut other = KeyHasher::new(Secret([1, 3]));
-        other.text(NameHash::new(SECRET, "user"), b"alice");
-        let mut same = KeyHasher::new(SECRET);
-        same.text(NameHash::new(SECRET, "user"), b"alice");
-        assert_ne!(other.finish(), same.finish());
-    }
-
-    const GOLDEN: u64 = 15_841_209_065_111_373_625;
-
-    #[test]
-    fn one_keys_counters_share_a_home_line() {
-        let key = two("alice", "10.0.0.1");
-        let day = Tag::new(key, LimitBits::new(SECRET, "per day"));
-        let minute = Tag::new(key, LimitBits::new(SECRET, "per minute"));
-        assert_ne!(day, minute);
-        assert_eq!(day.home(), minute.home());
-        assert_ne!(day, day.sibling(1));
-        assert_eq!(day.home(), day.sibling(1).home());
-        assert_ne!(Tag::from_bits(0).bits(), 0);
     }
 }

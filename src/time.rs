@@ -10,6 +10,36 @@ pub(crate) const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// than a month, so that no calendar quota is handed out twice by a clock set back.
 pub(crate) const HOLD_MAX: Duration = Duration::from_secs(32 * 86_400);
 
+/// A reading that is not exact lags behind the time by no more than this.
+// Bound: the kernel's note of the time is written every 1 to 10 ms, by whichever processor is
+// awake; one that another leaves waiting takes over after five of these. This is far more.
+pub(crate) const LAG_MAX: Duration = Duration::from_millis(250);
+
+/// A clock's reading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Reading {
+    pub(crate) at: Timestamp,
+    /// False if it may be later than `at` by up to [`LAG_MAX`].
+    pub(crate) is_exact: bool,
+}
+
+impl Reading {
+    #[inline]
+    pub(crate) const fn lagging(at: Timestamp) -> Self {
+        Self {
+            at,
+            is_exact: false,
+        }
+    }
+}
+
+impl From<Timestamp> for Reading {
+    #[inline]
+    fn from(at: Timestamp) -> Self {
+        Self { at, is_exact: true }
+    }
+}
+
 /// An instant: nanoseconds since the Unix epoch, from 1970 to [`Timestamp::MAX`].
 ///
 /// All arithmetic saturates at both ends, so no clock value, however broken, can make it wrap.

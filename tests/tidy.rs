@@ -331,7 +331,7 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
 #[test]
 fn narrowing_is_spelled_out() {
     // The packed words, and hashes cut to pieces, are where bits are dropped on purpose.
-    let exempt = ["src/algorithm/word.rs", "src/key.rs"];
+    let exempt = ["src/algorithm/word.rs", "src/key.rs", "src/key/hash.rs"];
     for source in sources("src") {
         if exempt.contains(&source.name.as_str()) {
             continue;

@@ -14,7 +14,7 @@
 //! be taken in each of two seconds, and a bucket of three would not give its third at once.
 
 use super::{Retry, RuleError, Status, Step, Word};
-use crate::time::Timestamp;
+use crate::time::{LAG_MAX, Timestamp};
 
 /// The longest a bucket may take to fill: ten years of 365 days.
 // Bound: a full debt behind `Timestamp::MAX` stays far below what 64 bits of ticks can hold.
@@ -93,6 +93,7 @@ impl Bucket {
     }
 
     /// Ticks since the epoch, the unfinished one left out.
+    #[inline]
     fn ticks(&self, at: Timestamp) -> u64 {
         if self.period_ticks == self.period_nanos {
             return at.as_nanos();
@@ -102,6 +103,7 @@ impl Bucket {
     }
 
     /// The first nanosecond at which so many ticks have passed.
+    #[inline]
     fn instant(&self, ticks: u64) -> Timestamp {
         if self.period_ticks == self.period_nanos {
             return Timestamp::from_nanos(ticks);
@@ -112,6 +114,7 @@ impl Bucket {
     }
 
     /// The ticks that bring `tokens`, or far more than any horizon.
+    #[inline]
     fn ticks_of(&self, tokens: u64) -> u64 {
         tokens.saturating_mul(self.token_ticks)
     }
@@ -121,6 +124,7 @@ impl Bucket {
         2 * self.ticks_of(self.burst)
     }
 
+    #[inline]
     pub(crate) fn step(&self, word: Word, now: Timestamp, cost: u64) -> Step {
         let now_ticks = self.ticks(now);
         let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
@@ -140,6 +144,18 @@ impl Bucket {
             return Step::Refuse;
         }
         Step::Admit(Word::bucket(arrival))
+    }
+
+    /// See [`Rule::holds`](super::Rule::holds). With more to come back than the clock can lag, a
+    /// take moves the arrival time on by its cost, whenever it is; a bucket at rest starts anew
+    /// from the time of the take, and that must be exact.
+    #[inline]
+    pub(crate) fn holds(&self, step: Step, word: Word, now: Timestamp, cost: u64) -> bool {
+        let latest = now + LAG_MAX;
+        match step {
+            Step::Admit(_) => word.arrival() > latest,
+            _ => self.step(word, latest, cost) == step,
+        }
     }
 
     /// Takes `cost` whatever is left, into debt; at most one whole bucket of it.

@@ -195,6 +195,7 @@ impl fmt::Display for RuleError {
 
 impl Rule {
     /// The window that is current at `now`; nothing in particular for rules without one.
+    #[inline]
     pub(crate) fn period(&self, now: Timestamp, calendars: &[Calendar]) -> Period {
         match self {
             Self::Unlimited | Self::Deny | Self::Bucket(_) => Period::default(),
@@ -220,6 +221,7 @@ impl Rule {
     }
 
     /// Which of the limit's two slots is the main one.
+    #[inline]
     pub(crate) fn parity(&self, period: Period) -> u64 {
         match self {
             Self::Sliding(sliding) => sliding.parity(period),
@@ -228,6 +230,7 @@ impl Rule {
     }
 
     /// What taking `cost` at `now` comes to. A cost of zero is always admitted, unchanged.
+    #[inline]
     pub(crate) fn step(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Step {
         if cost == 0 {
             return Step::Admit(words.main);
@@ -240,6 +243,29 @@ impl Rule {
             Self::Bucket(bucket) => bucket.step(words.main, now, cost),
             Self::Window(window) => window.step(period, words.main, now, cost),
             Self::Sliding(sliding) => sliding.step(period, words, now, cost),
+        }
+    }
+
+    /// True if taking `cost` comes to this `step`, which is what it comes to at `now`, at every
+    /// instant from then until [`LAG_MAX`](crate::time::LAG_MAX) later: where a reading that lags
+    /// is as good as an exact one.
+    #[inline]
+    pub(crate) fn holds(
+        &self,
+        step: Step,
+        period: Period,
+        words: Pair,
+        now: Timestamp,
+        cost: u64,
+    ) -> bool {
+        let words = words.of_kind(self.keeps_windows());
+        match (self, step) {
+            (_, Step::Future) => false,
+            (_, Step::Never) | (Self::Unlimited | Self::Deny, _) => true,
+            _ if cost == 0 => true,
+            (Self::Bucket(bucket), _) => bucket.holds(step, words.main, now, cost),
+            (Self::Window(window), _) => window.holds(period, words.main, now),
+            (Self::Sliding(sliding), _) => sliding.holds(step, period, words, now, cost),
         }
     }
 

@@ -15,7 +15,7 @@
 
 use super::window::{add, fit};
 use super::{Pair, Period, Retry, RuleError, Status, Step, Word};
-use crate::time::{NANOS_PER_SEC, Timestamp};
+use crate::time::{LAG_MAX, NANOS_PER_SEC, Timestamp};
 
 /// At most about `amount` in any stretch of `window_secs`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +76,9 @@ impl Sliding {
 
     /// What the previous window still weighs, `gone_nanos` into the current one.
     fn weigh(&self, previous: u32, gone_nanos: u64) -> u64 {
+        if previous == 0 {
+            return 0;
+        }
         let window_nanos = u64::from(self.window_secs) * NANOS_PER_SEC;
         let left = u128::from(window_nanos.saturating_sub(gone_nanos));
         let weight = (u128::from(previous) * left).div_ceil(u128::from(window_nanos));
@@ -112,6 +115,21 @@ impl Sliding {
             return Step::Refuse;
         }
         Step::Admit(Word::window(self.death(period), add(current, cost)))
+    }
+
+    /// See [`Rule::holds`](super::Rule::holds). Within a window there only comes to be more room.
+    #[inline]
+    pub(crate) fn holds(
+        &self,
+        step: Step,
+        period: Period,
+        words: Pair,
+        now: Timestamp,
+        cost: u64,
+    ) -> bool {
+        let latest = now + LAG_MAX;
+        let is_same = latest.as_secs() < u64::from(period.end_secs);
+        is_same && (step != Step::Refuse || self.step(period, words, latest, cost) == step)
     }
 
     /// Takes `cost` whatever is left; the count stops at what a word can hold.

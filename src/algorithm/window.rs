@@ -7,7 +7,7 @@
 //! it just after. Where that matters, the sliding window or the token bucket is the right choice.
 
 use super::{Period, Retry, RuleError, Status, Step, Word, word};
-use crate::time::Timestamp;
+use crate::time::{LAG_MAX, Timestamp};
 
 /// The longest window: ten years of 365 days.
 // Bound: two of them still end before the seconds of a word do.
@@ -100,6 +100,7 @@ impl Window {
         u64::from(word.dies_at_secs()) > now.as_secs_ceil() + u64::from(self.span_secs)
     }
 
+    #[inline]
     pub(crate) fn step(&self, period: Period, word: Word, now: Timestamp, cost: u64) -> Step {
         if self.is_future(word, now) {
             return Step::Future;
@@ -112,6 +113,19 @@ impl Window {
         match u32::try_from(total) {
             Ok(total) if total <= self.amount => Step::Admit(Word::window(dies_at, total)),
             _ => Step::Refuse,
+        }
+    }
+
+    /// See [`Rule::holds`](super::Rule::holds): the window that counts must last.
+    #[inline]
+    pub(crate) fn holds(&self, period: Period, word: Word, now: Timestamp) -> bool {
+        let latest = now + LAG_MAX;
+        if word.is_live(now) {
+            return word.is_live(latest);
+        }
+        match self.frame {
+            Frame::FirstHit => self.period(latest).end_secs == period.end_secs,
+            Frame::Epoch | Frame::Calendar(_) => latest.as_secs() < u64::from(period.end_secs),
         }
     }
 

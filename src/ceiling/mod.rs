@@ -364,14 +364,15 @@ impl Ceilings {
     }
 }
 
-/// Ceilings on a medium in memory, for models of those who count.
-#[cfg(all(test, tollgate_loom))]
+/// Ceilings on a medium in memory, for models and tests of those who count.
+#[cfg(test)]
 pub(crate) struct InMemory {
     pub(crate) ceilings: Ceilings,
+    #[cfg(tollgate_loom)]
     twin: medium::Twin,
 }
 
-#[cfg(all(test, tollgate_loom))]
+#[cfg(test)]
 impl InMemory {
     pub(crate) fn new(tables: &[&Arc<Table>], now: Timestamp) -> Self {
         let twin = medium::Twin::new(medium::Content::default());
@@ -383,10 +384,15 @@ impl InMemory {
         let table = Arc::new(Table::new(vec![crate::table::Region::heap(1)]));
         let opened = Ceilings::on(Box::new(twin.clone()), [0; 16], table, counters, now);
         let (ceilings, _) = opened.unwrap_or_else(|_| unreachable!("memory does not fail"));
-        Self { ceilings, twin }
+        Self {
+            ceilings,
+            #[cfg(tollgate_loom)]
+            twin,
+        }
     }
 
     /// The ceiling that a power cut at this instant would leave.
+    #[cfg(tollgate_loom)]
     pub(crate) fn durable(&self, tag: Tag) -> Word {
         let mut last = Word::ABSENT;
         let found = file::read(&mut self.twin.clone(), [0; 16], &mut |of, word| {

@@ -22,7 +22,7 @@ use crate::key::Secret;
 use crate::table;
 
 const MAGIC: [u8; 8] = *b"TOLLGATE";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const LEN: usize = 72;
 
 /// A number that no table was ever stamped with.

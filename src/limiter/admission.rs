@@ -98,19 +98,18 @@ struct Asking<'a> {
 impl<'a> Asking<'a> {
     /// Looks at the rates, and asks for nothing yet.
     fn begin(inner: &'a Inner, request: &'a Request<'a>) -> Self {
-        let decision = inner
-            .law
-            .read(|law| inner.judge(law, request, Want::Permits));
-        Self {
+        let mut asking = Self {
             inner,
             request,
             admission: Admission {
-                decision,
+                decision: Decision::new(inner.law.read(Clone::clone)),
                 running: Running::default(),
             },
             place: 0,
             has_waited: false,
-        }
+        };
+        inner.judge(request, Want::Permits, &mut asking.admission.decision);
+        asking
     }
 
     /// Takes what can be had at once; gives what must be waited for, if anything.
@@ -159,7 +158,9 @@ impl<'a> Asking<'a> {
             if self.has_waited || has_id {
                 let asked = mem::take(&mut self.admission.decision.concurrency);
                 let law = self.admission.decision.law.clone();
-                self.admission.decision = self.inner.judge(&law, self.request, Want::Rates);
+                let decision = &mut self.admission.decision;
+                *decision = Decision::new(law);
+                self.inner.judge(self.request, Want::Rates, decision);
                 self.admission.decision.concurrency = asked;
             } else {
                 self.inner.take_rates(&mut self.admission.decision);

@@ -7,15 +7,16 @@ use super::concurrency::{ConcurrencyEntry, hopeless};
 use super::decision::{Decision, Entry, Identity};
 use super::law::{Law, OwnLaw};
 use super::outcome::{Outcome, Source, Verdict};
+use crate::algorithm::Rule;
 use crate::algorithm::Step;
 use crate::counter::{Counter, Ground, Seen, Take};
-use crate::key::KeyHash;
+use crate::key::{KeyHash, Tag};
 use crate::policy::{
-    KeyIndex, KeyParts, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request,
-    Resolution, TierIndex, WhenFull,
+    KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request, Resolution,
+    TierIndex, WhenFull,
 };
 use crate::sync::Ordering;
-use crate::time::Timestamp;
+use crate::time::Reading;
 
 /// What is wanted of the limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,10 +40,7 @@ impl Hashes {
         if let Some((_, hash)) = self.0.iter().find(|(known, _)| *known == key) {
             return *hash;
         }
-        // Requests that lack the key's values share the key without parts.
-        let mut parts = KeyParts::default();
-        asked.has_key(key, &mut parts);
-        let hash = asked.law.hash(&parts);
+        let hash = asked.hash_or_shared(key);
         self.0.push((key, hash));
         hash
     }
@@ -56,22 +54,40 @@ struct Asked<'a, 'r> {
     want: Want,
 }
 
-impl<'a> Asked<'a, '_> {
-    /// Puts the parts of a key into `parts`; false if the request lacks what the key needs.
-    fn has_key(&self, key: KeyIndex, parts: &mut KeyParts<'a>) -> bool {
+impl Asked<'_, '_> {
+    /// The hash of a key; none if the request lacks what the key needs.
+    fn hash(&self, key: KeyIndex) -> Option<KeyHash> {
+        let mut hashing = self.law.hashing();
         let plan = self.law.plan();
-        plan.key_parts(key, self.request, self.resolution, parts)
+        let has_key = plan.key_parts(key, self.request, self.resolution, &mut hashing);
+        has_key.then(|| hashing.finish())
+    }
+
+    /// The hash of a key. Requests that lack its values share the key without parts.
+    fn hash_or_shared(&self, key: KeyIndex) -> KeyHash {
+        let hash = self.hash(key);
+        hash.unwrap_or_else(|| self.law.hashing().finish())
+    }
+
+    /// The limit that the request meets, if it meets one only, and nothing against it is known.
+    fn only_pick(&self) -> Option<&Pick> {
+        let Resolution { picks, permits, .. } = self.resolution;
+        match &picks[..] {
+            [pick] if permits.is_empty() && pick.refusal.is_none() => Some(pick),
+            _ => None,
+        }
     }
 
     /// The limit that its id is counted by, and its id, if it has one.
     fn id(&self) -> Option<Applied> {
         let limit = self.law.plan().idempotency?;
-        let mut parts = KeyParts::default();
-        let has_id = !self.resolution.exempt && self.has_key(self.law.limit(limit).key, &mut parts);
-        has_id.then(|| Applied {
+        if self.resolution.exempt {
+            return None;
+        }
+        Some(Applied {
             limit,
             tier: None,
-            key: self.law.hash(&parts),
+            key: self.hash(self.law.meter(limit).key)?,
             override_key: None,
         })
     }
@@ -88,6 +104,7 @@ pub(super) struct Applied {
 }
 
 impl Inner {
+    #[inline]
     pub(super) fn ground<'a>(&'a self, law: &'a Law) -> Ground<'a> {
         Ground {
             table: &self.store.table,
@@ -100,34 +117,20 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
         let rule = law.rule(applied.limit, applied.tier, applied.override_key);
-        Counter {
-            ground: self.ground(law),
-            rule,
-            tag: law.tag(applied.limit, applied.key),
-            is_logged: law.is_logged(applied.limit),
-            reserve: law.reserve(applied.limit, rule),
-            is_shared: false,
-        }
+        let tag = law.meter(applied.limit).tag(applied.key);
+        self.counter_of(law, rule, applied.limit, tag)
     }
 
-    /// Judges a request.
-    pub(super) fn judge(&self, law: &OwnLaw, request: &Request<'_>, want: Want) -> Decision {
-        let mut decision = Decision {
-            law: law.clone(),
-            entries: ArrayVec::new(),
-            concurrency: ArrayVec::new(),
-            route: None,
-            tier: None,
-            is_exempt: false,
-            identity: Identity::None,
-            error: None,
-        };
+    /// Judges a request. The decision, an empty one, is filled where it stands: it is large.
+    pub(super) fn judge(&self, request: &Request<'_>, want: Want, decision: &mut Decision) {
+        let law = &decision.law.clone();
         let mut resolution = Resolution::default();
         if let Err(error) = law.plan().resolve(request, &mut resolution) {
             decision.error = Some(error);
-            return decision;
+            return;
         }
         decision.route = resolution.route;
         decision.tier = resolution.tier;
@@ -140,12 +143,11 @@ impl Inner {
         };
         match asked.id() {
             None => {
-                self.judge_limits(&asked, &mut decision);
+                self.judge_limits(&asked, decision);
             }
-            Some(id) => self.judge_once(&asked, &id, &mut decision),
+            Some(id) => self.judge_once(&asked, &id, decision),
         }
-        self.note_slowness(&mut decision);
-        decision
+        self.note_slowness(decision);
     }
 
     /// Judges a request with an id: if it is a repeat, it is answered as before.
@@ -161,7 +163,8 @@ impl Inner {
             |decision| self.judge_limits(asked, decision),
             |decision| {
                 let now = self.clock.now();
-                let outcome = self.take_one(asked.law, id.limit, &counter, now, 1);
+                let mut outcome = Outcome::new(counter.rule, counter.look(now, 0), 0);
+                self.take_one(asked.law, id.limit, &counter, now.into(), 1, &mut outcome);
                 if outcome.taken.is_some() {
                     decision.identity = Identity::Kept(Entry {
                         limit: id.limit,
@@ -178,33 +181,69 @@ impl Inner {
     }
 
     /// Judges a request by its limits; true if it was charged.
+    #[inline]
     fn judge_limits(&self, asked: &Asked<'_, '_>, decision: &mut Decision) -> bool {
-        self.look_at_all(asked, decision);
-        let takes = matches!(asked.want, Want::Take | Want::Rates) && decision.is_allowed();
+        let takes = matches!(asked.want, Want::Take | Want::Rates);
+        if takes && let Some(pick) = asked.only_pick() {
+            self.take_only(asked, pick, decision);
+            return decision.is_allowed();
+        }
+        let now = self.look_at_all(asked, decision);
+        let takes = takes && decision.is_allowed();
         if takes {
-            self.take_all(asked.law, decision);
+            self.take_all(asked.law, decision, now);
         }
         takes && decision.is_allowed()
     }
 
-    /// Puts the word of every limit on the request into the decision; nothing is taken.
-    fn look_at_all(&self, asked: &Asked<'_, '_>, decision: &mut Decision) {
+    /// Takes from the only limit that the request meets: there is nothing to be looked at before.
+    #[inline]
+    fn take_only(&self, asked: &Asked<'_, '_>, pick: &Pick, decision: &mut Decision) {
+        let law = asked.law;
+        let meter = law.meter(pick.limit);
+        let applied = Applied {
+            limit: pick.limit,
+            tier: asked.resolution.tier,
+            key: asked.hash_or_shared(meter.key),
+            override_key: meter.override_key().map(|key| asked.hash_or_shared(key)),
+        };
+        let (now, cost) = (self.clock.glance(), pick.cost);
+        let counter = self.counter(law, &applied);
+        let verdict = Verdict::Allowed;
+        decision.entries.push(Entry {
+            limit: pick.limit,
+            tag: counter.tag,
+            outcome: Outcome::without_counter(counter.rule, now.at, cost, verdict),
+        });
+        if let Some(entry) = decision.entries.last_mut() {
+            self.take_one(law, pick.limit, &counter, now, cost, &mut entry.outcome);
+        }
+    }
+
+    /// Puts the word of every limit on the request into the decision; nothing is taken. Gives the
+    /// time that it was judged by.
+    fn look_at_all(&self, asked: &Asked<'_, '_>, decision: &mut Decision) -> Reading {
         let Asked {
             law, resolution, ..
         } = *asked;
-        let now = self.clock.now();
+        let mut now = match asked.want {
+            // Nothing but the numbers is wanted, and they are to be exact.
+            Want::Look => self.clock.now().into(),
+            _ => self.clock.glance(),
+        };
         let is_repeat = decision.is_repeat();
         let mut hashes = Hashes::default();
         for pick in &resolution.picks {
             let applied = Applied {
                 limit: pick.limit,
                 tier: resolution.tier,
-                key: hashes.get(asked, law.limit(pick.limit).key),
+                key: hashes.get(asked, law.meter(pick.limit).key),
                 override_key: law
-                    .override_key(pick.limit)
+                    .meter(pick.limit)
+                    .override_key()
                     .map(|key| hashes.get(asked, key)),
             };
-            let entry = self.look_at(law, pick, &applied, now, is_repeat);
+            let entry = self.look_at(law, pick, &applied, &mut now, is_repeat);
             decision.entries.push(entry);
         }
         if asked.want != Want::Rates {
@@ -214,12 +253,13 @@ impl Inner {
                 decision.concurrency.push(entry);
             }
         }
+        now
     }
 
     /// Takes from all limits of a decision that has only looked, and allowed.
     pub(super) fn take_rates(&self, decision: &mut Decision) {
         let law = decision.law.clone();
-        self.take_all(&law, decision);
+        self.take_all(&law, decision, self.clock.glance());
         self.note_slowness(decision);
     }
 
@@ -230,43 +270,52 @@ impl Inner {
         }
     }
 
-    /// One limit's word on a request; nothing is taken.
+    /// One limit's word on a request; nothing is taken. Where the time has to be read exactly, the
+    /// limits that follow are judged by that, too.
+    #[inline]
     fn look_at(
         &self,
         law: &Law,
         pick: &Pick,
         applied: &Applied,
-        now: Timestamp,
+        now: &mut Reading,
         is_repeat: bool,
     ) -> Entry {
-        let (limit, cost) = (pick.limit, pick.cost);
+        let limit = pick.limit;
         let counter = self.counter(law, applied);
-        let outcome = match pick.refusal {
-            _ if is_repeat => {
-                let outcome = Outcome::new(counter.rule, counter.look(now, 0), 0);
-                outcome.with_verdict(Verdict::Repeated)
+        let cost = if is_repeat { 0 } else { pick.cost };
+        let mut outcome = match pick.refusal {
+            Some(refusal) if !is_repeat => {
+                Outcome::without_counter(counter.rule, now.at, cost, hopeless(refusal))
             }
-            None => Outcome::new(counter.rule, counter.look(now, cost), cost),
-            Some(refusal) => Outcome::without_counter(counter.rule, now, cost, hopeless(refusal)),
+            _ => {
+                let seen = counter.look(*now, cost);
+                *now = seen.now;
+                Outcome::new(counter.rule, seen, cost)
+            }
         };
+        if is_repeat {
+            outcome.verdict = Verdict::Repeated;
+        }
+        outcome.put_in_shadow(law.meter(limit).shadow);
         Entry {
             limit,
             tag: counter.tag,
-            outcome: outcome.in_shadow(law.limit(limit).shadow),
+            outcome,
         }
     }
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
     /// taken. Limits in shadow that have no room are passed over.
-    fn take_all(&self, law: &Law, decision: &mut Decision) {
+    fn take_all(&self, law: &Law, decision: &mut Decision, now: Reading) {
         for place in 0..decision.entries.len() {
             let entry = &mut decision.entries[place];
             if entry.outcome.verdict != Verdict::Allowed {
                 continue;
             }
-            let (now, cost) = (entry.outcome.now, entry.outcome.cost);
-            entry.outcome =
-                self.take_one(law, entry.limit, &self.counter_of(law, entry), now, cost);
+            let (rule, cost) = (entry.outcome.rule, entry.outcome.cost);
+            let counter = self.counter_of(law, &rule, entry.limit, entry.tag);
+            self.take_one(law, entry.limit, &counter, now, cost, &mut entry.outcome);
             if entry.outcome.is_allowed() {
                 continue;
             }
@@ -278,13 +327,21 @@ impl Inner {
     }
 
     /// An entry's own counter.
-    fn counter_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Counter<'a> {
+    #[inline]
+    fn counter_of<'a>(
+        &'a self,
+        law: &'a Law,
+        rule: &'a Rule,
+        limit: LimitIndex,
+        tag: Tag,
+    ) -> Counter<'a> {
+        let meter = law.meter(limit);
         Counter {
             ground: self.ground(law),
-            rule: &entry.outcome.rule,
-            tag: entry.tag,
-            is_logged: law.is_logged(entry.limit),
-            reserve: law.reserve(entry.limit, &entry.outcome.rule),
+            rule,
+            tag,
+            is_logged: meter.is_logged,
+            reserve: meter.reserve(rule),
             is_shared: false,
         }
     }
@@ -295,27 +352,28 @@ impl Inner {
         Some(Counter {
             tag,
             is_shared,
-            ..self.counter_of(law, entry)
+            ..self.counter_of(law, &entry.outcome.rule, entry.limit, entry.tag)
         })
     }
 
     /// Takes `cost` from a counter, or from the one that newcomers share if that is how the limit
-    /// wants it and there is no room for a counter.
+    /// wants it and there is no room for a counter. The outcome is written where it is to stand.
     #[inline]
     pub(super) fn take_one(
         &self,
         law: &Law,
         limit: LimitIndex,
         counter: &Counter<'_>,
-        now: Timestamp,
+        now: Reading,
         cost: u64,
-    ) -> Outcome {
-        let outcome = match counter.take(now, cost) {
-            Take::Judged(seen) => judged(counter, seen, cost),
-            Take::Full => self.take_without_slot(law, limit, counter, now, cost),
-            Take::Unsecured(seen) => unsecured(counter, seen, cost),
-        };
-        outcome.in_shadow(law.limit(limit).shadow)
+        outcome: &mut Outcome,
+    ) {
+        match counter.take(now, cost) {
+            Take::Judged(seen) => *outcome = judged(counter, seen, cost),
+            Take::Full => *outcome = self.take_without_slot(law, limit, counter, now, cost),
+            Take::Unsecured(seen) => *outcome = unsecured(counter, seen, cost),
+        }
+        outcome.put_in_shadow(law.meter(limit).shadow);
     }
 
     #[cold]
@@ -324,7 +382,7 @@ impl Inner {
         law: &Law,
         limit: LimitIndex,
         counter: &Counter<'_>,
-        now: Timestamp,
+        now: Reading,
         cost: u64,
     ) -> Outcome {
         // Ordering: relaxed; a number to look at.
@@ -332,7 +390,7 @@ impl Inner {
         let verdict = match law.limit(limit).when_full {
             WhenFull::Share => {
                 let shared = Counter {
-                    tag: law.shared_tag(limit),
+                    tag: law.meter(limit).shared,
                     is_shared: true,
                     ..*counter
                 };
@@ -347,7 +405,7 @@ impl Inner {
             WhenFull::Refuse => Verdict::TableFull,
             WhenFull::Admit => Verdict::Allowed,
         };
-        Outcome::without_counter(counter.rule, now, cost, verdict)
+        Outcome::without_counter(counter.rule, now.at, cost, verdict)
     }
 
     /// Gives back what an entry took.
@@ -377,7 +435,7 @@ fn judged(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
         tag: counter.tag,
         is_shared: counter.is_shared,
     };
-    Outcome::new(counter.rule, seen, cost).taken(seen, source)
+    Outcome::of_take(counter.rule, seen, cost, source)
 }
 
 /// What a limit on how many run at a time says to a request before any permit is asked for.

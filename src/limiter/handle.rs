@@ -10,14 +10,15 @@ use arrayvec::ArrayVec;
 use super::check::Applied;
 use super::decision::Entry;
 use super::law::Law;
+use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
 use super::{Inner, Limiter};
 use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
 use crate::key::KeyHash;
-use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
-use crate::time::Timestamp;
+use crate::policy::{AttributeValue, KEY_PARTS_MAX, LimitIndex};
+use crate::time::Reading;
 
 /// A limit of a limiter, to be asked directly.
 ///
@@ -49,6 +50,12 @@ pub struct Limit {
     /// Where the limit stood when it was last looked up: the law's number above, its place below.
     place: AtomicU64,
 }
+
+/// Keys of a batch that are looked up at once: about as many loads as a processor has under way.
+const BATCH: usize = 16;
+
+/// Bits of a limit's place in its law; there are 256 at most.
+const PLACE_BITS: u32 = 16;
 
 /// The values of a key, in the order of the limit's key.
 ///
@@ -112,8 +119,10 @@ impl From<()> for Key<'_> {
 impl Key<'_> {
     /// The key's hash; none if the limit's key has another shape.
     #[inline]
-    fn hash(&self, law: &Law, key: KeyIndex) -> Option<KeyHash> {
+    fn hash(&self, law: &Law, meter: &Meter) -> Option<KeyHash> {
+        let key = meter.key;
         match self.0 {
+            Values::One(AttributeValue::Text(text)) => law.text_hash(meter, text),
             Values::One(value) => law.direct_hash(key, &[value]),
             Values::Texts(texts) => {
                 let values = texts
@@ -167,105 +176,216 @@ impl Limit {
     /// Takes `cost`, if there is room for all of it.
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
-        self.ask(key.into(), cost, |inner, law, limit, counter, now| {
-            inner.take_one(law, limit, counter, now, cost)
-        })
+        let glance = self.inner.clock.glance();
+        self.ask(
+            key.into(),
+            glance,
+            cost,
+            |inner, law, limit, counter, outcome| {
+                inner.take_one(law, limit, counter, glance, cost, outcome);
+            },
+        )
+    }
+
+    /// Takes one from each of many keys, as [`check`](Self::check) does one after the other, and
+    /// calls `each` with the key's place and its outcome, in order. The memory of several keys is
+    /// fetched at once, so a key of a large table costs a fraction of a single check.
+    ///
+    /// ```
+    /// # use tollgate::{Limiter, Policy};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let policy = Policy::from_toml("[limits.send]\nrate = \"1/day\"\nkey = \"user\"")?;
+    /// # let limiter = Limiter::open(dir.path().join("data"), policy)?;
+    /// let send = limiter.limit("send")?;
+    /// let mut refused = Vec::new();
+    /// send.check_many(&["alice", "bob", "alice"], |place, outcome| {
+    ///     if !outcome.is_allowed() {
+    ///         refused.push(place);
+    ///     }
+    /// });
+    /// assert_eq!(refused, [2]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check_many<'k, K>(&self, keys: &[K], mut each: impl FnMut(usize, Outcome))
+    where
+        K: Copy + Into<Key<'k>>,
+    {
+        let mut place = 0;
+        for keys in keys.chunks(BATCH) {
+            let mut outcomes = ArrayVec::<Outcome, BATCH>::new();
+            self.check_batch(keys, &mut outcomes);
+            // Out here, so that whatever it does it may: check, or replace the policy.
+            for outcome in outcomes {
+                each(place, outcome);
+                place += 1;
+            }
+        }
+    }
+
+    fn check_batch<'k, K>(&self, keys: &[K], outcomes: &mut ArrayVec<Outcome, BATCH>)
+    where
+        K: Copy + Into<Key<'k>>,
+    {
+        let inner = &*self.inner;
+        let now = inner.clock.glance();
+        let without = |verdict| Outcome::without_counter(&Rule::Deny, now.at, 1, verdict);
+        inner.law.read(|law| {
+            let limit = self.find(law);
+            let mut hashes = ArrayVec::<Option<KeyHash>, BATCH>::new();
+            let mut touched = 0;
+            for key in keys {
+                let meter = limit.map(|limit| law.meter(limit));
+                let hash = meter.and_then(|meter| (*key).into().hash(law, meter));
+                if let (Some(meter), Some(hash)) = (meter, hash) {
+                    touched ^= inner.store.table.touch(meter.tag(hash));
+                }
+                hashes.push(hash);
+            }
+            // Loads of which nothing depends on another: they are under way at the same time.
+            std::hint::black_box(touched);
+            for hash in hashes {
+                let Some(limit) = limit else {
+                    outcomes.push(without(Verdict::Unknown));
+                    continue;
+                };
+                let meter = law.meter(limit);
+                let Some(key) = hash else {
+                    outcomes.push(without(Verdict::KeyMissing).in_shadow(meter.shadow));
+                    continue;
+                };
+                outcomes.push(without(Verdict::Impossible).in_shadow(meter.shadow));
+                if let Some(outcome) = outcomes.last_mut()
+                    && meter.max_cost.is_none_or(|most| most >= 1)
+                {
+                    self.take_one(law, limit, key, now, outcome);
+                }
+            }
+        });
+    }
+
+    fn take_one(
+        &self,
+        law: &Law,
+        limit: LimitIndex,
+        key: KeyHash,
+        now: Reading,
+        outcome: &mut Outcome,
+    ) {
+        let meter = law.meter(limit);
+        let applied = Applied {
+            limit,
+            tier: None,
+            key,
+            override_key: (meter.override_key == meter.key).then_some(key),
+        };
+        let counter = self.inner.counter(law, &applied);
+        self.inner.take_one(law, limit, &counter, now, 1, outcome);
+        outcome.slow = self.inner.clock.is_slow();
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
-        self.ask(key.into(), 1, |_, law, limit, counter, now| {
-            let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
-            outcome.in_shadow(law.limit(limit).shadow)
-        })
+        let now = self.inner.clock.now();
+        self.ask(
+            key.into(),
+            now.into(),
+            1,
+            |_, law, limit, counter, outcome| {
+                *outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
+                outcome.put_in_shadow(law.meter(limit).shadow);
+            },
+        )
     }
 
     /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
     /// it from another counter, gives nothing back.
     pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
-        self.ask(key.into(), outcome.cost, |inner, law, limit, counter, _| {
+        let (key, now) = (key.into(), outcome.now.into());
+        self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
             if let Some(mut entry) = took(law, limit, counter, outcome) {
                 inner.give_back(law, &mut entry);
             }
-            outcome
         });
     }
 
     /// Settles what `outcome` took for the same key for what it really cost: the difference is
     /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
     pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
-        let key = key.into();
-        self.ask(key, outcome.cost, |inner, law, limit, counter, _| {
+        let (key, now) = (key.into(), outcome.now.into());
+        self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
             if let Some(entry) = took(law, limit, counter, outcome) {
                 inner.settle_by(law, &entry, counter.rule, actual);
             }
-            outcome
         });
         self.usage(key)
     }
 
     /// Forgets what a key has used.
     pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
-        self.ask(key.into(), 0, |_, _, _, counter, now| {
+        let now = self.inner.clock.now();
+        self.ask(key.into(), now.into(), 0, |_, _, _, counter, _| {
             counter.reset(now);
-            Outcome::new(counter.rule, counter.look(now, 0), 0)
         });
     }
 
-    /// Calls `ask` with the key's counter and the time.
+    /// Calls `ask` with the key's counter, and the outcome where it stands.
     #[inline]
     fn ask(
         &self,
         key: Key<'_>,
+        now: Reading,
         cost: u64,
-        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>, Timestamp) -> Outcome,
+        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>, &mut Outcome),
     ) -> Outcome {
         let inner = &*self.inner;
+        let without = |verdict| Outcome::without_counter(&Rule::Deny, now.at, cost, verdict);
+        let mut outcome = without(Verdict::Unknown);
         inner.law.read(|law| {
-            let now = inner.clock.now();
-            let without = |verdict| Outcome::without_counter(&Rule::Deny, now, cost, verdict);
             let Some(limit) = self.find(law) else {
-                return without(Verdict::Unknown);
+                return;
             };
-            let spec = law.limit(limit);
-            let Some(key) = key.hash(law, spec.key) else {
-                return without(Verdict::KeyMissing).in_shadow(spec.shadow);
+            let meter = law.meter(limit);
+            let Some(key) = key.hash(law, meter) else {
+                outcome = without(Verdict::KeyMissing).in_shadow(meter.shadow);
+                return;
             };
-            if spec.max_cost.is_some_and(|most| cost > most) {
-                return without(Verdict::Impossible).in_shadow(spec.shadow);
+            if meter.max_cost.is_some_and(|most| cost > most) {
+                outcome = without(Verdict::Impossible).in_shadow(meter.shadow);
+                return;
             }
-            let counter = inner.counter(
-                law,
-                &Applied {
-                    limit,
-                    tier: None,
-                    key,
-                    override_key: (spec.override_key == spec.key).then_some(key),
-                },
-            );
-            let mut outcome = ask(inner, law, limit, &counter, now);
+            let applied = Applied {
+                limit,
+                tier: None,
+                key,
+                override_key: (meter.override_key == meter.key).then_some(key),
+            };
+            let counter = inner.counter(law, &applied);
+            ask(inner, law, limit, &counter, &mut outcome);
             outcome.slow = inner.clock.is_slow();
-            outcome
-        })
+        });
+        outcome
     }
 
     /// The limit's place in the law.
     #[inline]
     fn find(&self, law: &Law) -> Option<LimitIndex> {
-        // Ordering: relaxed; number and place are one word, and a place is checked by its name.
+        // Ordering: relaxed; the law's number and the place in it are one word.
         let place = self.place.load(Ordering::Relaxed);
-        let index = usize::try_from(place).unwrap_or(usize::MAX);
-        if law
-            .plan()
-            .limits
-            .get(index)
-            .is_some_and(|limit| *limit.name == *self.name)
-        {
-            return Some(LimitIndex(index));
+        if place >> PLACE_BITS == law.number() {
+            let index = place & ((1 << PLACE_BITS) - 1);
+            return usize::try_from(index).ok().map(LimitIndex);
         }
+        self.find_anew(law)
+    }
+
+    #[cold]
+    fn find_anew(&self, law: &Law) -> Option<LimitIndex> {
         let found = law.plan().limit_named(&self.name)?;
+        let place = law.number() << PLACE_BITS | found.0 as u64;
         // Ordering: relaxed, as above.
-        self.place.store(found.0 as u64, Ordering::Relaxed);
+        self.place.store(place, Ordering::Relaxed);
         Some(found)
     }
 }
@@ -275,7 +395,7 @@ impl Limit {
 fn took(law: &Law, limit: LimitIndex, counter: &Counter<'_>, outcome: Outcome) -> Option<Entry> {
     let source = outcome.taken?;
     let own = if source.is_shared {
-        law.shared_tag(limit)
+        law.meter(limit).shared
     } else {
         counter.tag
     };

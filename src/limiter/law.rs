@@ -1,26 +1,20 @@
 //! The law in force: a policy made ready for one directory, with its overrides.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashSet;
 
 use super::concurrency::Semaphore;
+use super::meter::{Meter, meters};
 use super::overrides::Overrides;
 use crate::algorithm::Rule;
-use crate::counter::Reserve;
 use crate::error::Error;
 use crate::in_force::{Keep, Kept, Own};
-use crate::key::{KeyHash, KeyHasher, LimitBits, NameHash, Secret, Tag};
+use crate::key::{HashKeys, KeyHash, KeyHasher, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
-    AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, Durability, KeyIndex,
-    KeyParts, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex, WhenUnwritable,
+    AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, KeyIndex, KeyParts, KeySink,
+    KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
 };
-
-/// A strict limit reserves this share of what it holds, if it does not say how much.
-const RESERVE_SHARE: u64 = 20;
-/// And no more than this.
-const RESERVE_MAX: u64 = 1_000;
 
 /// A thread's own reference to a law.
 pub(super) type OwnLaw = Own<Law>;
@@ -43,6 +37,7 @@ pub(super) struct Law {
     /// What was overridden while running; it goes before what the policy overrides.
     pub(super) overrides: Overrides,
     secret: Secret,
+    hash_keys: Box<HashKeys>,
     /// How many laws there were before in this process.
     generation: u64,
     /// By attribute.
@@ -55,36 +50,6 @@ pub(super) struct Law {
     levels: Vec<u64>,
     /// By limit on how many run at a time.
     semaphores: Vec<Semaphore>,
-}
-
-/// What a limit needs beside its specification.
-#[derive(Debug)]
-struct Meter {
-    bits: LimitBits,
-    /// The counter that newcomers share when the table is full.
-    shared: Tag,
-    /// Rates of their own, by key.
-    overrides: HashMap<KeyHash, Rule, BuildHasherDefault<Hashed>>,
-}
-
-/// Takes a key's hash for the hash it is: it is keyed, so nobody can choose collisions.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0 << 8 | u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl Law {
@@ -111,7 +76,7 @@ impl Law {
         before: Option<&Self>,
     ) -> Result<Self, Error> {
         let plan = policy.plan();
-        let names = plan
+        let names: Vec<_> = plan
             .attributes
             .iter()
             .map(|spec| NameHash::new(secret, &spec.name))
@@ -121,7 +86,7 @@ impl Law {
             .iter()
             .map(|tier| NameHash::new(secret, &tier.name).bits())
             .collect();
-        let meters = meters(plan, secret)?;
+        let meters = meters(plan, secret, &names)?;
         let orders = (0..plan.keys.len())
             .map(|key| plan.direct_order(KeyIndex(key)))
             .collect();
@@ -129,6 +94,7 @@ impl Law {
             policy,
             overrides,
             secret,
+            hash_keys: Box::new(HashKeys::new(secret)),
             generation: before.map_or(0, |law| law.generation + 1),
             names,
             meters,
@@ -161,7 +127,7 @@ impl Law {
     fn set_overrides(&mut self, overridden: &[(KeyHash, Overridden)]) {
         for (key, of) in overridden {
             if let Overridden::Rate(limit, rate) = of {
-                self.meters[limit.0].overrides.insert(*key, rate.rule);
+                self.meters[limit.0].set_own_rule(*key, rate.rule);
             }
         }
     }
@@ -196,6 +162,12 @@ impl Law {
             self.semaphores.push(Semaphore::new(spec, terms, before)?);
         }
         Ok(())
+    }
+
+    /// Tells it from every other law of the limiter; at least 1.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.generation + 1
     }
 
     /// Puts this law's limits on how many run at a time in the place of those of the law before,
@@ -235,59 +207,65 @@ impl Law {
         tier.map_or(0, |tier| self.levels[tier.0])
     }
 
+    #[inline]
     pub(super) fn plan(&self) -> &Plan {
         self.policy.plan()
     }
 
+    #[inline]
     pub(super) fn limit(&self, limit: LimitIndex) -> &LimitSpec {
         &self.plan().limits[limit.0]
     }
 
-    /// True if the limit's counters are written to the journal.
-    pub(super) fn is_logged(&self, limit: LimitIndex) -> bool {
-        self.limit(limit).durability != Durability::Memory
-    }
-
-    /// How a counter of the limit asks the disk, if the limit is strict.
+    /// What a check needs of the limit.
     #[inline]
-    pub(super) fn reserve(&self, limit: LimitIndex, rule: &Rule) -> Option<Reserve> {
-        let strict = self.limit(limit).strict?;
-        let in_proportion = || (rule.capacity() / RESERVE_SHARE).clamp(1, RESERVE_MAX);
-        Some(Reserve {
-            amount: strict.reserve.unwrap_or_else(in_proportion),
-            admits_unsecured: strict.when_unwritable == WhenUnwritable::Admit,
-        })
+    pub(super) fn meter(&self, limit: LimitIndex) -> &Meter {
+        &self.meters[limit.0]
     }
 
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {
-        let mut hasher = KeyHasher::new(self.secret);
+        let mut hashing = self.hashing();
         for part in parts.iter() {
-            let name = self.names[part.attribute.0];
-            match part.value {
-                KeyValue::Text(text) => hasher.text(name, text),
-                KeyValue::V4(octets) => hasher.v4(name, octets),
-                KeyValue::V6(octets) => hasher.v6(name, octets),
-            }
+            hashing.push(part.attribute, part.value);
         }
-        hasher.finish()
+        hashing.finish()
+    }
+
+    /// A key's hash, begun.
+    #[inline]
+    pub(super) fn hashing(&self) -> Hashing<'_> {
+        Hashing {
+            names: &self.names,
+            hasher: KeyHasher::new(&self.hash_keys),
+            len: 0,
+        }
     }
 
     /// The hash of a key from its values alone, in the order of the key; none if they do not fit.
+    #[inline]
     pub(super) fn direct_hash(
         &self,
         key: KeyIndex,
         values: &[AttributeValue<'_>],
     ) -> Option<KeyHash> {
-        let mut parts = KeyParts::default();
+        let mut hashing = self.hashing();
         let order = self.orders.get(key.0)?;
         self.plan()
-            .direct_parts(key, order, values, &mut parts)
-            .then(|| self.hash(&parts))
+            .direct_parts(key, order, values, &mut hashing)
+            .then(|| hashing.finish())
     }
 
-    /// The limit's tag for a key.
-    pub(super) fn tag(&self, limit: LimitIndex, key: KeyHash) -> Tag {
-        Tag::new(key, self.meters[limit.0].bits)
+    /// The hash of a limit's key that is this text alone; none if that does not fit.
+    #[inline]
+    pub(super) fn text_hash(&self, meter: &Meter, text: &[u8]) -> Option<KeyHash> {
+        match meter.plain {
+            Some(name) if !text.is_empty() => {
+                let mut hasher = KeyHasher::new(&self.hash_keys);
+                hasher.text(name, text);
+                Some(hasher.finish())
+            }
+            _ => self.direct_hash(meter.key, &[AttributeValue::Text(text)]),
+        }
     }
 
     /// The tags of all words that newcomers share.
@@ -296,51 +274,71 @@ impl Law {
         tags.flat_map(|tag| [tag, tag.sibling(1)]).collect()
     }
 
-    /// The tag of the counter that newcomers to the limit share.
-    pub(super) fn shared_tag(&self, limit: LimitIndex) -> Tag {
-        self.meters[limit.0].shared
-    }
-
-    /// The key by which the limit's overrides are found; none if there are none, as in most limits:
-    /// then there is nothing to look up.
-    pub(super) fn override_key(&self, limit: LimitIndex) -> Option<KeyIndex> {
-        let has_any = !self.meters[limit.0].overrides.is_empty();
-        has_any.then(|| self.limit(limit).override_key)
-    }
-
     /// The rule for a key: its own, or its tier's.
+    #[inline]
     pub(super) fn rule(
         &self,
         limit: LimitIndex,
         tier: Option<TierIndex>,
         override_key: Option<KeyHash>,
     ) -> &Rule {
-        let overrides = &self.meters[limit.0].overrides;
-        if let Some(rule) = override_key.and_then(|key| overrides.get(&key)) {
-            return rule;
+        let meter = self.meter(limit);
+        match (meter.own_rule(override_key), tier) {
+            (Some(rule), _) => rule,
+            (None, None) => &meter.rule,
+            // A limit has a rate for every tier of its plan.
+            (None, tier) => self
+                .limit(limit)
+                .rate(tier)
+                .map_or(&Rule::Deny, |rate| &rate.rule),
         }
-        // A limit has a rate for every tier of its plan; the first is the one without a tier.
-        let spec = self.limit(limit);
-        spec.rate(tier).map_or(&Rule::Deny, |rate| &rate.rule)
     }
 }
 
-/// What each limit needs beside its specification, but for its overrides.
-fn meters(plan: &Plan, secret: Secret) -> Result<Vec<Meter>, Error> {
-    let mut meters: Vec<Meter> = Vec::with_capacity(plan.limits.len());
-    for limit in &plan.limits {
-        let bits = LimitBits::new(secret, &limit.identity);
-        if let Some(other) = meters.iter().position(|meter| meter.bits == bits) {
-            let other = &plan.limits[other].name;
-            let why = format!("cannot be told from limit {other:?} here; rename one of them");
-            return Err(Error::invalid(format!("limit {:?}", limit.name), why));
-        }
-        let shared = Tag::new(KeyHasher::shared(secret, bits), bits);
-        meters.push(Meter {
-            bits,
-            shared,
-            overrides: HashMap::default(),
-        });
+/// A key that is hashed as its parts are found.
+#[derive(Clone, Copy)]
+pub(super) struct Hashing<'l> {
+    names: &'l [NameHash],
+    hasher: KeyHasher<'l>,
+    len: usize,
+}
+
+impl Hashing<'_> {
+    #[inline]
+    pub(super) fn finish(&self) -> KeyHash {
+        self.hasher.finish()
     }
-    Ok(meters)
+}
+
+impl<'a> KeySink<'a> for Hashing<'_> {
+    type Mark = Self;
+
+    #[inline]
+    fn mark(&self) -> Self {
+        *self
+    }
+
+    #[inline]
+    fn go_back(&mut self, mark: Self) {
+        *self = mark;
+    }
+
+    #[inline]
+    fn push(&mut self, attribute: AttributeIndex, value: KeyValue<'a>) -> bool {
+        let Some(name) = self.names.get(attribute.0) else {
+            return false;
+        };
+        match value {
+            KeyValue::Text(text) => self.hasher.text(*name, text),
+            KeyValue::V4(octets) => self.hasher.v4(*name, octets),
+            KeyValue::V6(octets) => self.hasher.v6(*name, octets),
+        }
+        self.len += 1;
+        true
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.len
+    }
 }

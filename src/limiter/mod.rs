@@ -14,6 +14,7 @@ mod keeper;
 mod law;
 mod mapping;
 mod media;
+mod meter;
 mod open;
 mod outcome;
 mod overrides;
@@ -206,10 +207,7 @@ impl Limiter {
     /// limit is met; or, where permits are no matter, by [`check_rates`](Self::check_rates).
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Decision {
-        let decision = self
-            .inner
-            .law
-            .read(|law| self.inner.judge(law, request, Want::Take));
+        let decision = self.judged(request, Want::Take);
         self.inner.tell(request, &decision);
         decision
     }
@@ -218,19 +216,21 @@ impl Limiter {
     /// long ended, or where something else bounds what runs.
     #[inline]
     pub fn check_rates(&self, request: &Request<'_>) -> Decision {
-        let decision = self
-            .inner
-            .law
-            .read(|law| self.inner.judge(law, request, Want::Rates));
+        let decision = self.judged(request, Want::Rates);
         self.inner.tell(request, &decision);
         decision
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say, charging and holding nothing.
     pub fn usage(&self, request: &Request<'_>) -> Decision {
-        self.inner
-            .law
-            .read(|law| self.inner.judge(law, request, Want::Look))
+        self.judged(request, Want::Look)
+    }
+
+    #[inline]
+    fn judged(&self, request: &Request<'_>, want: Want) -> Decision {
+        let mut decision = Decision::new(self.inner.law.read(Clone::clone));
+        self.inner.judge(request, want, &mut decision);
+        decision
     }
 
     /// Gives back all that a decision took, and forgets the request's id. What was taken in a

@@ -48,6 +48,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// True if the limit lets the request pass.
+    #[inline]
     pub fn is_allowed(self) -> bool {
         matches!(self, Self::Allowed | Self::Repeated | Self::Shadowed)
     }
@@ -130,27 +131,48 @@ pub(super) struct Source {
 }
 
 impl Outcome {
-    /// What a look or a take came to; the words are those before it.
+    /// What a look came to; the words are those before it.
+    #[inline]
     pub(super) fn new(rule: &Rule, seen: Seen, cost: u64) -> Self {
-        let verdict = match seen.step {
-            Step::Admit(_) => Verdict::Allowed,
-            Step::Refuse | Step::Future => Verdict::Refused,
-            Step::Never => Verdict::Impossible,
+        Self::judged(rule, seen, cost, None)
+    }
+
+    /// What a take from `source` came to: the words are those after it.
+    #[inline]
+    pub(super) fn of_take(rule: &Rule, seen: Seen, cost: u64, source: Source) -> Self {
+        Self::judged(rule, seen, cost, Some(source))
+    }
+
+    /// Written once, where it is to stand: an outcome is large for something made at every check.
+    #[inline]
+    fn judged(rule: &Rule, seen: Seen, cost: u64, source: Option<Source>) -> Self {
+        let (verdict, next) = match seen.step {
+            Step::Admit(next) => (Verdict::Allowed, Some(next)),
+            Step::Refuse | Step::Future => (Verdict::Refused, None),
+            Step::Never => (Verdict::Impossible, None),
         };
-        let (words, period, now) = (seen.words, seen.period, seen.now);
+        let taken = source.filter(|_| next.is_some());
+        let main = match (taken, next) {
+            (Some(_), Some(next)) => next,
+            _ => seen.words.main,
+        };
         Self {
             rule: *rule,
-            words,
-            period,
-            now,
+            words: Pair {
+                main,
+                other: seen.words.other,
+            },
+            period: seen.period,
+            now: seen.now.at,
             cost,
             verdict,
-            taken: None,
+            taken,
             slow: false,
         }
     }
 
     /// A verdict that no counter had a part in.
+    #[inline]
     pub(super) fn without_counter(
         rule: &Rule,
         now: Timestamp,
@@ -170,29 +192,23 @@ impl Outcome {
         }
     }
 
-    /// The same with the words as the take from `source` left them.
-    pub(super) fn taken(mut self, seen: Seen, source: Source) -> Self {
-        if let Step::Admit(next) = seen.step {
-            self.words = Pair {
-                main: next,
-                ..seen.words
-            };
-            self.taken = Some(source);
-        }
-        self
-    }
-
     /// The same with another verdict.
     pub(super) fn with_verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
         self
     }
 
-    /// The same for a limit in shadow, which only says what it would have done.
-    pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
+    /// Makes it that of a limit in shadow, which only says what it would have done.
+    #[inline]
+    pub(super) fn put_in_shadow(&mut self, is_shadow: bool) {
         if is_shadow && !self.is_allowed() {
             self.verdict = Verdict::Shadowed;
         }
+    }
+
+    /// The same for a limit in shadow.
+    pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
+        self.put_in_shadow(is_shadow);
         self
     }
 
@@ -207,6 +223,7 @@ impl Outcome {
     }
 
     /// True if the limit lets the request pass.
+    #[inline]
     pub fn is_allowed(&self) -> bool {
         self.verdict.is_allowed()
     }

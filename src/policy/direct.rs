@@ -4,7 +4,7 @@ use super::address;
 use super::key::KeySpec;
 use super::plan::Plan;
 use super::request::AttributeValue;
-use super::terms::{AttributeIndex, KeyIndex, KeyParts, LimitIndex};
+use super::terms::{AttributeIndex, KeyIndex, KeySink, LimitIndex};
 
 impl Plan {
     /// The rate limit of this name.
@@ -26,14 +26,24 @@ impl Plan {
         order
     }
 
+    /// The attribute that a key is, if it is one only and takes any text for what it says.
+    pub(crate) fn plain_text(&self, key: KeyIndex) -> Option<AttributeIndex> {
+        let KeySpec::Part(attribute) = *self.keys.get(key.0)? else {
+            return None;
+        };
+        let spec = self.attributes.get(attribute.0)?;
+        (!spec.is_address).then_some(attribute)
+    }
+
     /// Puts the parts of a key from values in `order`, its own from [`Plan::direct_order`], into
     /// `parts`, which is empty; false if they are too few or too many for it.
+    #[inline]
     pub(crate) fn direct_parts<'a>(
         &self,
         key: KeyIndex,
         order: &[AttributeIndex],
         values: &[AttributeValue<'a>],
-        parts: &mut KeyParts<'a>,
+        parts: &mut impl KeySink<'a>,
     ) -> bool {
         let value_of = |attribute: AttributeIndex| {
             let place = order.iter().position(|known| *known == attribute)?;

@@ -14,7 +14,7 @@ use arrayvec::ArrayVec;
 use super::bounds::{ATTRIBUTES_MAX, KEY_PARTS_MAX, NAME_BYTES_MAX};
 use super::fault::{Fix, Place, fix, quoted};
 use super::scan::Scan;
-use super::terms::{AttributeIndex, KeyParts, KeyValue};
+use super::terms::{AttributeIndex, KeyParts, KeySink, KeyValue};
 
 /// Where a key's part comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,6 +110,7 @@ pub(super) fn parse_one(text: &str, attributes: &mut Attributes) -> Result<Attri
 
 impl AttributeSpec {
     /// `text` as a value of this attribute; nothing if it is empty.
+    #[inline]
     pub(super) fn value_of_text<'a>(&self, text: &'a [u8]) -> Option<KeyValue<'a>> {
         if text.is_empty() {
             return None;
@@ -176,16 +177,29 @@ impl KeySpec {
 
     /// Adds the values of this key to `parts`; false, and nothing added, if one is missing that
     /// may not be absent.
-    pub(super) fn collect<'a>(
+    #[inline]
+    pub(super) fn collect<'a, S: KeySink<'a>>(
         &self,
         value_of: &impl Fn(AttributeIndex) -> Option<KeyValue<'a>>,
-        parts: &mut KeyParts<'a>,
+        parts: &mut S,
     ) -> bool {
-        let before = parts.len();
-        let found = match self {
+        match self {
+            // Most keys are one part, and there is nothing to go back to.
             Self::Part(attribute) => {
                 value_of(*attribute).is_some_and(|value| parts.push(*attribute, value))
             }
+            _ => self.collect_some(value_of, parts),
+        }
+    }
+
+    fn collect_some<'a, S: KeySink<'a>>(
+        &self,
+        value_of: &impl Fn(AttributeIndex) -> Option<KeyValue<'a>>,
+        parts: &mut S,
+    ) -> bool {
+        let before = parts.mark();
+        let found = match self {
+            Self::Part(_) => self.collect(value_of, parts),
             Self::Optional(key) => {
                 key.collect(value_of, parts);
                 true
@@ -194,7 +208,7 @@ impl KeySpec {
             Self::First(keys) => keys.iter().any(|key| key.collect(value_of, parts)),
         };
         if !found {
-            parts.truncate(before);
+            parts.go_back(before);
         }
         found
     }

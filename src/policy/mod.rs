@@ -65,8 +65,8 @@ pub(crate) use response::{
     BodySpec, HeaderSpec, RefusalKind, RefusalSpec, ResponseSpec, default_body,
 };
 pub(crate) use terms::{
-    AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
-    RouteIndex, TierIndex, WhenFull, WhenUnwritable,
+    AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,
+    LimitIndex, RouteIndex, Strict, TierIndex, WhenFull, WhenUnwritable,
 };
 
 use fault::{Faults, Place, fix};

@@ -13,8 +13,8 @@ use super::rates::plain;
 use super::request::{AttributeValue, Request, RequestError};
 use super::template::Captures;
 use super::terms::{
-    AttributeIndex, ConcurrencyIndex, Cost, KeyIndex, KeyParts, KeyValue, LimitIndex, RouteIndex,
-    Target, TierIndex, WhenKeyMissing,
+    AttributeIndex, ConcurrencyIndex, Cost, KeyIndex, KeyLen, KeyParts, KeySink, KeyValue,
+    LimitIndex, RouteIndex, Target, TierIndex, WhenKeyMissing,
 };
 use crate::algorithm::Rule;
 
@@ -187,7 +187,7 @@ impl Plan {
         found: &Resolution<'_>,
     ) -> Option<Option<Refusal>> {
         if when_missing == WhenKeyMissing::Share
-            || self.key_parts(key, request, found, &mut KeyParts::default())
+            || self.key_parts(key, request, found, &mut KeyLen::default())
         {
             return Some(None);
         }
@@ -221,18 +221,19 @@ impl Plan {
     /// Puts the parts of a key into `parts`, which is empty; false, and nothing put there, if the
     /// request lacks what the key needs. A limit that then shares one counter has it under a key
     /// without parts.
+    #[inline]
     pub(crate) fn key_parts<'a>(
         &'a self,
         key: KeyIndex,
         request: &'a Request<'_>,
         found: &'a Resolution<'_>,
-        parts: &mut KeyParts<'a>,
+        parts: &mut impl KeySink<'a>,
     ) -> bool {
         let Some(key) = self.keys.get(key.0) else {
             return false;
         };
         let is_found = key.collect(&|attribute| self.value(attribute, request, found), parts);
-        is_found && (key.is_global() || !parts.is_empty())
+        is_found && (key.is_global() || parts.len() > 0)
     }
 
     fn value<'a>(

@@ -126,8 +126,25 @@ pub(crate) struct KeyPart<'a> {
     pub(crate) value: KeyValue<'a>,
 }
 
-/// The parts of one key, in the key's order. Parts that are absent are left out, so that adding
-/// an optional part to a key keeps the counts of requests without it.
+/// Where the parts of one key go, in the key's order. Parts that are absent are left out, so that
+/// adding an optional part to a key keeps the counts of requests without it.
+pub(crate) trait KeySink<'a>: Sized {
+    /// Where it stood.
+    type Mark;
+
+    fn mark(&self) -> Self::Mark;
+
+    /// Forgets what came after the mark: an alternative turned out to lack a part.
+    fn go_back(&mut self, mark: Self::Mark);
+
+    /// False if there is no room, which a key of so many parts at most never meets.
+    fn push(&mut self, attribute: AttributeIndex, value: KeyValue<'a>) -> bool;
+
+    /// How many there are.
+    fn len(&self) -> usize;
+}
+
+/// The parts of one key, kept.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct KeyParts<'a>(ArrayVec<KeyPart<'a>, KEY_PARTS_MAX>);
 
@@ -136,20 +153,52 @@ impl<'a> KeyParts<'a> {
         self.0.iter()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
 
-    /// False if there is no room, which a key of so many parts at most never meets.
-    pub(super) fn push(&mut self, attribute: AttributeIndex, value: KeyValue<'a>) -> bool {
+impl<'a> KeySink<'a> for KeyParts<'a> {
+    type Mark = usize;
+
+    fn mark(&self) -> usize {
+        self.0.len()
+    }
+
+    fn go_back(&mut self, mark: usize) {
+        self.0.truncate(mark);
+    }
+
+    fn push(&mut self, attribute: AttributeIndex, value: KeyValue<'a>) -> bool {
         self.0.try_push(KeyPart { attribute, value }).is_ok()
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The number of a key's parts alone.
+#[derive(Clone, Copy, Default)]
+pub(super) struct KeyLen(usize);
+
+impl<'a> KeySink<'a> for KeyLen {
+    type Mark = Self;
+
+    fn mark(&self) -> Self {
+        *self
+    }
+
+    fn go_back(&mut self, mark: Self) {
+        *self = mark;
+    }
+
+    fn push(&mut self, _attribute: AttributeIndex, _value: KeyValue<'a>) -> bool {
+        self.0 += 1;
+        true
+    }
+
+    fn len(&self) -> usize {
+        self.0
     }
 }

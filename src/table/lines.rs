@@ -50,6 +50,14 @@ fn reach(lines: &[Line], wanted: Wanted) -> impl Iterator<Item = &Line> {
     from.iter().chain(before).take(PROBE_LINES)
 }
 
+/// Loads something from the line at which the search begins.
+#[inline]
+pub(super) fn touch(lines: &[Line], wanted: Wanted) -> u64 {
+    let home = lines.get(home_line(wanted.tag, wanted.shard_bits, lines.len()));
+    // Ordering: relaxed; nothing is made of it.
+    home.map_or(0, |line| line.slots[0].tag.load(Ordering::Relaxed))
+}
+
 /// The tag's slot, and a word that was the tag's: loads only.
 #[inline]
 pub(super) fn find(lines: &[Line], wanted: Wanted) -> Option<(&Slot, Word)> {

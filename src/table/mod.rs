@@ -29,7 +29,7 @@ pub(crate) use region::Region;
 use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::time::Timestamp;
-use layout::PROBE_LINES;
+use layout::{PROBE_LINES, Slot};
 use lines::Wanted;
 use room::{Room, Waiting};
 use shard::{Insert, Shard, Want};
@@ -53,6 +53,23 @@ pub(crate) struct Table {
 pub(crate) enum Update {
     /// The step was made on this word, and left this one.
     Done { before: Word, after: Word },
+    /// The tag has no slot, and none in reach is free.
+    Full,
+}
+
+/// Where a tag's word was found, and what it was; [`Word::ABSENT`] for a tag without a slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'t> {
+    slot: Option<&'t Slot>,
+    pub(crate) word: Word,
+}
+
+/// What became of a word that was to be put in another's place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Put {
+    Done,
+    /// Another thread was faster: find it again.
+    Raced,
     /// The tag has no slot, and none in reach is free.
     Full,
 }
@@ -114,6 +131,41 @@ impl Table {
         match self.shard(tag).search(self.wanted(tag)) {
             Some((_, word)) => word,
             None => Word::ABSENT,
+        }
+    }
+
+    /// Loads something from where the search for a tag begins, so that it will be at hand. What is
+    /// given means nothing, but that the load cannot be left out.
+    #[inline]
+    pub(crate) fn touch(&self, tag: Tag) -> u64 {
+        self.shard(tag).touch(self.wanted(tag))
+    }
+
+    /// Finds the tag's word. Loads only.
+    #[inline]
+    pub(crate) fn find(&self, tag: Tag) -> Found<'_> {
+        let (slot, word) = self.shard(tag).search(self.wanted(tag)).unzip();
+        let word = word.unwrap_or(Word::ABSENT);
+        Found { slot, word }
+    }
+
+    /// Puts `next` in the place of what was found for the tag, if it is still there.
+    #[inline]
+    pub(crate) fn put(&self, tag: Tag, now: Timestamp, found: Found<'_>, next: Word) -> Put {
+        match found.slot {
+            Some(slot) if slot.swap(found.word, next) => Put::Done,
+            Some(_) => Put::Raced,
+            None => self.put_first(tag, now, next),
+        }
+    }
+
+    #[cold]
+    fn put_first(&self, tag: Tag, now: Timestamp, next: Word) -> Put {
+        let first = |word: Word| word.is_absent().then_some(next);
+        match self.update(tag, now, first) {
+            Update::Done { before, .. } if before.is_absent() => Put::Done,
+            Update::Done { .. } => Put::Raced,
+            Update::Full => Put::Full,
         }
     }
 

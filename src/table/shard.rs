@@ -132,6 +132,12 @@ impl Shard {
         self.region(number).map_or(&[], Region::lines)
     }
 
+    /// Loads something from the tag's home line.
+    #[inline]
+    pub(super) fn touch(&self, wanted: Wanted) -> u64 {
+        lines::touch(self.lines(self.span().first), wanted)
+    }
+
     /// Finds the tag's slot, and a word that was the tag's: loads only.
     #[inline]
     pub(super) fn search(&self, wanted: Wanted) -> Option<(&Slot, Word)> {

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::{Pair, Retry, Step, Word};
+use super::super::{CalendarUnit, Frame, Pair, Retry, Rule, Step, Word};
 use super::harness::{Counter, Recipe, Taken, beginnings, events, recipes, timed};
-use crate::time::{NANOS_PER_SEC, Timestamp};
+use crate::time::{LAG_MAX, NANOS_PER_SEC, Timestamp};
+
+const LAG_NANOS: u64 = LAG_MAX.as_nanos() as u64;
 
 /// Checks `retry` against `step` at every kind of instant up to the promised one.
 fn check_retry(
@@ -98,6 +100,31 @@ proptest! {
         }
     }
 
+    /// What was judged by a clock that lags is what an exact one would have said, wherever the rule
+    /// says so: nobody is admitted early, and no promise is broken.
+    #[test]
+    fn what_holds_is_the_same_by_the_exact_time(
+        recipe in recipes(), start in beginnings(), events in events(40),
+        lags in prop::collection::vec(0..=LAG_NANOS, 40),
+    ) {
+        let mut counter = recipe.counter();
+        let mut taken = Vec::new();
+        for ((now, event), lag) in timed(&recipe, start, &events).zip(lags) {
+            let cost = event.cost(&counter);
+            for cost in [cost, 1, counter.rule.capacity(), counter.rule.capacity() + 1] {
+                let glance = now.minus_nanos(lag);
+                let (period, pair, slot) = counter.look(glance);
+                let step = counter.rule.step(period, pair, glance, cost);
+                if counter.rule.holds(step, period, pair, glance, cost) {
+                    let (_, _, exact_slot) = counter.look(now);
+                    prop_assert_eq!(step, counter.step(now, cost), "{} ns late", lag);
+                    prop_assert!(slot == exact_slot || step == Step::Never);
+                }
+            }
+            act(&mut counter, &mut taken, now, event.what, cost);
+        }
+    }
+
     /// Any bits, as damage or another version may leave them: no panic, and either they are told
     /// to be from the future or the wait that they impose is one the rule can impose.
     #[test]
@@ -135,9 +162,56 @@ proptest! {
     }
 }
 
+/// True if a glance at the clock is enough to judge one more.
+fn is_enough(counter: &Counter, now: Timestamp) -> bool {
+    let (period, pair, _) = counter.look(now);
+    let step = counter.rule.step(period, pair, now, 1);
+    counter.rule.holds(step, period, pair, now, 1)
+}
+
+#[test]
+fn a_glance_is_enough_for_a_busy_counter_and_away_from_edges() {
+    let now = Timestamp::from_secs(1_700_000_000);
+    let mut bucket = Counter::bucket(10, NANOS_PER_SEC, 10);
+    assert!(!is_enough(&bucket, now), "at rest");
+    for _ in 0..9 {
+        assert!(bucket.take(now, 1).is_some());
+    }
+    assert!(is_enough(&bucket, now), "one left");
+    assert!(bucket.take(now, 1).is_some());
+    assert!(
+        !is_enough(&bucket, now),
+        "one comes back in a tenth of a second"
+    );
+    assert!(!bucket.admits(now, 1));
+
+    let edge = Timestamp::from_secs(1_700_000_040);
+    for mut counter in [
+        Counter::window(5, 60, Frame::Epoch),
+        Counter::sliding(5, 60),
+        Counter::calendar(5, CalendarUnit::Hour, "UTC"),
+    ] {
+        assert!(is_enough(&counter, now), "{:?}", counter.rule);
+        for _ in 0..5 {
+            assert!(counter.take(now, 1).is_some());
+        }
+        assert!(is_enough(&counter, now), "spent: {:?}", counter.rule);
+        let hour = matches!(counter.rule, Rule::Window(window) if window.frame() != Frame::Epoch);
+        let edge = if hour {
+            Timestamp::from_secs(1_700_002_800)
+        } else {
+            edge
+        };
+        assert!(
+            !is_enough(&counter, edge.minus_nanos(LAG_NANOS)),
+            "{:?}",
+            counter.rule
+        );
+    }
+}
+
 #[test]
 fn deny_never_admits_and_unlimited_always_does() {
-    use super::super::Rule;
     let now = Timestamp::from_secs(1_700_000_000);
     let deny = Counter::new(Rule::Deny);
     assert_eq!(deny.step(now, 1), Step::Never);

@@ -1,1 +1,0 @@
-//! Nothing here: the comparisons are in `benches/`.

@@ -1,0 +1,86 @@
+//! What a counter takes: resident memory, and what lies on the disk. Each in a process of its own.
+
+use std::process::Command;
+
+use tollgate::{Limiter, Mapping, Policy};
+
+use crate::peers::{DashMapByHand, Governor, Peer, Quota, directory};
+
+/// The argument that makes the program measure one, and no more.
+pub const CHILD: &str = "--memory-of";
+
+const QUOTA: Quota = Quota { count: 10_000_000, period_secs: 86_400 };
+
+pub fn table(is_quick: bool) {
+    let count = if is_quick { "200000" } else { "10000000" };
+    println!("\n### Bytes a counter, {count} of them, keys of 24 bytes\n");
+    println!("| | resident | of it on the disk |\n|---|---|---|");
+    for name in ["Tollgate, journal on", "governor", "DashMap by hand"] {
+        let program = std::env::current_exe().expect("it runs");
+        let child = Command::new(program).args([CHILD, name, count]).output();
+        let out = child.expect("it starts").stdout;
+        println!("| {name} | {} |", String::from_utf8_lossy(&out).trim());
+    }
+}
+
+/// Bytes of this process that are in memory, mapped files among them.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    kilobytes.map_or(0, |kilobytes| kilobytes * 1_024)
+}
+
+pub fn child(mut arguments: impl Iterator<Item = String>) {
+    let name = arguments.next().unwrap_or_default();
+    let count: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1_000);
+    match name.as_str() {
+        "governor" => map(&Governor::new(QUOTA), count),
+        "DashMap by hand" => map(&DashMapByHand::new(QUOTA), count),
+        _ => ours(count),
+    }
+}
+
+/// Checks keys that are gone as soon as they were asked for, as a service's are.
+fn fill(count: usize, mut check: impl FnMut(&String)) {
+    for number in 0..count {
+        check(&format!("user-{number:019}"));
+    }
+}
+
+fn map(peer: &dyn Peer, count: usize) {
+    let before = resident();
+    fill(count, |key| {
+        peer.run(std::slice::from_ref(key), &[0]);
+    });
+    println!("{:.1} | 0", (resident() - before) as f64 / count as f64);
+}
+
+fn ours(count: usize) {
+    let dir = directory();
+    let before = resident();
+    let policy = "[limits.api]\nrate = \"10000000/day\"\nkey = \"user\"";
+    let limiter = Limiter::builder(Policy::from_toml(policy).expect("it is sound"));
+    // In the directory, so that what is told to lie on the disk is all of it.
+    let limiter = limiter.counters(count as u64).mapping(Mapping::DataDirectory);
+    let limiter = limiter.open(dir.path().join("data")).expect("it opens");
+    let api = limiter.limit("api").expect("it is there");
+    fill(count, |key| assert!(api.check(key).is_allowed()));
+    let memory = (resident() - before) as f64 / count as f64;
+    limiter.flush().expect("the disk takes it");
+    let disk = bytes_below(&dir.path().join("data")) as f64 / count as f64;
+    println!("{memory:.1} | {disk:.1}");
+}
+
+fn bytes_below(path: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return 0;
+    };
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes_below(&entry.path()),
+        Ok(found) => found.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
+}

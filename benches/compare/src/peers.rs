@@ -1,0 +1,258 @@
+//! Those who limit: all by one quota for each key, a full burst of it at the start.
+
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use dashmap::DashMap;
+use governor::{DefaultKeyedRateLimiter, RateLimiter};
+use limitador::limit::{Context, Limit as LimitadorLimit};
+use tempfile::TempDir;
+use tollgate::{Limit, Limiter, Policy};
+
+/// So many a period; as a token bucket where the peer has one.
+#[derive(Clone, Copy)]
+pub struct Quota {
+    pub count: u64,
+    pub period_secs: u64,
+}
+
+impl Quota {
+    /// Nanoseconds that bring one back.
+    fn token(self) -> Duration {
+        Duration::from_nanos(self.period_secs * 1_000_000_000 / self.count)
+    }
+
+    fn burst(self) -> NonZeroU32 {
+        let burst = u32::try_from(self.count).expect("fewer than 2^32");
+        NonZeroU32::new(burst).expect("at least one")
+    }
+}
+
+pub trait Peer: Sync {
+    fn name(&self) -> &'static str;
+
+    /// Checks these keys one after the other; gives how many were admitted.
+    fn run(&self, keys: &[String], order: &[u32]) -> u64;
+}
+
+fn each(keys: &[String], order: &[u32], check: impl Fn(&String) -> bool) -> u64 {
+    order.iter().map(|place| u64::from(check(&keys[*place as usize]))).sum()
+}
+
+/// With its journal on, in a directory of its own.
+pub struct Tollgate {
+    limit: Limit,
+    is_batch: bool,
+    _limiter: Limiter,
+    _dir: TempDir,
+}
+
+impl Tollgate {
+    pub fn new(quota: Quota, keys: usize, is_batch: bool) -> Self {
+        let dir = directory();
+        let policy = format!(
+            "[limits.api]\nrate = \"{} per {} s\"\nkey = \"user\"\ndurability = \"logged\"",
+            quota.count, quota.period_secs
+        );
+        let policy = Policy::from_toml(&policy).expect("the policy is sound");
+        let counters = (keys as u64 * 5 / 4).max(10_000);
+        let limiter = Limiter::builder(policy).counters(counters).open(dir.path().join("data"));
+        let limiter = limiter.expect("it opens");
+        let limit = limiter.limit("api").expect("it is there");
+        Self { limit, is_batch, _limiter: limiter, _dir: dir }
+    }
+}
+
+impl Tollgate {
+    pub fn one(&self, key: &String) -> bool {
+        self.limit.check(key).is_allowed()
+    }
+}
+
+/// Beside the build, so on a disk.
+pub fn directory() -> TempDir {
+    let place = std::env::current_exe().expect("it runs");
+    let place = place.parent().expect("it lies in a folder");
+    tempfile::tempdir_in(place).expect("a directory")
+}
+
+impl Peer for Tollgate {
+    fn name(&self) -> &'static str {
+        "Tollgate"
+    }
+
+    fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        if !self.is_batch {
+            return each(keys, order, |key| self.limit.check(key).is_allowed());
+        }
+        let mut admitted = 0;
+        for places in order.chunks(16) {
+            let mut batch = [""; 16];
+            for (to, place) in batch.iter_mut().zip(places) {
+                *to = &keys[*place as usize];
+            }
+            let batch = &batch[..places.len()];
+            self.limit.check_many(batch, |_, one| admitted += u64::from(one.is_allowed()));
+        }
+        admitted
+    }
+}
+
+pub struct Governor(DefaultKeyedRateLimiter<String>);
+
+impl Governor {
+    pub fn new(quota: Quota) -> Self {
+        let rate = governor::Quota::with_period(quota.token()).expect("it takes time");
+        Self(RateLimiter::keyed(rate.allow_burst(quota.burst())))
+    }
+}
+
+impl Governor {
+    pub fn one(&self, key: &String) -> bool {
+        self.0.check_key(key).is_ok()
+    }
+}
+
+impl Peer for Governor {
+    fn name(&self) -> &'static str {
+        "governor"
+    }
+
+    fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        each(keys, order, |key| self.0.check_key(key).is_ok())
+    }
+}
+
+/// It has no keys of its own: one for each key in a map.
+pub struct Ratelimit {
+    quota: Quota,
+    each: DashMap<String, ratelimit::Ratelimiter>,
+}
+
+impl Ratelimit {
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, each: DashMap::new() }
+    }
+}
+
+impl Peer for Ratelimit {
+    fn name(&self) -> &'static str {
+        "ratelimit in a DashMap"
+    }
+
+    fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        each(keys, order, |key| {
+            if let Some(one) = self.each.get(key) {
+                return one.try_wait().is_ok();
+            }
+            let Quota { count, .. } = self.quota;
+            let builder = ratelimit::Ratelimiter::builder(1, self.quota.token());
+            let builder = builder.max_tokens(count).initial_available(count);
+            let one = builder.build().expect("a sound quota");
+            let is_admitted = one.try_wait().is_ok();
+            self.each.insert(key.clone(), one);
+            is_admitted
+        })
+    }
+}
+
+/// It wants to be changed by one at a time: behind a lock, as its own server has it.
+pub struct Throttlecrab {
+    quota: Quota,
+    limiter: Mutex<throttlecrab::RateLimiter<throttlecrab::AdaptiveStore>>,
+}
+
+impl Throttlecrab {
+    pub fn new(quota: Quota) -> Self {
+        let store = throttlecrab::AdaptiveStore::new();
+        Self { quota, limiter: Mutex::new(throttlecrab::RateLimiter::new(store)) }
+    }
+}
+
+impl Peer for Throttlecrab {
+    fn name(&self) -> &'static str {
+        "throttlecrab"
+    }
+
+    fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        let count = i64::try_from(self.quota.count).expect("it fits");
+        let period = i64::try_from(self.quota.period_secs).expect("it fits");
+        each(keys, order, |key| {
+            let mut limiter = self.limiter.lock().expect("nobody panicked");
+            let said = limiter.rate_limit(key, count, count, period, 1, SystemTime::now());
+            said.is_ok_and(|(is_admitted, _)| is_admitted)
+        })
+    }
+}
+
+/// What people write themselves: a map of token buckets.
+pub struct DashMapByHand {
+    quota: Quota,
+    buckets: DashMap<String, (f64, Instant)>,
+}
+
+impl DashMapByHand {
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, buckets: DashMap::new() }
+    }
+}
+
+impl Peer for DashMapByHand {
+    fn name(&self) -> &'static str {
+        "DashMap by hand"
+    }
+
+    fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        let burst = self.quota.count as f64;
+        let rate = burst / self.quota.period_secs as f64;
+        let take = |(tokens, last): &mut (f64, Instant)| {
+            let now = Instant::now();
+            *tokens = (*tokens + (now - *last).as_secs_f64() * rate).min(burst);
+            *last = now;
+            let is_admitted = *tokens >= 1.0;
+            *tokens -= f64::from(u8::from(is_admitted));
+            is_admitted
+        };
+        each(keys, order, |key| match self.buckets.get_mut(key) {
+            Some(mut bucket) => take(&mut bucket),
+            None => {
+                let entry = self.buckets.entry(key.clone());
+                take(&mut entry.or_insert((burst, Instant::now())))
+            }
+        })
+    }
+}
+
+/// Its windows are fixed ones.
+pub struct Limitador {
+    limiter: limitador::RateLimiter,
+    namespace: limitador::limit::Namespace,
+}
+
+impl Limitador {
+    pub fn new(quota: Quota) -> Self {
+        let variable = "user".try_into().expect("an expression");
+        let limit =
+            LimitadorLimit::new("api", quota.count, quota.period_secs, vec![], vec![variable]);
+        let limiter = limitador::RateLimiter::new(20_000_000);
+        limiter.add_limit(limit);
+        Self { limiter, namespace: "api".into() }
+    }
+}
+
+impl Peer for Limitador {
+    fn name(&self) -> &'static str {
+        "limitador"
+    }
+
+    fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        each(keys, order, |key| {
+            let values = std::collections::HashMap::from([("user".to_owned(), key.clone())]);
+            let context = Context::from(values);
+            let said =
+                self.limiter.check_rate_limited_and_update(&self.namespace, &context, 1, false);
+            said.is_ok_and(|said| !said.limited)
+        })
+    }
+}

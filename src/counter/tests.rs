@@ -1,0 +1,92 @@
+//! A counter under a clock that was only glanced at.
+
+use std::time::Duration;
+
+use super::{Counter, Ground, Seen, Take};
+use crate::algorithm::{Bucket, Frame, Rule, Step, Window, Word};
+use crate::ceiling::InMemory;
+use crate::clock::{Clock, ManualClock};
+use crate::inbox::Inbox;
+use crate::key::Tag;
+use crate::sync::{Arc, AtomicU64};
+use crate::table::{Region, Table};
+use crate::time::{LAG_MAX, NANOS_PER_SEC, Reading, Timestamp};
+
+/// Takes one by a reading that lags by `lag` behind `now`, at which `word` stands.
+fn take(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word) {
+    let table = Arc::new(Table::new(vec![Region::heap(1)]));
+    let tag = Tag::from_bits(4);
+    if !word.is_absent() {
+        table.update(tag, now, |_| Some(word));
+    }
+    let memory = InMemory::new(&[&table, &table], now);
+    let counter = Counter {
+        ground: Ground {
+            table: &table,
+            shared: &table,
+            calendars: &[],
+            clock: &Clock::Manual(ManualClock::new(now)),
+            inbox: &Inbox::new(1),
+            ceilings: &memory.ceilings,
+            healed: &AtomicU64::new(0),
+        },
+        rule: &rule,
+        tag,
+        is_logged: false,
+        reserve: None,
+        is_shared: false,
+    };
+    let glance = Reading::lagging(now - lag);
+    let looked = counter.look(glance, 1);
+    let Take::Judged(seen) = counter.take(glance, 1) else {
+        panic!("there is room, and it is not strict");
+    };
+    assert_eq!(looked.step, seen.step, "a look says what a take does");
+    (seen, table.read(tag))
+}
+
+const NOW: Timestamp = Timestamp::from_secs(1_000);
+
+fn bucket() -> Rule {
+    Rule::Bucket(Bucket::new(1, NANOS_PER_SEC, 3).unwrap())
+}
+
+#[test]
+fn a_bucket_at_rest_starts_from_the_exact_time() {
+    for word in [Word::ABSENT, Word::bucket(NOW - LAG_MAX / 2)] {
+        let (seen, after) = take(bucket(), word, NOW, LAG_MAX);
+        assert!(seen.now.is_exact);
+        assert_eq!(after, Word::bucket(NOW + Duration::from_secs(1)));
+    }
+}
+
+#[test]
+fn a_busy_bucket_moves_on_by_its_token_alone() {
+    let arrival = NOW + Duration::from_millis(1_500);
+    let (seen, after) = take(bucket(), Word::bucket(arrival), NOW, LAG_MAX);
+    assert!(!seen.now.is_exact, "a glance is enough");
+    assert_eq!(after, Word::bucket(arrival + Duration::from_secs(1)));
+}
+
+#[test]
+fn who_waits_as_told_is_admitted_though_the_clock_lags() {
+    let arrival = NOW + Duration::from_secs(2);
+    let (seen, after) = take(bucket(), Word::bucket(arrival), NOW, LAG_MAX);
+    assert_eq!(after, Word::bucket(arrival + Duration::from_secs(1)));
+    assert!(matches!(seen.step, Step::Admit(_)) && seen.now.is_exact);
+    let just_before = NOW.minus_nanos(1);
+    let (seen, after) = take(bucket(), Word::bucket(arrival), just_before, LAG_MAX);
+    assert_eq!((seen.step, after), (Step::Refuse, Word::bucket(arrival)));
+}
+
+#[test]
+fn a_window_is_the_one_of_the_exact_time() {
+    let rule = Rule::Window(Window::new(5, 10, Frame::Epoch).unwrap());
+    let (seen, after) = take(rule, Word::window(1_000, 5), NOW, LAG_MAX);
+    assert!(seen.now.is_exact, "the glance was before the edge");
+    assert_eq!(after, Word::window(1_010, 1));
+    let inside = NOW + Duration::from_secs(5);
+    let (seen, after) = take(rule, Word::window(1_010, 4), inside, LAG_MAX);
+    assert!(!seen.now.is_exact);
+    assert_eq!(after, Word::window(1_010, 5));
+}
