@@ -22,16 +22,13 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, fence, lock};
-use crate::time::{HOLD_MAX, LAG_MAX, NANOS_PER_SEC, Reading, Timestamp};
+use crate::time::{HOLD_MAX, LAG_MAX, LAG_USUAL, NANOS_PER_SEC, Reading, Timestamp};
 
 /// Steps back below this are the jitter of reading two clocks one after the other.
 const JITTER: Duration = Duration::from_millis(2);
 
 /// While time waits for the wall it loses one part in 2^5.
 const SLOW_SHIFT: u32 = 5;
-
-/// A note of the time that is written less often is of no use to glance at.
-const NOTE_PERIOD_MAX: Duration = Duration::from_millis(10);
 
 /// A note that lagged as much when it was last compared is not trusted until it is better again.
 const NOTE_LAG_MAX: Duration = Duration::from_millis(50);
@@ -319,7 +316,7 @@ fn note_nanos() -> u64 {
 fn note_base(base: u64, mono_nanos: u64) -> u64 {
     let since = mono_nanos.saturating_sub(base);
     let period = clock_getres(ClockId::MonotonicCoarse);
-    let is_fine = period.tv_sec == 0 && period.tv_nsec <= NOTE_PERIOD_MAX.subsec_nanos().into();
+    let is_fine = period.tv_sec == 0 && period.tv_nsec <= LAG_USUAL.subsec_nanos().into();
     let note = note_nanos();
     // The clock that the note is of. It is read after `mono_nanos`, so the base comes late by
     // what lies between, and what is counted from it lags by as much.

@@ -181,10 +181,12 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// True if the clock was only glanced at and the lag could make a difference.
+    /// True if the clock was only glanced at and the lag could make a difference: to the answer, or
+    /// to how long who is refused has to wait.
     #[inline]
     fn is_unsure(&self, step: Step, period: Period, words: Pair, now: Reading, cost: u64) -> bool {
-        !now.is_exact && !self.rule.holds(step, period, words, now.at, cost)
+        !now.is_exact
+            && (step == Step::Refuse || !self.rule.holds(step, period, words, now.at, cost))
     }
 
     #[inline(never)]

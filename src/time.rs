@@ -15,6 +15,9 @@ pub(crate) const HOLD_MAX: Duration = Duration::from_secs(32 * 86_400);
 // awake; one that another leaves waiting takes over after five of these. This is far more.
 pub(crate) const LAG_MAX: Duration = Duration::from_millis(250);
 
+/// And mostly by no more than this.
+pub(crate) const LAG_USUAL: Duration = Duration::from_millis(10);
+
 /// A clock's reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reading {
@@ -29,6 +32,17 @@ impl Reading {
         Self {
             at,
             is_exact: false,
+        }
+    }
+}
+
+impl Reading {
+    /// The time it can really have been, as late as is usual.
+    #[inline]
+    pub(crate) fn latest(self) -> Timestamp {
+        match self.is_exact {
+            true => self.at,
+            false => self.at + LAG_USUAL,
         }
     }
 }

@@ -90,3 +90,12 @@ fn a_window_is_the_one_of_the_exact_time() {
     assert!(!seen.now.is_exact);
     assert_eq!(after, Word::window(1_010, 5));
 }
+
+#[test]
+fn who_is_refused_is_refused_by_the_exact_time() {
+    let full = Rule::Window(Window::new(5, 10, Frame::Epoch).unwrap());
+    let inside = NOW + Duration::from_secs(5);
+    let (seen, _) = take(full, Word::window(1_010, 5), inside, LAG_MAX);
+    assert_eq!(seen.step, Step::Refuse);
+    assert!(seen.now.is_exact, "the wait is reckoned from it");
+}

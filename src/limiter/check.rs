@@ -213,7 +213,7 @@ impl Inner {
         decision.entries.push(Entry {
             limit: pick.limit,
             tag: counter.tag,
-            outcome: Outcome::without_counter(counter.rule, now.at, cost, verdict),
+            outcome: Outcome::without_counter(counter.rule, now, cost, verdict),
         });
         if let Some(entry) = decision.entries.last_mut() {
             self.take_one(law, pick.limit, &counter, now, cost, &mut entry.outcome);
@@ -286,7 +286,7 @@ impl Inner {
         let cost = if is_repeat { 0 } else { pick.cost };
         let mut outcome = match pick.refusal {
             Some(refusal) if !is_repeat => {
-                Outcome::without_counter(counter.rule, now.at, cost, hopeless(refusal))
+                Outcome::without_counter(counter.rule, *now, cost, hopeless(refusal))
             }
             _ => {
                 let seen = counter.look(*now, cost);
@@ -405,7 +405,7 @@ impl Inner {
             WhenFull::Refuse => Verdict::TableFull,
             WhenFull::Admit => Verdict::Allowed,
         };
-        Outcome::without_counter(counter.rule, now.at, cost, verdict)
+        Outcome::without_counter(counter.rule, now, cost, verdict)
     }
 
     /// Gives back what an entry took.
@@ -423,7 +423,7 @@ impl Inner {
         };
         counter.refund(period, words.main, cost);
         // The numbers shown are those without the take.
-        entry.outcome.words.main = rule.refund(words.main, words.main, now, cost);
+        entry.outcome.words.main = rule.refund(words.main, words.main, now.at, cost);
         entry.outcome.taken = None;
     }
 }

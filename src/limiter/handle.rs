@@ -230,7 +230,7 @@ impl Limit {
     {
         let inner = &*self.inner;
         let now = inner.clock.glance();
-        let without = |verdict| Outcome::without_counter(&Rule::Deny, now.at, 1, verdict);
+        let without = |verdict| Outcome::without_counter(&Rule::Deny, now, 1, verdict);
         inner.law.read(|law| {
             let limit = self.find(law);
             let mut hashes = ArrayVec::<Option<KeyHash>, BATCH>::new();
@@ -302,7 +302,7 @@ impl Limit {
     /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
     /// it from another counter, gives nothing back.
     pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
-        let (key, now) = (key.into(), outcome.now.into());
+        let (key, now) = (key.into(), outcome.now);
         self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
             if let Some(mut entry) = took(law, limit, counter, outcome) {
                 inner.give_back(law, &mut entry);
@@ -313,7 +313,7 @@ impl Limit {
     /// Settles what `outcome` took for the same key for what it really cost: the difference is
     /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
     pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
-        let (key, now) = (key.into(), outcome.now.into());
+        let (key, now) = (key.into(), outcome.now);
         self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
             if let Some(entry) = took(law, limit, counter, outcome) {
                 inner.settle_by(law, &entry, counter.rule, actual);
@@ -340,7 +340,7 @@ impl Limit {
         ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>, &mut Outcome),
     ) -> Outcome {
         let inner = &*self.inner;
-        let without = |verdict| Outcome::without_counter(&Rule::Deny, now.at, cost, verdict);
+        let without = |verdict| Outcome::without_counter(&Rule::Deny, now, cost, verdict);
         let mut outcome = without(Verdict::Unknown);
         inner.law.read(|law| {
             let Some(limit) = self.find(law) else {

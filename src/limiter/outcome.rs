@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::algorithm::{Pair, Period, Retry, Rule, Status, Step};
 use crate::counter::Seen;
 use crate::key::Tag;
-use crate::time::Timestamp;
+use crate::time::{Reading, Timestamp};
 
 /// What a limit says to a cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,7 +114,7 @@ pub struct Outcome {
     pub(super) rule: Rule,
     pub(super) words: Pair,
     pub(super) period: Period,
-    pub(super) now: Timestamp,
+    pub(super) now: Reading,
     pub(super) cost: u64,
     pub(super) verdict: Verdict,
     /// Where the cost was taken, if it was: only there can it be given back or settled.
@@ -163,7 +163,7 @@ impl Outcome {
                 other: seen.words.other,
             },
             period: seen.period,
-            now: seen.now.at,
+            now: seen.now,
             cost,
             verdict,
             taken,
@@ -173,12 +173,7 @@ impl Outcome {
 
     /// A verdict that no counter had a part in.
     #[inline]
-    pub(super) fn without_counter(
-        rule: &Rule,
-        now: Timestamp,
-        cost: u64,
-        verdict: Verdict,
-    ) -> Self {
+    pub(super) fn without_counter(rule: &Rule, now: Reading, cost: u64, verdict: Verdict) -> Self {
         let period = Period::default();
         Self {
             rule: *rule,
@@ -214,7 +209,8 @@ impl Outcome {
 
     /// All numbers at once.
     pub(crate) fn status(&self) -> Status {
-        self.rule.status(self.period, self.words, self.now)
+        // As late as it can have been: what came back by then is told, as an exact reading would.
+        self.rule.status(self.period, self.words, self.now.latest())
     }
 
     /// What the limit says.
@@ -262,7 +258,7 @@ impl Outcome {
 
     /// How long until all of it is back.
     pub fn reset_after(&self) -> Duration {
-        self.real(self.reset_at().since(self.now))
+        self.real(self.reset_at().since(self.now.at))
     }
 
     /// When the same cost will be admitted, if nobody else takes anything until then: now if it
@@ -274,9 +270,9 @@ impl Outcome {
         }
         match self
             .rule
-            .retry(self.period, self.words, self.now, self.cost)
+            .retry(self.period, self.words, self.now.at, self.cost)
         {
-            Retry::Now => Some(self.now),
+            Retry::Now => Some(self.now.at),
             Retry::At(at) => Some(at),
             Retry::Never => None,
         }
@@ -285,12 +281,12 @@ impl Outcome {
     /// How long until the same cost will be admitted, if nobody else takes anything until then:
     /// zero if it would be at once, `None` if it never will.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_at().map(|at| self.real(at.since(self.now)))
+        self.retry_at().map(|at| self.real(at.since(self.now.at)))
     }
 
     /// The instant the limit was asked at.
     pub fn at(&self) -> Timestamp {
-        self.now
+        self.now.at
     }
 
     fn real(&self, span: Duration) -> Duration {

@@ -10,6 +10,7 @@ mod direct;
 mod idempotency;
 mod keys;
 mod many;
+mod numbers;
 mod overrides;
 mod replace;
 mod settle;
