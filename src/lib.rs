@@ -37,6 +37,16 @@ mod time;
 #[cfg(not(tollgate_loom))]
 mod writer;
 
+/// What only the fuzz targets reach.
+#[cfg(all(fuzzing, not(tollgate_loom)))]
+#[doc(hidden)]
+pub mod fuzzed {
+    /// The body of the target `journal_page`.
+    pub fn journal_page(bytes: &[u8]) {
+        crate::journal::fuzzed::page(bytes);
+    }
+}
+
 pub use clock::ManualClock;
 #[cfg(not(tollgate_loom))]
 pub use error::Error;
