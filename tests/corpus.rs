@@ -11,6 +11,10 @@ mod ceilings;
 mod journal_files;
 #[path = "../fuzz/bodies/keys.rs"]
 mod keys;
+#[path = "oracle/life.rs"]
+mod life;
+#[path = "oracle/model.rs"]
+mod model;
 #[path = "../fuzz/bodies/overrides.rs"]
 mod overrides;
 #[path = "../fuzz/bodies/policy_text.rs"]
@@ -49,6 +53,11 @@ fn journal_files() {
 #[test]
 fn keys() {
     replay("keys", keys::run);
+}
+
+#[test]
+fn lives() {
+    replay("life", life::live);
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut world = world().lock().expect("nothing panicked before");
     let World { limiter, clock, .. } = &mut *world;
     // What earlier keys used is over.
-    clock.advance(Duration::from_secs(2 * 86_400));
+    clock.advance(Duration::from_secs(120));
     limiter
         .replace_policy(policy)
         .expect("it can be put in force");
@@ -119,7 +119,7 @@ fn world() -> &'static Mutex<World> {
     WORLD.get_or_init(|| {
         let dir = scratch();
         let clock = ManualClock::new(Timestamp::from_secs(1_000_000_000));
-        let policy = "[limits.each]\nrate = \"9/day\"\ndurability = \"memory\"";
+        let policy = "[limits.each]\nrate = \"9/min\"\ndurability = \"memory\"";
         let limiter = Limiter::builder(Policy::from_toml(policy).expect("it is sound"))
             .counters(1)
             .mapping(Mapping::DataDirectory)
@@ -145,9 +145,9 @@ impl Case {
             "ipv6_prefix": self.ipv6_prefix,
             "attributes": {"net": format!("address/{NET_PREFIX}")},
             "limits": {
-                "each": {"rate": "9/day", "key": key, "durability": "memory"},
+                "each": {"rate": "9/min", "key": key, "durability": "memory"},
                 // What is declared must be used.
-                "other": {"rate": "9/day", "key": "net", "durability": "memory"},
+                "other": {"rate": "9/min", "key": "net", "durability": "memory"},
             },
             "default": {"limits": ["each"]},
             "routes": [{"route": "/other", "limits": ["other"]}],
