@@ -9,8 +9,15 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+#[cfg(not(tollgate_loom))]
+mod admin;
 mod algorithm;
+#[cfg(not(tollgate_loom))]
+mod ask;
 mod ceiling;
+#[cfg(feature = "client")]
+#[cfg(not(tollgate_loom))]
+pub mod client;
 mod clock;
 mod codec;
 mod counter;
@@ -20,12 +27,16 @@ mod directory;
 pub mod doctor;
 #[cfg(not(tollgate_loom))]
 mod error;
+#[cfg(not(tollgate_loom))]
+mod headers;
 mod idempotency;
 mod in_force;
 mod inbox;
 #[cfg(not(tollgate_loom))]
 mod journal;
 mod key;
+#[cfg(all(feature = "tower", not(tollgate_loom)))]
+pub mod layer;
 #[cfg(not(tollgate_loom))]
 mod limiter;
 mod permits;
@@ -47,9 +58,15 @@ pub mod fuzzed {
     }
 }
 
+#[cfg(not(tollgate_loom))]
+pub use admin::{Admin, AdminReply};
+#[cfg(not(tollgate_loom))]
+pub use ask::{Question, Standing, UnknownQuestion};
 pub use clock::ManualClock;
 #[cfg(not(tollgate_loom))]
 pub use error::Error;
+#[cfg(not(tollgate_loom))]
+pub use headers::Answer;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,

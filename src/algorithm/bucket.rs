@@ -77,6 +77,11 @@ impl Bucket {
         self.instant(self.debt_ticks()).as_nanos()
     }
 
+    /// How long it takes to fill.
+    pub(crate) fn fill_nanos(&self) -> u64 {
+        self.instant(self.ticks_of(self.burst)).as_nanos()
+    }
+
     pub(crate) const fn burst(&self) -> u64 {
         self.burst
     }

@@ -18,6 +18,7 @@ pub(crate) use window::{Frame, Window};
 pub(crate) use word::Word;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -328,6 +329,22 @@ impl Rule {
             Self::Bucket(bucket) => bucket.retry(words.main, now, cost),
             Self::Window(window) => window.retry(period, words.main, now, cost),
             Self::Sliding(sliding) => sliding.retry(period, words, now, cost),
+        }
+    }
+
+    /// The time over which the capacity comes back; zero for rules that have none.
+    pub(crate) fn window(&self, period: Period) -> Duration {
+        let whole = |span: Period| Duration::from_secs(u64::from(span.end_secs - span.start_secs));
+        match self {
+            Self::Unlimited | Self::Deny => Duration::ZERO,
+            Self::Bucket(bucket) => Duration::from_nanos(bucket.fill_nanos()),
+            Self::Window(window) => match window.frame() {
+                Frame::Calendar(_) => whole(period),
+                Frame::Epoch | Frame::FirstHit => {
+                    Duration::from_secs(u64::from(window.span_secs()))
+                }
+            },
+            Self::Sliding(sliding) => Duration::from_secs(u64::from(sliding.window_secs())),
         }
     }
 

@@ -41,7 +41,6 @@ impl Sliding {
         self.amount as u64
     }
 
-    #[cfg(test)]
     pub(super) const fn window_secs(&self) -> u32 {
         self.window_secs
     }

@@ -70,7 +70,6 @@ impl Window {
         self.amount as u64
     }
 
-    #[cfg(test)]
     pub(super) const fn span_secs(&self) -> u32 {
         self.span_secs
     }

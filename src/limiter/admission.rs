@@ -214,6 +214,17 @@ impl Limiter {
         asking.end()
     }
 
+    /// As [`acquire`](Self::acquire), but nothing if that would wait; a place in the line is not
+    /// kept then.
+    #[cfg(feature = "tower")]
+    pub(crate) fn acquire_at_once(&self, request: &Request<'_>) -> Option<Admission> {
+        let mut asking = Asking::begin(&self.inner, request);
+        match asking.advance(true) {
+            Some(_given_up) => None,
+            None => Some(asking.end()),
+        }
+    }
+
     /// As [`acquire`](Self::acquire), as a future. It runs under any executor, and waits no longer
     /// than the limits say whether it is polled or not. Dropped, it gives up its place or returns
     /// what it was just given, and nothing is charged. A strict limit may make the thread that

@@ -32,7 +32,7 @@ pub(super) enum Want {
 
 /// The keys of a request, each hashed once.
 #[derive(Default)]
-struct Hashes(ArrayVec<(KeyIndex, KeyHash), { PICKS_MAX + PERMIT_PICKS_MAX }>);
+struct Hashes(ArrayVec<(KeyIndex, KeyHash), { 2 * PICKS_MAX + PERMIT_PICKS_MAX }>);
 
 impl Hashes {
     fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
@@ -72,6 +72,7 @@ impl<'a> Asked<'a, '_> {
             limit,
             tier: None,
             key: self.law.hash(&parts),
+            override_key: None,
         })
     }
 }
@@ -82,6 +83,8 @@ pub(super) struct Applied {
     pub(super) limit: LimitIndex,
     pub(super) tier: Option<TierIndex>,
     pub(super) key: KeyHash,
+    /// The key that overrides are for; none if it is not known.
+    pub(super) override_key: Option<KeyHash>,
 }
 
 impl Inner {
@@ -98,7 +101,7 @@ impl Inner {
     }
 
     pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
-        let rule = law.rule(applied.limit, applied.tier, applied.key);
+        let rule = law.rule(applied.limit, applied.tier, applied.override_key);
         Counter {
             ground: self.ground(law),
             rule,
@@ -197,6 +200,9 @@ impl Inner {
                 limit: pick.limit,
                 tier: resolution.tier,
                 key: hashes.get(asked, law.limit(pick.limit).key),
+                override_key: law
+                    .override_key(pick.limit)
+                    .map(|key| hashes.get(asked, key)),
             };
             let entry = self.look_at(law, pick, &applied, now, is_repeat);
             decision.entries.push(entry);

@@ -10,7 +10,9 @@ use super::concurrency::{ConcurrencyEntry, ConcurrencyOutcome};
 use super::law::OwnLaw;
 use super::outcome::{Outcome, Verdict};
 use crate::key::Tag;
-use crate::policy::{LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, RequestError, RouteIndex, TierIndex};
+use crate::policy::{
+    LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, Plan, RequestError, RouteIndex, TierIndex,
+};
 
 /// One limit's part in a decision.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +101,11 @@ impl Decision {
             is_shadow: limit.shadow,
             outcome: &entry.outcome,
         }
+    }
+
+    /// The plan of the policy that it was decided under.
+    pub(crate) fn plan(&self) -> &Plan {
+        self.law.plan()
     }
 
     /// True if the request may be served.

@@ -131,7 +131,7 @@ impl Limit {
     pub(super) fn new(inner: &Arc<Inner>, name: &str) -> Result<Self, Error> {
         let law = inner.law.current();
         if law.plan().limit_named(name).is_none() {
-            return Err(match law.plan().key_named(name) {
+            return Err(match law.plan().override_key_named(name) {
                 None => Error::unknown_limit(name),
                 Some(_) => {
                     let why = "says how many run at a time; ask for a request by acquire";
@@ -240,6 +240,7 @@ impl Limit {
                     limit,
                     tier: None,
                     key,
+                    override_key: (spec.override_key == spec.key).then_some(key),
                 },
             );
             let mut outcome = ask(inner, law, limit, &counter, now);

@@ -301,16 +301,22 @@ impl Law {
         self.meters[limit.0].shared
     }
 
+    /// The key by which the limit's overrides are found; none if there are none, as in most limits:
+    /// then there is nothing to look up.
+    pub(super) fn override_key(&self, limit: LimitIndex) -> Option<KeyIndex> {
+        let has_any = !self.meters[limit.0].overrides.is_empty();
+        has_any.then(|| self.limit(limit).override_key)
+    }
+
     /// The rule for a key: its own, or its tier's.
-    pub(super) fn rule(&self, limit: LimitIndex, tier: Option<TierIndex>, key: KeyHash) -> &Rule {
+    pub(super) fn rule(
+        &self,
+        limit: LimitIndex,
+        tier: Option<TierIndex>,
+        override_key: Option<KeyHash>,
+    ) -> &Rule {
         let overrides = &self.meters[limit.0].overrides;
-        // Most limits have no overrides, and then there is nothing to look up.
-        let own = if overrides.is_empty() {
-            None
-        } else {
-            overrides.get(&key)
-        };
-        if let Some(rule) = own {
+        if let Some(rule) = override_key.and_then(|key| overrides.get(&key)) {
             return rule;
         }
         // A limit has a rate for every tier of its plan; the first is the one without a tier.

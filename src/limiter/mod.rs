@@ -96,6 +96,19 @@ pub struct Limiter {
     inner: Arc<Inner>,
 }
 
+/// See [`Limiter::plan_in_force`].
+#[cfg(feature = "tower")]
+pub(crate) struct PlanInForce(law::OwnLaw);
+
+#[cfg(feature = "tower")]
+impl std::ops::Deref for PlanInForce {
+    type Target = crate::policy::Plan;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.plan()
+    }
+}
+
 pub(crate) struct Inner {
     law: InForce<Law>,
     clock: Clock,
@@ -209,6 +222,18 @@ impl Limiter {
         }
     }
 
+    /// Gives back what those limits took that do not charge requests answered with this HTTP
+    /// status: the policy's `charged_status`. The numbers of the decision are then without it.
+    pub fn answered(&self, decision: &mut Decision, status: u16) {
+        let law = decision.law.clone();
+        for entry in &mut decision.entries {
+            let charged = law.limit(entry.limit).charged.as_ref();
+            if charged.is_some_and(|statuses| !statuses.contains(status)) {
+                self.inner.give_back(&law, entry);
+            }
+        }
+    }
+
     /// Settles an allowed decision for what it really cost: the difference is charged, into debt if
     /// need be, or given back. It concerns the limits that took their cost from the request, not
     /// those whose policy fixes it. Debt is bounded: a token bucket's to one whole burst, a
@@ -238,6 +263,12 @@ impl Limiter {
         let semaphore = law.semaphore_named(limit);
         let semaphore = semaphore.ok_or_else(|| Error::unknown_limit(limit))?;
         Ok(semaphore.permits().usage())
+    }
+
+    /// The plan in force, as this thread knows it: nothing that other threads count is touched.
+    #[cfg(feature = "tower")]
+    pub(crate) fn plan_in_force(&self) -> PlanInForce {
+        self.inner.law.read(|law| PlanInForce(law.clone()))
     }
 
     /// The policy in force.

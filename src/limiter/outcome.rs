@@ -74,10 +74,10 @@ impl Verdict {
     }
 }
 
-/// The verdict alone, without the numbers behind it.
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Verdict {
+    /// The verdict alone, without the numbers behind it; no word of it needs escaping anywhere.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
             Self::Allowed => "allowed",
             Self::Repeated => "allowed, charged before",
             Self::Shadowed => "would be refused",
@@ -93,7 +93,14 @@ impl fmt::Display for Verdict {
             Self::NeedsPermit => "refused, a limit on how many run must be asked by acquire",
             Self::Unknown => "refused, the limit is no longer in the policy",
             Self::Malformed => "refused, the request is put together wrongly",
-        })
+        }
+    }
+}
+
+/// The verdict alone, without the numbers behind it.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
     }
 }
 
@@ -189,7 +196,8 @@ impl Outcome {
         self
     }
 
-    fn status(&self) -> Status {
+    /// All numbers at once.
+    pub(crate) fn status(&self) -> Status {
         self.rule.status(self.period, self.words, self.now)
     }
 
@@ -212,6 +220,12 @@ impl Outcome {
     /// that is unlimited.
     pub fn limit(&self) -> u64 {
         self.status().limit
+    }
+
+    /// The time over which [`limit`](Self::limit) comes back: a bucket's to fill, a window's from
+    /// its start to its end; zero for a limit that is unlimited or admits nothing.
+    pub fn window(&self) -> Duration {
+        self.rule.window(self.period)
     }
 
     /// What is taken and not yet back; more than [`limit`](Self::limit) where there is debt.

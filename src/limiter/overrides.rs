@@ -69,7 +69,7 @@ impl<'k> From<&'k [(&'k str, &'k str)]> for OverrideKey<'k> {
 impl OverrideKey<'_> {
     /// The key by attribute, if the limit's key can have these values.
     pub(super) fn named(self, plan: &Plan, limit: &str) -> Result<Vec<(String, String)>, Error> {
-        let key = plan.key_named(limit);
+        let key = plan.override_key_named(limit);
         let key = key.ok_or_else(|| Error::unknown_limit(limit))?;
         let named: Vec<(String, String)> = match self {
             Self::Named(values) => values
@@ -98,7 +98,7 @@ impl OverrideKey<'_> {
 impl Override {
     /// The key and what it has of its own under a plan.
     pub(super) fn ready<'a>(&'a self, plan: &Plan) -> Result<(KeyParts<'a>, Overridden), Error> {
-        if plan.key_named(&self.limit).is_none() {
+        if plan.override_key_named(&self.limit).is_none() {
             return Err(Error::unknown_limit(&self.limit));
         }
         let what = || format!("override of limit {:?}", self.limit);
@@ -112,7 +112,7 @@ impl Override {
     pub(super) fn parts<'a>(&'a self, plan: &Plan) -> Option<KeyParts<'a>> {
         let values = self.key.iter();
         let values: Vec<_> = values.map(|(name, value)| (&**name, &**value)).collect();
-        let parts = plan.parts_by_name(plan.key_named(&self.limit)?, &values);
+        let parts = plan.parts_by_name(plan.override_key_named(&self.limit)?, &values);
         parts.filter(|parts| !parts.is_empty())
     }
 }

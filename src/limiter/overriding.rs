@@ -1,6 +1,7 @@
 //! Overrides set and removed while running.
 
 use super::Limiter;
+use super::check::Applied;
 use super::law::Law;
 use super::overrides::{Override, OverrideKey, Overrides};
 use crate::directory::replace;
@@ -56,6 +57,37 @@ impl Limiter {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    /// Forgets what one key has used of a limit, named as for
+    /// [`set_override`](Self::set_override); but by the limit's own key where that is another than
+    /// the one that overrides are for.
+    ///
+    /// # Errors
+    /// If the policy has no rate limit of this name, or its key has another shape.
+    pub fn reset<'k>(&self, limit: &str, key: impl Into<OverrideKey<'k>>) -> Result<(), Error> {
+        let law = self.inner.law.current();
+        let plan = law.plan();
+        let index = plan.limit_named(limit);
+        let index = index.ok_or_else(|| Error::unknown_limit(limit))?;
+        let own = law.limit(index).key;
+        let parts = match key.into() {
+            OverrideKey::InOrder(values) => plan.parts_in_order(own, values),
+            OverrideKey::Named(values) => plan.parts_by_name(own, values),
+        };
+        let parts = parts.ok_or_else(|| {
+            let why = "has another shape than these values";
+            Error::invalid(format!("the key of limit {limit:?}"), why)
+        })?;
+        let applied = Applied {
+            limit: index,
+            tier: None,
+            key: law.hash(&parts),
+            override_key: None,
+        };
+        let now = self.inner.clock.now();
+        self.inner.counter(&law, &applied).reset(now);
+        Ok(())
     }
 
     /// What was overridden while running, in the order it was set.

@@ -17,6 +17,17 @@ pub(super) const ROUTES_MAX: usize = 10_000;
 pub(super) const OVERRIDES_MAX: usize = 10_000;
 pub(super) const ATTRIBUTES_MAX: usize = 64;
 pub(super) const CRITERION_VALUES_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 32;
+pub(super) const REFUSALS_MAX: usize = 64;
+pub(super) const PROXIES_MAX: usize = 256;
+/// Places that one attribute is looked for in.
+pub(super) const ORIGINS_MAX: usize = 8;
+/// Endpoints times values that one question is answered for.
+pub(super) const ASK_MAX: usize = 4_096;
+/// What a body's template holds itself.
+pub(super) const BODY_BYTES_MAX: usize = 8_192;
+/// Statuses and classes of statuses that one limit charges.
+pub(super) const STATUSES_MAX: usize = 32;
 pub(super) const NAME_BYTES_MAX: usize = 64;
 pub(super) const VALUE_BYTES_MAX: usize = 1_024;
 /// The text of a key, a rate or a route.

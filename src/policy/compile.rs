@@ -1,21 +1,25 @@
 //! From what was read to the plan: every name looked up, every reference checked.
 
 use std::collections::HashMap;
+use std::mem;
 
 use super::concurrency;
 use super::fault::{Faults, Place, fix, nearest, quoted};
 use super::key::KeySpec;
+use super::limit::LimitText;
 use super::names::{Names, PolicyText};
 use super::overrides::{self, Pending};
 use super::plan::{LimitSpec, Plan};
-use super::rates::Sources;
+use super::rates::{LimitKeys, Sources};
 use super::scope;
 use super::shape::Calendars;
 use super::terms::{KeyIndex, LimitIndex};
 
 /// The plan. Where there are faults it may lack something; it is then thrown away.
-pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
+pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
+    let response = mem::take(&mut text.response);
     let limit_names = Names::new("limit", text.limits.names());
+    let response = response.compile(&limit_names, faults);
     check_tiers(&text, &limit_names, faults);
     let pending = overrides::look_up(
         &text.overrides,
@@ -37,7 +41,7 @@ pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
     let overrides = overrides::compile(&text, pending, &targets, faults);
     // Last of all: no route leads to it, and nothing can refer to it.
     let idempotency = text.idempotency.as_ref().map(|limit| {
-        let key = intern(&mut keys, &limit.common.key);
+        let key = limit_keys(&mut keys, limit);
         let sources = Sources {
             limits: &[],
             tiers: &text.tiers,
@@ -59,6 +63,9 @@ pub(super) fn compile(text: PolicyText, faults: &mut Faults) -> Plan {
         router: scopes.router,
         scopes: scopes.scopes,
         default: scopes.default,
+        intake: text.intake,
+        ask: text.ask,
+        response,
     }
 }
 
@@ -108,10 +115,19 @@ fn compile_limits(
             .iter()
             .filter_map(|pending| pending.allowance_of(LimitIndex(index)))
             .collect();
-        let key = intern(keys, &limit.common.key);
+        let key = limit_keys(keys, limit);
         limits.push(sources.limit(limit, &others, key, calendars, faults));
     }
     limits
+}
+
+fn limit_keys(keys: &mut Vec<KeySpec>, limit: &LimitText) -> LimitKeys {
+    let own = intern(keys, &limit.common.key);
+    let others = limit.override_key.as_ref().map(|key| intern(keys, key));
+    LimitKeys {
+        own,
+        overrides: others.unwrap_or(own),
+    }
 }
 
 pub(super) fn intern(keys: &mut Vec<KeySpec>, key: &KeySpec) -> KeyIndex {

@@ -107,7 +107,10 @@ impl Policy {
             let limit = plan.limits.get(pick.limit.0)?;
             let mut parts = KeyParts::default();
             let has_key = plan.key_parts(limit.key, request, &found, &mut parts);
-            explain_pick(plan, pick, limit, found.tier, has_key.then_some(parts))
+            let mut own = KeyParts::default();
+            let has_own = plan.key_parts(limit.override_key, request, &found, &mut own);
+            let parts = [has_key.then_some(parts), has_own.then_some(own)];
+            explain_pick(plan, pick, limit, found.tier, parts)
         });
         let others = found.permits.iter().filter_map(|pick| {
             let limit = plan.concurrency.get(pick.limit.0)?;
@@ -162,9 +165,9 @@ fn explain_pick(
     pick: &Pick,
     limit: &LimitSpec,
     tier: Option<TierIndex>,
-    parts: Option<KeyParts<'_>>,
+    [parts, override_parts]: [Option<KeyParts<'_>>; 2],
 ) -> Option<LimitExplanation> {
-    let own = plan.override_of(parts.as_ref(), |of| match of {
+    let own = plan.override_of(override_parts.as_ref(), |of| match of {
         Overridden::Rate(limit, rate) if *limit == pick.limit => Some(rate),
         _ => None,
     });

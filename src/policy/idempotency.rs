@@ -95,6 +95,8 @@ fn limit(key: KeySpec, span: Span, place: Place) -> LimitText {
         },
         // An id that finds no room is not remembered.
         when_full: WhenFull::Admit,
+        charged: None,
+        override_key: None,
         common: Common {
             name: NAME.to_owned(),
             key,

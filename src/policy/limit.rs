@@ -6,6 +6,7 @@ use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
 use super::rate::Rate;
 use super::shape::{Algorithm, check_zone};
+use super::statuses::Statuses;
 use super::terms::{Cost, Durability, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
 use super::tree::{Fields, Spot, Value, check_name};
 
@@ -26,6 +27,10 @@ pub(super) struct LimitText {
     /// Means something to a strict limit only.
     pub(super) strict: Strict,
     pub(super) when_full: WhenFull,
+    /// The statuses that are charged, if it says so.
+    pub(super) charged: Option<Statuses>,
+    /// What overrides are for, if not for its key.
+    pub(super) override_key: Option<KeySpec>,
     pub(super) common: Common,
 }
 
@@ -78,6 +83,8 @@ const LIMIT_FIELDS: &[&str] = &[
     "when_unwritable",
     "when_full",
     "when_key_missing",
+    "charged_status",
+    "override_key",
     "shadow",
 ];
 /// What only a rate limit can say, and only one that says how many run at a time.
@@ -89,6 +96,8 @@ const RATE_FIELDS: &[&str] = &[
     "reserve",
     "when_unwritable",
     "when_full",
+    "charged_status",
+    "override_key",
 ];
 const CONCURRENCY_FIELDS: &[&str] = &["queue", "wait", "max_keys"];
 
@@ -215,6 +224,12 @@ fn refuse_fields(fields: &Fields<'_>, names: &[&str], advice: &str, faults: &mut
     }
 }
 
+fn read_key(spot: &Spot<'_>, attributes: &mut Attributes, faults: &mut Faults) -> Option<KeySpec> {
+    let text = spot.text(PHRASE_BYTES_MAX, faults)?;
+    attributes.here = spot.place.clone();
+    faults.take(&spot.place, KeySpec::parse(text, attributes))
+}
+
 /// Reads what limits of both kinds say.
 pub(super) fn read_common(
     name: &str,
@@ -222,11 +237,9 @@ pub(super) fn read_common(
     attributes: &mut Attributes,
     faults: &mut Faults,
 ) -> Common {
-    let key = fields.get("key").and_then(|key| {
-        let text = key.text(PHRASE_BYTES_MAX, faults)?;
-        attributes.here = key.place.clone();
-        faults.take(&key.place, KeySpec::parse(text, attributes))
-    });
+    let key = fields
+        .get("key")
+        .and_then(|spot| read_key(spot, attributes, faults));
     let (cost, max_cost) = read_cost(fields, attributes, faults);
     let shadow = fields.get("shadow").and_then(|shadow| shadow.flag(faults));
     Common {
@@ -273,6 +286,12 @@ fn read_limit(
         durability: read_durability(fields, faults),
         strict: read_strict(fields, faults),
         when_full: read_when_full(fields, faults),
+        override_key: fields
+            .get("override_key")
+            .and_then(|spot| read_key(spot, attributes, faults)),
+        charged: fields
+            .get("charged_status")
+            .map(|spot| Statuses::read(spot, faults)),
         common,
     }
 }

@@ -8,6 +8,7 @@
 //! Pure: no clock, no file, no counter. What a key's parts hash to is not known here.
 
 mod address;
+mod ask;
 mod bounds;
 mod buckets;
 mod compile;
@@ -16,6 +17,7 @@ mod direct;
 mod explain;
 mod fault;
 mod idempotency;
+mod intake;
 mod key;
 mod limit;
 mod names;
@@ -26,11 +28,13 @@ mod rate;
 mod rates;
 mod request;
 mod resolve;
+mod response;
 mod route;
 mod router;
 mod scan;
 mod scope;
 mod shape;
+mod statuses;
 mod template;
 mod terms;
 mod text;
@@ -40,14 +44,20 @@ mod tree;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
 pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
+#[cfg(feature = "tower")]
+pub(crate) use intake::{Forwarded, IntakeSpec, Origin};
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
+pub(crate) use response::{
+    BodySpec, Fact, HeaderSpec, Piece, RefusalKind, RefusalSpec, ResponseSpec, default_body,
+};
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
     RouteIndex, TierIndex, WhenFull, WhenUnwritable,
@@ -136,6 +146,9 @@ const POLICY_FIELDS: &[&str] = &[
     "default",
     "overrides",
     "idempotency",
+    "request",
+    "response",
+    "ask",
 ];
 
 fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
@@ -188,6 +201,13 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
     let idempotency = fields
         .get("idempotency")
         .and_then(|spot| idempotency::read(spot, &mut attributes, faults));
+    let intake = intake::read(fields.get("request"), &attributes, faults);
+    let ask = fields
+        .get("ask")
+        .map(|spot| ask::read(spot, &attributes, faults));
+    let response = fields
+        .get("response")
+        .map(|spot| response::read(spot, faults));
     PolicyText {
         attributes,
         limits,
@@ -197,5 +217,8 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         default: default.flatten(),
         overrides: overrides.unwrap_or_default(),
         idempotency,
+        intake,
+        ask: ask.unwrap_or_default(),
+        response: response.unwrap_or_default(),
     }
 }

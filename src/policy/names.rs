@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::ask::AskSpec;
 use super::fault::{Faults, Place, fix, nearest, quoted};
+use super::intake::IntakeSpec;
 use super::key::Attributes;
 use super::limit::{LimitText, LimitTexts};
+use super::response::ResponseText;
 use super::route::{BucketText, Name, OverrideText, RouteEntry, TargetText};
 use super::tier::TierText;
 
@@ -19,6 +22,9 @@ pub(super) struct PolicyText {
     pub(super) overrides: Vec<OverrideText>,
     /// The limit that ids are counted by.
     pub(super) idempotency: Option<LimitText>,
+    pub(super) intake: IntakeSpec,
+    pub(super) ask: AskSpec,
+    pub(super) response: ResponseText,
 }
 
 /// Names of one kind and their places in a list.

@@ -91,7 +91,7 @@ impl Targets<'_> {
         match value {
             PendingValue::Rate(limit, _) => {
                 let limit = self.limits.get(limit.0)?.as_ref()?;
-                Some((&limit.name, limit.key))
+                Some((&limit.name, limit.override_key))
             }
             PendingValue::Most(limit, _) => {
                 let limit = self.concurrency.get(limit.0)?;

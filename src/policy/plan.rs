@@ -1,9 +1,13 @@
 //! The plan: a policy made ready to be asked. Immutable; every name is already an index.
 
+use super::ask::AskSpec;
 use super::concurrency::ConcurrencySpec;
+use super::intake::IntakeSpec;
 use super::key::{AttributeSpec, KeySpec};
+use super::response::ResponseSpec;
 use super::router::Router;
 use super::shape::Shape;
+use super::statuses::Statuses;
 use super::terms::{
     AttributeIndex, ConcurrencyIndex, Cost, Durability, KeyIndex, LimitIndex, RateSpec, Strict,
     Target, TierIndex, WhenFull, WhenKeyMissing,
@@ -31,6 +35,12 @@ pub(crate) struct Plan {
     pub(super) scopes: Vec<Scope>,
     /// For requests that no route matches.
     pub(super) default: Target,
+    /// How HTTP requests are read.
+    pub(crate) intake: IntakeSpec,
+    /// What can be asked about limits.
+    pub(crate) ask: AskSpec,
+    /// What HTTP responses say.
+    pub(crate) response: ResponseSpec,
 }
 
 /// The limits met together.
@@ -48,6 +58,8 @@ pub(super) struct Scope {
 pub(crate) struct LimitSpec {
     pub(crate) name: Box<str>,
     pub(crate) key: KeyIndex,
+    /// The key that overrides are for; the same, unless the limit says otherwise.
+    pub(crate) override_key: KeyIndex,
     /// Without a tier first, then the tiers' in order.
     pub(crate) rates: Vec<RateSpec>,
     pub(crate) shape: Shape,
@@ -61,6 +73,8 @@ pub(crate) struct LimitSpec {
     pub(crate) when_key_missing: WhenKeyMissing,
     /// Counted and reported, never refusing.
     pub(crate) shadow: bool,
+    /// The statuses of responses whose requests stay charged; all, if it does not say.
+    pub(crate) charged: Option<Statuses>,
     /// The span that its rate is said over, for ordering; 0 for a month or none.
     pub(super) span_nanos: u64,
     /// What names this limit's counters for ever: name, algorithm, window and time zone, but not

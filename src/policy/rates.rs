@@ -52,6 +52,13 @@ pub(super) fn plain(rate: &Rate) -> Result<Allowance, Fix> {
     }
 }
 
+/// A limit's key, and the one that its overrides are for.
+#[derive(Clone, Copy)]
+pub(super) struct LimitKeys {
+    pub(super) own: KeyIndex,
+    pub(super) overrides: KeyIndex,
+}
+
 /// What the limits and tiers say, for looking up whose share is whose.
 pub(super) struct Sources<'t> {
     pub(super) limits: &'t [LimitText],
@@ -175,7 +182,7 @@ impl<'t> Sources<'t> {
         &self,
         limit: &'t LimitText,
         others: &[Allowance],
-        key: KeyIndex,
+        keys: LimitKeys,
         calendars: &mut Calendars,
         faults: &mut Faults,
     ) -> Option<LimitSpec> {
@@ -206,7 +213,8 @@ impl<'t> Sources<'t> {
             .unwrap_or_else(|| shape.durability(quotas.iter().copied()));
         Some(LimitSpec {
             name: limit.common.name.as_str().into(),
-            key,
+            key: keys.own,
+            override_key: keys.overrides,
             rates,
             cost: limit.common.cost,
             max_cost: limit.common.max_cost,
@@ -215,6 +223,7 @@ impl<'t> Sources<'t> {
             when_full: limit.when_full,
             when_key_missing: limit.common.when_key_missing,
             shadow: limit.common.shadow,
+            charged: limit.charged.clone(),
             span_nanos: span.and_then(Span::nanos).unwrap_or(0),
             identity: format!("v1 limit={} {shape}", limit.common.name).into(),
             shape,

@@ -105,6 +105,13 @@ impl<'r> Request<'r> {
         self
     }
 
+    /// The same caller with another HTTP request, which costs one.
+    pub(crate) fn elsewhere(&self, method: &'r str, path: &'r str) -> Self {
+        let mut request = self.clone();
+        (request.method, request.path, request.cost) = (method, Some(path), 1);
+        request
+    }
+
     /// The attribute's value, unless it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<AttributeValue<'r>> {
         let (_, value) = self.attributes.iter().find(|(known, _)| *known == name)?;

@@ -305,12 +305,12 @@ impl Plan {
         of.parts_of(self.keys.get(of.key.0)?, &self.attributes)
     }
 
-    /// The key of the limit of this name, of whichever kind.
-    pub(crate) fn key_named(&self, name: &str) -> Option<KeyIndex> {
+    /// The key that overrides of the limit of this name are for, of whichever kind it is.
+    pub(crate) fn override_key_named(&self, name: &str) -> Option<KeyIndex> {
         let limit = self.limit_named(name).map(|limit| self.limits.get(limit.0));
         let other = || self.concurrency.iter().find(|limit| &*limit.name == name);
         match limit {
-            Some(limit) => limit.map(|limit| limit.key),
+            Some(limit) => limit.map(|limit| limit.override_key),
             None => other().map(|limit| limit.key),
         }
     }

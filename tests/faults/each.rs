@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tollgate::{Limiter, Opened};
+use tollgate::{Limiter, Opened, Verdict};
 
 use crate::shim::{EVER, Faults, Plan, errno, kind};
-use crate::world::{USERS, open, take, used};
+use crate::world::{RESERVE, USERS, open, take, used};
 
 /// Panics of any thread but the journal's own, which is there to be taken down by its engine.
 fn count_panics() -> Arc<AtomicU64> {
@@ -25,11 +25,21 @@ fn count_panics() -> Arc<AtomicU64> {
     panics
 }
 
+const ACCOUNT: &str = "acme";
+
 /// What was admitted, and what of it was said to be durable.
 #[derive(Default, Clone, Debug)]
 struct Told {
     admitted: BTreeMap<usize, u64>,
     durable: BTreeMap<usize, u64>,
+    /// By the strict limit, each durable.
+    strict: u64,
+    /// What a rebuilding may have counted too much of it.
+    reserved: u64,
+}
+
+fn strict(limiter: &Limiter) -> tollgate::Limit {
+    limiter.limit("strict").unwrap()
 }
 
 impl Told {
@@ -40,6 +50,12 @@ impl Told {
                 "a check is never refused for the disk's sake"
             );
             *self.admitted.entry(user).or_default() += 1;
+        }
+        // A strict limit may refuse for the disk's sake, and only for that.
+        let decision = strict(limiter).check(ACCOUNT);
+        match decision.verdict() {
+            Verdict::Allowed => self.strict += 1,
+            verdict => assert_eq!(verdict, Verdict::Unwritable, "{decision:?}"),
         }
     }
 
@@ -58,7 +74,11 @@ impl Told {
         let is_rebuilt = matches!(health.opened, Opened::SetAside { .. });
         if is_rebuilt && health.recovery.troubles.iter().any(lost) {
             println!("lost, and told: {health:?}");
-            *self = Self::default();
+            *self = Self {
+                strict: self.strict,
+                reserved: self.reserved,
+                ..Self::default()
+            };
         }
     }
 
@@ -67,6 +87,9 @@ impl Told {
             let admitted = self.admitted.get(&user).copied().unwrap_or(0);
             assert_eq!(used(limiter, user), admitted, "user {user}: {what}");
         }
+        let found = strict(limiter).usage(ACCOUNT).used();
+        let told = (self.strict..=self.strict + self.reserved).contains(&found);
+        assert!(told, "strict: {} <= {found}: {what}", self.strict);
     }
 
     fn assert_durable(&self, limiter: &Limiter, what: &str) {
@@ -80,6 +103,9 @@ impl Told {
                 "user {user}: {durable} <= {found} <= {admitted}: {what}"
             );
         }
+        let found = strict(limiter).usage(ACCOUNT).used();
+        let told = (self.strict..=self.strict + self.reserved + RESERVE).contains(&found);
+        assert!(told, "strict: {} <= {found}: {what}", self.strict);
     }
 }
 
@@ -193,7 +219,10 @@ fn used_before(data: &Path) -> Told {
 
 /// The same, whose table is gone: it is rebuilt from the journal.
 fn without_table(data: &Path) -> Told {
-    let told = used_before(data);
+    let told = Told {
+        reserved: RESERVE,
+        ..used_before(data)
+    };
     std::fs::remove_dir_all(data.join("table")).unwrap();
     told
 }

@@ -3,6 +3,7 @@
 mod away;
 #[path = "../common/mod.rs"]
 mod common;
+mod cut;
 mod each;
 mod full;
 mod killed;

@@ -206,32 +206,73 @@ impl Faults {
         i64::from_ne_bytes(bytes)
     }
 
-    /// Puts into `to` what a power cut now would leave of the directory `from`: of each file what
-    /// was written before its last good sync. The table's files, which nothing believes after a
-    /// power cut, are left out.
+    /// Puts into `to` what a power cut now would leave of the directory `from` if nothing survived
+    /// that was not synced.
     pub(crate) fn cut_power(&self, from: &Path, to: &Path) {
-        let _ = fs::remove_dir_all(to);
-        self.copy_durable(from, to);
+        cut_power(&self.root, Survival::Nothing, from, to);
     }
+}
 
-    fn copy_durable(&self, from: &Path, to: &Path) {
-        private_dir(to);
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let (path, to) = (entry.path(), to.join(entry.file_name()));
-            let meta = entry.metadata().unwrap();
-            if meta.is_dir() {
-                if !entry.file_name().to_string_lossy().starts_with("table") {
-                    self.copy_durable(&path, &to);
-                }
-                continue;
+/// What a power cut leaves of what was written since the last good sync of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Survival {
+    Nothing,
+    All,
+    /// The first of it.
+    Half,
+    /// Every other sector of it.
+    Holes,
+}
+
+const SECTOR_BYTES: usize = 512;
+
+/// Puts into `to` what a power cut would leave of the directory `from`, which lies on the failing
+/// disk of this root. The table's files, which nothing believes after a power cut, are left out.
+pub(crate) fn cut_power(root: &Path, survival: Survival, from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    private_dir(to);
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        let meta = entry.metadata().unwrap();
+        if meta.is_dir() {
+            if !entry.file_name().to_string_lossy().starts_with("table") {
+                cut_power(root, survival, &path, &to);
             }
-            let name = format!("{}-{}", meta.dev(), meta.ino());
-            let durable = fs::read(self.root.join("disk").join(name)).unwrap_or_default();
-            fs::write(&to, durable).unwrap();
-            fs::set_permissions(&to, meta.permissions()).unwrap();
+            continue;
+        }
+        let name = format!("{}-{}", meta.dev(), meta.ino());
+        let durable = fs::read(root.join("disk").join(name)).unwrap_or_default();
+        let left = match survival {
+            Survival::Nothing => durable,
+            _ => survived(durable, &fs::read(&path).unwrap(), survival),
+        };
+        fs::write(&to, left).unwrap();
+        fs::set_permissions(&to, meta.permissions()).unwrap();
+    }
+}
+
+/// The file `durable`, with those sectors of `written` that survive.
+fn survived(mut durable: Vec<u8>, written: &[u8], survival: Survival) -> Vec<u8> {
+    durable.resize(written.len(), 0);
+    let sectors = durable.chunks_mut(SECTOR_BYTES);
+    let differing: Vec<_> = sectors
+        .zip(written.chunks(SECTOR_BYTES))
+        .filter(|(durable, written)| durable != written)
+        .collect();
+    let count = differing.len();
+    for (place, (durable, written)) in differing.into_iter().enumerate() {
+        let survives = match survival {
+            Survival::Nothing => false,
+            Survival::All => true,
+            Survival::Half => place * 2 < count,
+            Survival::Holes => place % 2 == 1,
+        };
+        if survives {
+            durable.copy_from_slice(written);
         }
     }
+    durable
 }
 
 /// A folder that only its owner can enter.

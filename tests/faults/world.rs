@@ -18,7 +18,19 @@ const POLICY: &str = r#"
     [limits.other]
     rate = "1000000/day"
     key = "user"
+
+    # Who has no account does not meet it.
+    [limits.strict]
+    rate = "1000000/day"
+    algorithm = "fixed window"
+    durability = "strict"
+    reserve = 4
+    key = "account"
+    when_key_missing = "skip"
 "#;
+
+/// What the strict limit reserves.
+pub(crate) const RESERVE: u64 = 4;
 
 pub(crate) fn noon() -> ManualClock {
     ManualClock::new(Timestamp::from_secs(1_760_009_400))

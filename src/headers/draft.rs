@@ -1,0 +1,63 @@
+//! `RateLimit` and `RateLimit-Policy` as draft-ietf-httpapi-ratelimit-headers-10 has them.
+//!
+//! ```text
+//! RateLimit-Policy: "per-minute";q=150;w=90, "per-day";q=10000;w=86400
+//! RateLimit: "per-minute";r=149;t=1
+//! ```
+//! `RateLimit` tells of the limit that rules; `t` is the wait of a refusal, else the time until all
+//! is back, so it is never before `Retry-After`.
+
+use sfv::{Integer, KeyRef, ListSerializer, StringRef, key_ref, string_ref};
+
+use super::facts::{Facts, secs_ceil};
+use crate::limiter::Decision;
+
+const QUOTA: &KeyRef = key_ref("q");
+const WINDOW: &KeyRef = key_ref("w");
+const UNIT: &KeyRef = key_ref("qu");
+const REMAINING: &KeyRef = key_ref("r");
+const RESET: &KeyRef = key_ref("t");
+const CONCURRENCY: &StringRef = string_ref("concurrent-requests");
+
+/// A number, or the largest that a structured field can hold.
+fn integer(number: u64) -> Integer {
+    Integer::try_from(number).unwrap_or(Integer::MAX)
+}
+
+pub(super) fn headers(decision: &Decision, facts: &Facts<'_>, put: &mut impl FnMut(&str, &str)) {
+    let mut policies = ListSerializer::new();
+    for limit in decision.limits().filter(|limit| !limit.is_shadow()) {
+        let quota = limit.status().limit;
+        // An unlimited one has no quota to tell.
+        if let (true, Ok(name)) = (quota < u64::MAX, StringRef::from_str(limit.name())) {
+            let item = policies.bare_item(name).parameter(QUOTA, integer(quota));
+            let _ = item.parameter(WINDOW, integer(secs_ceil(limit.window())));
+        }
+    }
+    for limit in decision.concurrency().filter(|limit| !limit.is_shadow()) {
+        if let Ok(name) = StringRef::from_str(limit.name()) {
+            let quota = integer(u64::from(limit.limit()));
+            let item = policies.bare_item(name).parameter(QUOTA, quota);
+            let _ = item.parameter(UNIT, CONCURRENCY);
+        }
+    }
+    if let Some(policies) = policies.finish() {
+        put("ratelimit-policy", &policies);
+    }
+    let (Some(name), Some(remaining)) = (facts.limit_name, facts.remaining) else {
+        return;
+    };
+    let Ok(name) = StringRef::from_str(name) else {
+        return;
+    };
+    let mut state = ListSerializer::new();
+    let item = state
+        .bare_item(name)
+        .parameter(REMAINING, integer(remaining));
+    if let Some(reset) = facts.retry_after.or(facts.reset_after) {
+        let _ = item.parameter(RESET, integer(reset));
+    }
+    if let Some(state) = state.finish() {
+        put("ratelimit", &state);
+    }
+}

@@ -1,0 +1,91 @@
+//! A response's body that holds permits until it has ended.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::limiter::Running;
+
+pin_project! {
+    /// A response's body: the service's own, holding the permits of its request until it has ended
+    /// or is dropped, or that of a refusal.
+    #[derive(Debug)]
+    pub struct LimitedBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    #[derive(Debug)]
+    enum Kind<B> {
+        Served {
+            #[pin]
+            body: B,
+            running: Running,
+        },
+        Refused {
+            // Nothing once it is sent.
+            text: Option<Bytes>,
+        },
+    }
+}
+
+impl<B> LimitedBody<B> {
+    pub(super) fn served(body: B, running: Running) -> Self {
+        Self {
+            kind: Kind::Served { body, running },
+        }
+    }
+
+    pub(super) fn refused(text: String) -> Self {
+        let text = Some(Bytes::from(text)).filter(|text| !text.is_empty());
+        Self {
+            kind: Kind::Refused { text },
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for LimitedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().kind.project() {
+            Projected::Served { body, running } => {
+                let frame = ready!(body.poll_frame(cx));
+                if !matches!(frame, Some(Ok(_))) {
+                    *running = Running::default();
+                }
+                Poll::Ready(frame)
+            }
+            Projected::Refused { text } => {
+                Poll::Ready(text.take().map(|text| Ok(Frame::data(text))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Served { body, .. } => body.is_end_stream(),
+            Kind::Refused { text } => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Served { body, .. } => body.size_hint(),
+            Kind::Refused { text } => {
+                let bytes = text.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(bytes as u64)
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A `tower` layer that asks a limiter before each HTTP request: under axum, hyper and tonic.
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//!
+//! use axum::{Router, extract::ConnectInfo, routing::get};
+//! use tollgate::{Limiter, Policy, layer::LimitLayer};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let policy = Policy::from_toml(&std::fs::read_to_string("policy.toml")?)?;
+//! let layer = LimitLayer::new(Limiter::open("data", policy)?)
+//!     .peer(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
+//! let app = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+//! let service = app.into_make_service_with_connect_info::<SocketAddr>();
+//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, service).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything else is the policy's: `[request]` says where attributes come from, `[response]` what
+//! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too.
+
+mod body;
+mod desk;
+mod future;
+mod intake;
+mod proxies;
+mod refusal;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use body::LimitedBody;
+pub use desk::{AdminService, AskService, Nothing};
+pub use future::LimitedFuture;
+
+use crate::limiter::{Admission, Limiter};
+use future::Permitting;
+use intake::Taken;
+
+/// Attributes that the service itself knows of a request: who has signed in, say. Put into the
+/// request's extensions by a layer outside of this one; it goes before what `[request]` says.
+///
+/// ```
+/// let mut request = http::Request::new(());
+/// let known = tollgate::layer::Attributes::new().with("user", "alice").with("plan", "growth");
+/// request.extensions_mut().insert(known);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Attributes(Vec<(Cow<'static, str>, String)>);
+
+impl Attributes {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with one more; a name given twice keeps the later value. Those that no limit of
+    /// the policy refers to are passed over.
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.0.push((name.into(), value.into()));
+        self
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+/// Where the address of a connection's other end is to be found.
+type PeerOf = dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync;
+
+/// The address of a connection's other end, put into the extensions of each of its requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Makes services that ask a limiter first; see the [module](self).
+#[derive(Clone)]
+pub struct LimitLayer {
+    limiter: Limiter,
+    peer: Arc<PeerOf>,
+}
+
+impl LimitLayer {
+    /// A layer that asks `limiter`, and finds addresses in the extension [`Peer`].
+    pub fn new(limiter: Limiter) -> Self {
+        Self {
+            limiter,
+            peer: Arc::new(|extensions| extensions.get::<Peer>().map(|peer| peer.0)),
+        }
+    }
+
+    /// The same, finding the address of the connection's other end by `peer`.
+    ///
+    /// Without an address a limit by `ip` does with all requests what its `when_key_missing` says:
+    /// one counter for all of them, unless it says otherwise.
+    pub fn peer(
+        mut self,
+        peer: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.peer = Arc::new(peer);
+        self
+    }
+}
+
+impl fmt::Debug for LimitLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LimitLayer").field(&self.limiter).finish()
+    }
+}
+
+impl<S> Layer<S> for LimitLayer {
+    type Service = Limited<S>;
+
+    fn layer(&self, inner: S) -> Limited<S> {
+        Limited {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// A service that asks a limiter first. Clones share the limiter, however often it is cloned.
+///
+/// - Every response has the headers of the policy's `[response]`, but for exempt routes and CORS
+///   preflight requests, which are neither charged nor answered for. A header that the service
+///   sets itself stays.
+/// - A refusal never reaches the service.
+/// - Permits (`max_concurrent`) are held until the response's body has ended or is dropped; a
+///   request that is cancelled while it waits gives up its place and is charged nothing.
+/// - What a limit with `charged_status` took is given back when the service answers with another
+///   status, not when it fails or is cancelled: a client must not get a try for free by hanging up.
+/// - A refused gRPC request is answered in gRPC's way, with a `grpc-status`.
+#[derive(Clone, Debug)]
+pub struct Limited<S> {
+    inner: S,
+    layer: LimitLayer,
+}
+
+/// What comes of a request before the service sees it.
+enum Entry {
+    /// Neither charged nor answered for.
+    Free,
+    Judged(Admission),
+    /// It has to wait for permits.
+    Waits(Permitting),
+}
+
+impl LimitLayer {
+    fn enter<B>(&self, request: &Request<B>) -> Entry {
+        let plan = self.limiter.plan_in_force();
+        let intake = &plan.intake;
+        if !intake.counts_preflight && is_preflight(request.method(), request.headers()) {
+            return Entry::Free;
+        }
+        let peer = (self.peer)(request.extensions());
+        let taken = Taken::from(request, &plan, peer);
+        let at_once = self.limiter.acquire_at_once(&taken.request());
+        match at_once {
+            Some(admission) => Entry::Judged(admission),
+            None => {
+                let (limiter, taken) = (self.limiter.clone(), taken.into_owned());
+                Entry::Waits(Box::pin(async move {
+                    limiter.acquire_async(&taken.request()).await
+                }))
+            }
+        }
+    }
+}
+
+/// True for what a browser asks before the request itself (CORS).
+fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS
+        && headers.contains_key(http::header::ORIGIN)
+        && headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+impl<S, B, R> Service<Request<B>> for Limited<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<LimitedBody<R>>;
+    type Error = S::Error;
+    type Future = LimitedFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let limiter = &self.layer.limiter;
+        let is_grpc = refusal::is_grpc(request.headers());
+        match self.layer.enter(&request) {
+            Entry::Free => LimitedFuture::free(self.inner.call(request)),
+            Entry::Judged(admission) if admission.is_allowed() => {
+                let served = self.inner.call(request);
+                LimitedFuture::serving(limiter.clone(), admission, served)
+            }
+            Entry::Judged(admission) => LimitedFuture::refused(admission, is_grpc),
+            Entry::Waits(permitting) => {
+                // The one that is ready is the one to call later; a clone may not be.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                let limiter = limiter.clone();
+                LimitedFuture::waiting(limiter, permitting, ready, request, is_grpc)
+            }
+        }
+    }
+}
