@@ -97,11 +97,13 @@ impl<'a> Counter<'a> {
     }
 
     /// The words as they count. Where ceilings were lost together with the counters, a strict
-    /// counter that nothing is known of was spent at that time.
-    fn known(&self, period: Period, mut words: Pair) -> Pair {
+    /// counter that nothing is known of was spent at that time; or is now, if that lies ahead of a
+    /// clock that was set back.
+    fn known(&self, period: Period, mut words: Pair, now: Timestamp) -> Pair {
         let Some(closed) = self.reserve.and_then(|_| self.ground.ceilings.closed()) else {
             return words;
         };
+        let closed = closed.min(now);
         let then = self.rule.period(closed, self.ground.calendars);
         let is_main = self.rule.parity(then) == self.rule.parity(period);
         let word = if is_main {
@@ -128,6 +130,7 @@ impl<'a> Counter<'a> {
                     main: self.table().read(main),
                     other: self.other(other),
                 },
+                now,
             );
             match self.rule.step(period, words, now, cost) {
                 Step::Future => now = self.explain(words, now, &mut suspect),
@@ -186,7 +189,7 @@ impl<'a> Counter<'a> {
             };
             let mut above = None;
             let update = self.table().update(main_tag, now, |main| {
-                let words = self.known(period, Pair { main, other });
+                let words = self.known(period, Pair { main, other }, now);
                 let step = judge(self.rule, period, words, now);
                 (seen.step, seen.words) = (step, words);
                 above = None;

@@ -174,6 +174,8 @@ impl Ceilings {
                 Worth::Lost | Worth::New => closed = Some(now),
             }
         }
+        // Noted by a clock that was ahead, it closes for one window from now, not until then.
+        let closed = closed.map(|closed| closed.min(now));
         let mut pen = Pen::new(medium, instance, sheet, closed);
         if sheet.is_none() {
             pen.write(&[], || living(&table, now))
