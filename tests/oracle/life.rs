@@ -357,8 +357,7 @@ impl Life {
         assert_eq!(decision.limits().len(), self.limits.len());
         for limit in decision.limits() {
             let number = number(limit.name());
-            // One that only counts need not find room to do so.
-            if self.is_crowded && self.limits[number].is_shadow {
+            if !self.is_counted(number) {
                 continue;
             }
             let meter = self.meter(number, user);
@@ -413,6 +412,11 @@ impl Life {
         if !self.is_crowded {
             self.open.push((decision, user, taken));
         }
+    }
+
+    /// True unless it only counts, and need not find room to do so.
+    fn is_counted(&self, limit: usize) -> bool {
+        !(self.is_crowded && self.limits[limit].is_shadow)
     }
 
     /// True if the user may have no counter yet, or needs a second one.
@@ -556,6 +560,9 @@ impl Life {
         self.start();
         let now = self.now_nanos();
         for limit in 0..self.limits.len() {
+            if !self.is_counted(limit) {
+                continue;
+            }
             for user in 0..USERS.len() {
                 let used = self.used(limit, user);
                 let true_use = self.meter(limit, user).used(now);
