@@ -6,7 +6,7 @@
 //! DELETE overrides   {"limit", "key": {...}}           take one back
 //! POST   reset       {"limit", "key": {...}}           forget what a key has used
 //! GET    policy                                       the limits in words
-//! PUT    policy      TOML, or JSON                     put another in force
+//! PUT    policy      TOML, or JSON                     put another in force, until it ends
 //! POST   reload                                       read the policy's file again
 //! ```
 
@@ -21,6 +21,7 @@ use crate::policy::{Policy, PolicyFaults};
 
 /// The longest body that is read.
 // Bound: a policy's text has at most as much.
+#[cfg(feature = "tower")]
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Changes a limiter on behalf of an administrator. It knows no authentication: whoever can reach

@@ -66,6 +66,12 @@ const POLICY: &str = r#"
     [[routes]]
     route = "GET /a/{one}/{two}/{three}/{four}/{five}/state"
     limits = ["second", "day", "sliding"]
+
+    [tiers.known]
+    when = { user = true }
+
+    [response]
+    headers = ["x-ratelimit-unix", "x-ratelimit-tier", "retry-after"]
 "#;
 
 #[test]
@@ -87,6 +93,18 @@ fn a_check_allocates_nothing() {
         "the third is one too many for the sliding window"
     );
     assert!(day.check("alice").is_allowed());
+    let bob = Request::http("GET", "/a/1/2/3/4/5/state").attribute("user", "bob");
+    let (allowed, refused) = (limiter.usage(&bob), check());
+    for (decision, count) in [(allowed, 4), (refused, 5)] {
+        let mut written = 0;
+        let headers = || {
+            decision
+                .answer()
+                .headers(|_, value| written += value.len().min(1))
+        };
+        assert_eq!(allocations(headers), 0, "the headers of an answer");
+        assert_eq!(written, count);
+    }
 
     assert!(
         allocations(|| drop(black_box(String::from("counted")))) > 0,

@@ -249,11 +249,10 @@ fn k2_k4_katforge() {
 #[test]
 fn s1_to_s3_s6_stream() {
     let policy = example("stream");
-    let app = Request::new()
+    let app = Request::http("POST", "/channels")
         .attribute("app", "a")
-        .attribute("endpoint", "QueryChannels")
         .attribute("platform", "ios");
-    let key = "app=a endpoint=QueryChannels platform=ios";
+    let key = "app=a route=/channels platform=ios";
     assert_eq!(
         met(&policy, &app),
         [

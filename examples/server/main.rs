@@ -1,7 +1,7 @@
 //! Serves one of the five example systems, with handlers that do nothing but answer:
 //!
 //! ```sh
-//! cargo run --features tower --example server -- skakio --listen 127.0.0.1:3000 --data target/skakio
+//! cargo run --features tower --example server -- skakio --listen 127.0.0.1:3000
 //! ```
 //!
 //! Try it with `curl -i -H 'X-Api-Key: pk_test' http://127.0.0.1:3000/api/listing/1`.

@@ -47,6 +47,7 @@ use facts::{Facts, Filled};
 /// # }
 /// ```
 pub struct Answer<'d> {
+    #[cfg(feature = "sfv")]
     decision: &'d Decision,
     spec: &'d ResponseSpec,
     /// Why it is refused, and what the policy says of such refusals in particular.
@@ -69,6 +70,7 @@ impl Decision {
             (kind, spec.refusals.iter().find(fits))
         });
         Answer {
+            #[cfg(feature = "sfv")]
             decision: self,
             spec,
             refusal,

@@ -1,1 +1,182 @@
+//! Answers of decisions that a limiter made.
 
+use std::time::Duration;
+
+use super::*;
+use crate::{Limiter, ManualClock, Policy, Request, Timestamp};
+
+struct World {
+    limiter: Limiter,
+    clock: ManualClock,
+    _dir: tempfile::TempDir,
+}
+
+fn world(policy: &str) -> World {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let dir = dir.unwrap();
+    let policy = Policy::from_toml(policy).unwrap_or_else(|faults| panic!("{faults}"));
+    let clock = ManualClock::new(Timestamp::from_secs(1_759_996_800));
+    let builder = Limiter::builder(policy).counters(100).clock(clock.clone());
+    World {
+        limiter: builder.open(dir.path().join("data")).unwrap(),
+        clock,
+        _dir: dir,
+    }
+}
+
+fn headers(decision: &Decision) -> Vec<String> {
+    let mut lines = Vec::new();
+    decision
+        .answer()
+        .headers(|name, value| lines.push(format!("{name}: {value}")));
+    lines
+}
+
+fn body(decision: &Decision) -> Option<(String, String)> {
+    let mut text = String::new();
+    let kind = decision.answer().body(&mut text)?.to_owned();
+    Some((kind, text))
+}
+
+#[test]
+fn a_body_is_filled_by_kind_of_value() {
+    let world = world(
+        r#"
+        [limits."a.b-c"]
+        rate = "1/min"
+        algorithm = "fixed window"
+        [response.body]
+        number = "{retry_after}"
+        text = "in {retry_after} s, {{truly}} \"now\"\n"
+        absent = "{tier}"
+        said = "{tier | \"none\"}"
+        within = "tier {tier}, {tier | no \\ tier}"
+        name = "{limit_name}"
+        status = "{status}"
+        own = [1, 2.5, true, { deep = "\u0001" }]
+        "#,
+    );
+    let request = Request::new();
+    let allowed = world.limiter.check(&request);
+    assert_eq!((allowed.answer().status(), body(&allowed)), (None, None));
+    world.clock.advance(Duration::from_millis(20_001));
+    let refused = world.limiter.check(&request);
+    let (kind, text) = body(&refused).unwrap();
+    assert_eq!(kind, "application/json");
+    let wanted = concat!(
+        r#"{"number":40,"text":"in 40 s, {truly} \"now\"\n","absent":null,"#,
+        r#""said":"\"none\"","within":"tier unknown, no \\ tier","name":"a.b-c","#,
+        r#""status":429,"own":[1,2.5,true,{"deep":"\u0001"}]}"#,
+    );
+    assert_eq!(text, wanted);
+}
+
+#[test]
+fn what_is_unknown_is_left_out_or_replaced() {
+    let world = world(
+        r#"
+        [limits.one]
+        rate = "1/min"
+        [limits.open]
+        rate = "unlimited"
+        [[routes]]
+        route = "/open"
+        limits = ["open"]
+        [[routes]]
+        route = "/one"
+        limits = ["one"]
+        [response]
+        headers = [
+            "x-ratelimit-unix", "retry-after", "X-Tier: {tier | free}", "X-All: {used} {tier}",
+        ]
+        body = "wait {retry_after} s"
+        "#,
+    );
+    let open = world.limiter.check(&Request::http("GET", "/open"));
+    assert_eq!(headers(&open), ["x-tier: free"]);
+    let none = world.limiter.check(&Request::http("GET", "/none"));
+    assert_eq!(headers(&none), ["x-tier: free"]);
+    let one = Request::http("GET", "/one");
+    let (allowed, refused) = (world.limiter.check(&one), world.limiter.check(&one));
+    let numbers = [
+        "x-ratelimit-limit: 1",
+        "x-ratelimit-remaining: 0",
+        "x-ratelimit-reset: 1759996860",
+    ];
+    assert_eq!(headers(&allowed)[..3], numbers);
+    assert_eq!(headers(&refused)[..3], numbers);
+    assert_eq!(headers(&refused)[3..], ["retry-after: 60", "x-tier: free"]);
+    let text = "text/plain; charset=utf-8".to_owned();
+    assert_eq!(body(&refused), Some((text, "wait 60 s".to_owned())));
+}
+
+#[test]
+fn refusals_that_no_wait_helps_have_another_status_and_no_wait() {
+    let world = world(
+        r#"
+        [limits.page]
+        rate = "100/min"
+        cost = "size"
+        max_cost = 50
+        [limits.shut]
+        rate = "deny"
+        [[routes]]
+        route = "/page"
+        limits = ["page"]
+        [[routes]]
+        route = "/shut"
+        limits = ["shut"]
+        [response]
+        headers = ["retry-after"]
+        body = "wait"
+        [[response.refusals]]
+        limits = ["shut"]
+        when = "impossible"
+        status = 451
+        "#,
+    );
+    let json = "application/json".to_owned();
+    let page = Request::http("GET", "/page").attribute("size", "51");
+    let page = world.limiter.check(&page);
+    assert_eq!(page.answer().status(), Some(400));
+    assert_eq!(headers(&page), [""; 0]);
+    let said = r#"{"code":400,"message":"impossible, more is asked for than there is"}"#;
+    assert_eq!(body(&page), Some((json, said.to_owned())));
+    let shut = world.limiter.check(&Request::http("GET", "/shut"));
+    assert_eq!(shut.answer().status(), Some(451));
+    assert_eq!(headers(&shut), [""; 0]);
+}
+
+#[test]
+fn a_refusal_by_permits_tells_of_them_and_promises_nothing() {
+    let world = world(
+        r#"
+        [limits.heavy]
+        max_concurrent = 2
+        [limits.rate]
+        rate = "100/min"
+        [response]
+        headers = ["x-ratelimit-unix", "retry-after"]
+        [[response.refusals]]
+        limits = ["rate"]
+        body = "rate"
+        [[response.refusals]]
+        limits = ["heavy"]
+        body = "heavy {limit} {remaining}"
+        "#,
+    );
+    let request = Request::new();
+    let held = [
+        world.limiter.try_acquire(&request),
+        world.limiter.try_acquire(&request),
+    ];
+    let refused = world.limiter.try_acquire(&request);
+    let refused = refused.decision();
+    let numbers = ["x-ratelimit-limit: 2", "x-ratelimit-remaining: 0"];
+    assert_eq!(headers(refused), numbers);
+    assert_eq!(body(refused).unwrap().1, "heavy 2 0");
+    drop(held);
+    world.limiter.close().unwrap();
+    let closed = world.limiter.try_acquire(&request);
+    assert_eq!(closed.decision().answer().status(), Some(503));
+}

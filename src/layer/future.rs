@@ -12,11 +12,11 @@ use tower_service::Service;
 
 use super::body::LimitedBody;
 use super::refusal;
-use crate::limiter::{Admission, Decision, Limiter, Running};
+use crate::limiter::{Admission, Limiter, Running};
 
 /// An admission that is waited for. In a box: it is known by no name, and who waits for a request
 /// to end has the time.
-pub(super) type Permitting = Pin<Box<dyn Future<Output = Admission> + Send>>;
+pub(super) type Permitting = Pin<Box<dyn Future<Output = Box<Admission>> + Send>>;
 
 pin_project! {
     /// The response of a [`Limited`](super::Limited) service.
@@ -45,13 +45,12 @@ pin_project! {
         },
         Serving {
             limiter: Limiter,
-            decision: Decision,
-            running: Running,
+            admission: Box<Admission>,
             #[pin]
             served: F,
         },
         Refused {
-            admission: Admission,
+            admission: Box<Admission>,
             is_grpc: bool,
         },
     }
@@ -64,13 +63,17 @@ impl<S: Service<Request<B>>, B> LimitedFuture<S, B> {
         }
     }
 
-    pub(super) fn serving(limiter: Limiter, admission: Admission, served: S::Future) -> Self {
+    pub(super) fn serving(limiter: Limiter, admission: Box<Admission>, served: S::Future) -> Self {
         Self {
-            state: State::serving(limiter, admission, served),
+            state: State::Serving {
+                limiter,
+                admission,
+                served,
+            },
         }
     }
 
-    pub(super) fn refused(admission: Admission, is_grpc: bool) -> Self {
+    pub(super) fn refused(admission: Box<Admission>, is_grpc: bool) -> Self {
         Self {
             state: State::Refused { admission, is_grpc },
         }
@@ -90,18 +93,6 @@ impl<S: Service<Request<B>>, B> LimitedFuture<S, B> {
                 next: Some((ready, request)),
                 is_grpc,
             },
-        }
-    }
-}
-
-impl<S, B, F> State<S, B, F> {
-    fn serving(limiter: Limiter, admission: Admission, served: F) -> Self {
-        let (decision, running) = admission.into_parts();
-        Self::Serving {
-            limiter,
-            decision,
-            running,
-            served,
         }
     }
 }
@@ -132,7 +123,11 @@ where
                     let after = match next.take() {
                         Some((mut service, request)) if admission.is_allowed() => {
                             let served = service.call(request);
-                            State::serving(limiter.clone(), admission, served)
+                            State::Serving {
+                                limiter: limiter.clone(),
+                                admission,
+                                served,
+                            }
                         }
                         _ => State::Refused {
                             admission,
@@ -143,14 +138,14 @@ where
                 }
                 Projected::Serving {
                     limiter,
-                    decision,
-                    running,
+                    admission,
                     served,
                 } => {
                     let mut response = ready!(served.poll(cx))?;
+                    let decision = admission.decision_mut();
                     limiter.answered(decision, response.status().as_u16());
                     refusal::add_headers(&decision.answer(), response.headers_mut());
-                    let running = std::mem::take(running);
+                    let running = admission.take_running();
                     let serve = |body| LimitedBody::served(body, running);
                     return Poll::Ready(Ok(response.map(serve)));
                 }

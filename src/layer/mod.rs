@@ -151,7 +151,8 @@ pub struct Limited<S> {
 enum Entry {
     /// Neither charged nor answered for.
     Free,
-    Judged(Admission),
+    // In a box: it is large, and what follows is moved about.
+    Judged(Box<Admission>),
     /// It has to wait for permits.
     Waits(Permitting),
 }
@@ -167,11 +168,11 @@ impl LimitLayer {
         let taken = Taken::from(request, &plan, peer);
         let at_once = self.limiter.acquire_at_once(&taken.request());
         match at_once {
-            Some(admission) => Entry::Judged(admission),
+            Some(admission) => Entry::Judged(Box::new(admission)),
             None => {
                 let (limiter, taken) = (self.limiter.clone(), taken.into_owned());
                 Entry::Waits(Box::pin(async move {
-                    limiter.acquire_async(&taken.request()).await
+                    Box::new(limiter.acquire_async(&taken.request()).await)
                 }))
             }
         }

@@ -35,6 +35,18 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// The decision, to be made to fit what was answered.
+    #[cfg(feature = "tower")]
+    pub(crate) fn decision_mut(&mut self) -> &mut Decision {
+        &mut self.decision
+    }
+
+    /// The permits, once.
+    #[cfg(feature = "tower")]
+    pub(crate) fn take_running(&mut self) -> Running {
+        mem::take(&mut self.running)
+    }
+
     /// True if the request may be served.
     pub fn is_allowed(&self) -> bool {
         self.decision.is_allowed()

@@ -17,7 +17,7 @@ use super::terms::{KeyIndex, LimitIndex};
 
 /// The plan. Where there are faults it may lack something; it is then thrown away.
 pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
-    let response = mem::take(&mut text.response);
+    let response = mem::take(&mut text.http.response);
     let limit_names = Names::new("limit", text.limits.names());
     let response = response.compile(&limit_names, faults);
     check_tiers(&text, &limit_names, faults);
@@ -63,8 +63,8 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
         router: scopes.router,
         scopes: scopes.scopes,
         default: scopes.default,
-        intake: text.intake,
-        ask: text.ask,
+        intake: text.http.intake,
+        ask: text.http.ask,
         response,
     }
 }

@@ -96,6 +96,10 @@ impl Network {
         Self::number(self.address) & mask
     }
 
+    #[cfg_attr(
+        not(feature = "tower"),
+        expect(dead_code, reason = "only the layer reads requests")
+    )]
     /// True if it holds `address`, which is in its one form (IPv4-mapped as IPv4).
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let same_prefix = Self {

@@ -23,6 +23,7 @@ mod limit;
 mod names;
 mod overrides;
 mod path;
+mod pieces;
 mod plan;
 mod rate;
 mod rates;
@@ -51,12 +52,13 @@ pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
 pub(crate) use intake::{Forwarded, IntakeSpec, Origin};
+pub(crate) use pieces::{Fact, Piece};
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use response::{
-    BodySpec, Fact, HeaderSpec, Piece, RefusalKind, RefusalSpec, ResponseSpec, default_body,
+    BodySpec, HeaderSpec, RefusalKind, RefusalSpec, ResponseSpec, default_body,
 };
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeyValue, LimitIndex,
@@ -65,8 +67,8 @@ pub(crate) use terms::{
 
 use fault::{Faults, Place, fix};
 use key::Attributes;
-use names::PolicyText;
-use tree::{Node, Spot};
+use names::{HttpText, PolicyText};
+use tree::{Fields, Node, Spot};
 
 /// The limits of a service, read from a text.
 ///
@@ -201,13 +203,7 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
     let idempotency = fields
         .get("idempotency")
         .and_then(|spot| idempotency::read(spot, &mut attributes, faults));
-    let intake = intake::read(fields.get("request"), &attributes, faults);
-    let ask = fields
-        .get("ask")
-        .map(|spot| ask::read(spot, &attributes, faults));
-    let response = fields
-        .get("response")
-        .map(|spot| response::read(spot, faults));
+    let http = read_http(&fields, &attributes, faults);
     PolicyText {
         attributes,
         limits,
@@ -217,7 +213,20 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         default: default.flatten(),
         overrides: overrides.unwrap_or_default(),
         idempotency,
-        intake,
+        http,
+    }
+}
+
+/// What only services over HTTP need: how requests are read, what is answered, what may be asked.
+fn read_http(fields: &Fields<'_>, attributes: &Attributes, faults: &mut Faults) -> HttpText {
+    let ask = fields
+        .get("ask")
+        .map(|spot| ask::read(spot, attributes, faults));
+    let response = fields
+        .get("response")
+        .map(|spot| response::read(spot, faults));
+    HttpText {
+        intake: intake::read(fields.get("request"), attributes, faults),
         ask: ask.unwrap_or_default(),
         response: response.unwrap_or_default(),
     }

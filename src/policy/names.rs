@@ -22,6 +22,11 @@ pub(super) struct PolicyText {
     pub(super) overrides: Vec<OverrideText>,
     /// The limit that ids are counted by.
     pub(super) idempotency: Option<LimitText>,
+    pub(super) http: HttpText,
+}
+
+/// What only services over HTTP need.
+pub(super) struct HttpText {
     pub(super) intake: IntakeSpec,
     pub(super) ask: AskSpec,
     pub(super) response: ResponseText,

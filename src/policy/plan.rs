@@ -36,6 +36,10 @@ pub(crate) struct Plan {
     /// For requests that no route matches.
     pub(super) default: Target,
     /// How HTTP requests are read.
+    #[cfg_attr(
+        not(feature = "tower"),
+        expect(dead_code, reason = "only the layer reads requests")
+    )]
     pub(crate) intake: IntakeSpec,
     /// What can be asked about limits.
     pub(crate) ask: AskSpec,

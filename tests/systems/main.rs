@@ -14,8 +14,14 @@ mod chameleon;
 mod chastify;
 #[path = "../common/mod.rs"]
 mod common;
-mod http;
+mod edges;
+#[path = "../../examples/hyper.rs"]
+#[allow(dead_code, reason = "a test does not run an example's main")]
+mod hyper_example;
 mod katforge;
+mod layer;
+mod outside;
+mod peers;
 mod process;
 mod skakio;
 mod stream;

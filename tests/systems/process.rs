@@ -70,6 +70,10 @@ impl Server {
         send(&self.agent, "GET", &format!("{}{path}", self.url), headers)
     }
 
+    pub(crate) fn post(&self, path: &str, headers: &[&str]) -> Answered {
+        send(&self.agent, "POST", &format!("{}{path}", self.url), headers)
+    }
+
     /// Ends the process without a warning.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
