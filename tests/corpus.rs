@@ -7,6 +7,8 @@ mod damage;
 
 #[path = "../fuzz/bodies/ceilings.rs"]
 mod ceilings;
+#[path = "oracle/event.rs"]
+mod event;
 #[path = "../fuzz/bodies/journal_files.rs"]
 mod journal_files;
 #[path = "../fuzz/bodies/keys.rs"]

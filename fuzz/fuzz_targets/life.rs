@@ -3,6 +3,8 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+#[path = "../../tests/oracle/event.rs"]
+mod event;
 #[path = "../../tests/oracle/life.rs"]
 mod life;
 #[path = "../../tests/oracle/model.rs"]
