@@ -21,6 +21,8 @@ pub mod client;
 mod clock;
 mod codec;
 mod counter;
+#[cfg(all(feature = "dashboard", not(tollgate_loom)))]
+mod dashboard;
 #[cfg(not(tollgate_loom))]
 mod directory;
 #[cfg(not(tollgate_loom))]
@@ -39,12 +41,17 @@ mod key;
 pub mod layer;
 #[cfg(not(tollgate_loom))]
 mod limiter;
+#[cfg(feature = "openapi")]
+#[cfg(not(tollgate_loom))]
+pub mod openapi;
 mod permits;
 #[cfg(not(tollgate_loom))]
 mod policy;
 mod sync;
 mod table;
 mod time;
+#[cfg(all(any(feature = "metrics", feature = "tracing"), not(tollgate_loom)))]
+pub mod watch;
 #[cfg(not(tollgate_loom))]
 mod writer;
 
@@ -63,15 +70,19 @@ pub use admin::{Admin, AdminReply};
 #[cfg(not(tollgate_loom))]
 pub use ask::{Question, Standing, UnknownQuestion};
 pub use clock::ManualClock;
+#[cfg(all(feature = "dashboard", not(tollgate_loom)))]
+pub use dashboard::Dashboard;
 #[cfg(not(tollgate_loom))]
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use headers::Answer;
+#[cfg(all(feature = "watch", not(tollgate_loom)))]
+pub use limiter::Watch;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Admission, Builder, ConcurrencyOutcome, Decision, Health, Key, Lasts, Limit, LimitOutcome,
-    Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding, Recovery,
-    Reservations, Running, Trouble, Verdict, Writing,
+    Admission, Builder, ConcurrencyOutcome, Decision, Growth, Health, Key, Lasts, Limit,
+    LimitOutcome, Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding,
+    Recovery, Reservations, Running, Trouble, Verdict, Writing,
 };
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,

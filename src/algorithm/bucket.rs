@@ -86,6 +86,12 @@ impl Bucket {
         self.burst
     }
 
+    /// So many tokens in so many nanoseconds.
+    #[cfg(feature = "openapi")]
+    pub(crate) const fn rate(&self) -> (u64, u64) {
+        (self.period_ticks / self.token_ticks, self.period_nanos)
+    }
+
     /// Ticks since the epoch, the unfinished one left out.
     fn ticks(&self, at: Timestamp) -> u64 {
         if self.period_ticks == self.period_nanos {

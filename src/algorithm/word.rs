@@ -41,6 +41,9 @@ impl Word {
     // from every state a rule can make.
     pub(crate) const CLAIMED: Self = Self(COUNT_MASK << COUNT_SHIFT | WINDOW);
 
+    /// A marker, too: a slot whose word stands in the next generation of its shard, if anywhere.
+    pub(crate) const MOVED: Self = Self(1 << SECS_SHIFT | Self::CLAIMED.0);
+
     /// A token bucket whose theoretical arrival time is `arrival`.
     pub(crate) const fn bucket(arrival: Timestamp) -> Self {
         Self(arrival.as_nanos() << ARRIVAL_SHIFT)
@@ -69,6 +72,11 @@ impl Word {
     /// True for a marker: a slot in passage that has no state to read.
     pub(crate) const fn is_marker(self) -> bool {
         self.0 & WINDOW != 0 && (self.0 >> COUNT_SHIFT) & COUNT_MASK == COUNT_MASK
+    }
+
+    /// True if there is nothing to be read here: a marker, or not one bit.
+    pub(crate) const fn is_void(self) -> bool {
+        self.0 == 0 || self.is_marker()
     }
 
     pub(crate) const fn is_window(self) -> bool {
@@ -177,7 +185,10 @@ mod tests {
         assert!(word.is_live(Timestamp::from_nanos(9_999_999_999)));
         assert!(!word.is_live(Timestamp::from_secs(10)));
         assert!(!Word::ABSENT.is_live(Timestamp::EPOCH));
-        assert!(Word::CLAIMED.is_marker() && !Word::CLAIMED.is_live(Timestamp::EPOCH));
+        for marker in [Word::CLAIMED, Word::MOVED] {
+            assert!(marker.is_marker() && marker.is_void() && !marker.is_live(Timestamp::EPOCH));
+        }
+        assert_ne!(Word::CLAIMED, Word::MOVED);
         assert_eq!(Word::window(7, u32::MAX).count(), COUNT_MAX);
     }
 }

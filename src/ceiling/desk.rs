@@ -59,7 +59,7 @@ pub(super) struct Desk {
 
 pub(super) struct Shared {
     /// Ceilings by the tag of their counter. Dirty: a later one is asked for.
-    pub(super) table: Table,
+    pub(super) table: Arc<Table>,
     /// Where the counters stand.
     pub(super) counters: Vec<Arc<Table>>,
     pub(super) desk: Mutex<Desk>,

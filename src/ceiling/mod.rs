@@ -117,6 +117,7 @@ impl Ceilings {
         counters: Counters,
         now: Timestamp,
     ) -> Result<(Self, Option<String>), DirectoryError> {
+        let table = Arc::new(table);
         Self::on(medium, instance, table, counters, now).map_err(|error| match error {
             Refusal::Io(error) => DirectoryError::io("open", path)(error),
             Refusal::Version { found } => DirectoryError::Version {
@@ -130,7 +131,7 @@ impl Ceilings {
     fn on(
         mut medium: Box<dyn Medium>,
         instance: [u8; 16],
-        table: Table,
+        table: Arc<Table>,
         counters: Counters,
         now: Timestamp,
     ) -> Result<(Self, Option<String>), Refusal> {
@@ -184,7 +185,12 @@ impl Ceilings {
         Ok((Self::with(table, counters.tables, pen, closed), trouble))
     }
 
-    fn with(table: Table, counters: Vec<Arc<Table>>, pen: Pen, closed: Option<Timestamp>) -> Self {
+    fn with(
+        table: Arc<Table>,
+        counters: Vec<Arc<Table>>,
+        pen: Pen,
+        closed: Option<Timestamp>,
+    ) -> Self {
         let desk = Desk {
             demands: Vec::new(),
             lowered: Vec::new(),
@@ -218,6 +224,11 @@ impl Ceilings {
     /// nothing is known of was spent then.
     pub(crate) fn closed(&self) -> Option<Timestamp> {
         self.closed
+    }
+
+    /// The table that they stand in.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.shared.table.clone()
     }
 
     /// Every ceiling that counts at `now`.
@@ -371,7 +382,7 @@ impl InMemory {
             tables,
             worth: Worth::New,
         };
-        let table = Table::new(vec![crate::table::Region::heap(1)]);
+        let table = Arc::new(Table::new(vec![crate::table::Region::heap(1)]));
         let opened = Ceilings::on(Box::new(twin.clone()), [0; 16], table, counters, now);
         let (ceilings, _) = opened.unwrap_or_else(|_| unreachable!("memory does not fail"));
         Self { ceilings, twin }

@@ -13,8 +13,8 @@ use crate::table::Region;
 const NOW: Timestamp = Timestamp::from_secs(1_000);
 const ID: [u8; 16] = [3; 16];
 
-fn table() -> Table {
-    Table::new(vec![Region::heap(64)])
+fn table() -> Arc<Table> {
+    Arc::new(Table::new(vec![Region::heap(64)]))
 }
 
 fn tag(number: u64) -> Tag {
@@ -40,8 +40,8 @@ fn open(twin: &Twin, worth: Worth) -> (Ceilings, Option<String>) {
     open_beside(twin, worth, table())
 }
 
-fn open_beside(twin: &Twin, worth: Worth, counters: Table) -> (Ceilings, Option<String>) {
-    let tables = vec![Arc::new(counters)];
+fn open_beside(twin: &Twin, worth: Worth, counters: Arc<Table>) -> (Ceilings, Option<String>) {
+    let tables = vec![counters];
     let counters = Counters { tables, worth };
     let medium = Box::new(twin.clone());
     match Ceilings::on(medium, ID, table(), counters, NOW) {

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! DATA/table/NN            shard NN, in the data directory
+//! DATA/table/NN.next       the larger file that it is being copied into, if it is
+//! DATA/table/NN.making     such a file before it is whole
 //!
 //! ROOT/tollgate-UID/       this user's, and nobody else's to enter
 //!   lock                   held while a folder is made or removed
 //!   INSTANCE-DEVICE-INODE/ of one data directory: its instance id, and its own two numbers
 //!     lock                 held while the folder is in use
 //!     home                 whose it is, see `home.rs`
-//!     NN                   shard NN
+//!     NN, NN.next, ...     as above
 //! ```
 //!
 //! A copied data directory has another inode, so it never finds the table of the original.
@@ -22,8 +24,8 @@ use std::time::Duration;
 
 use super::home::Home;
 use super::{
-    Directory, DirectoryError, LOCK_WAIT, make_private, me, open_lock, sync_dir, take_lock,
-    wait_for_lock,
+    Directory, DirectoryError, LOCK_WAIT, Standing, make_private, me, open_lock, sync_dir,
+    take_lock, wait_for_lock,
 };
 
 /// How long to wait while others make and remove folders under the same root.
@@ -57,6 +59,8 @@ impl Site {
 pub(crate) struct Folder {
     site: Site,
     path: PathBuf,
+    /// What the path stood for when it was taken up.
+    standing: Standing,
     /// Held as long as the folder is in use; the data directory's own needs no other lock.
     _lock: Option<File>,
 }
@@ -70,15 +74,36 @@ impl Folder {
         &self.site
     }
 
+    /// # Errors
+    /// If the folder is not where it was: what is there now may be another's.
+    pub(crate) fn check(&self) -> Result<(), DirectoryError> {
+        self.standing.check()
+    }
+
     /// Where a shard lies.
     pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
         self.path.join(shard_name(number))
+    }
+
+    /// Where the file lies that a shard is growing into.
+    pub(crate) fn next_path(&self, number: u32) -> PathBuf {
+        self.path.join(next_name(number))
+    }
+
+    /// Where such a file is made.
+    pub(crate) fn making_path(&self, number: u32) -> PathBuf {
+        self.path.join(format!("{}.making", shard_name(number)))
     }
 }
 
 /// A shard's name in its folder.
 pub(crate) fn shard_name(number: u32) -> String {
     format!("{number:02}")
+}
+
+/// The name of the file that a shard is growing into.
+pub(crate) fn next_name(number: u32) -> String {
+    format!("{}.next", shard_name(number))
 }
 
 impl Directory {
@@ -184,6 +209,7 @@ impl Directory {
         }
         Ok(Folder {
             site: site.clone(),
+            standing: Standing::of(&path)?,
             path,
             _lock: lock,
         })

@@ -9,7 +9,7 @@
 //!     32 |    16 | secret of the key hash, drawn at random
 //!     48 |     4 | shards
 //!     52 |     4 | zero
-//!     56 |     8 | lines a shard
+//!     56 |     8 | lines that a shard begins with
 //!     64 |     8 | SipHash-1-3 of bytes 0 to 63, under a key of zeros
 //! ```
 
@@ -22,7 +22,7 @@ use crate::key::Secret;
 use crate::table;
 
 const MAGIC: [u8; 8] = *b"TOLLGATE";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const LEN: usize = 72;
 
 /// A number that no table was ever stamped with.
@@ -32,17 +32,18 @@ pub(crate) fn draw_stamp() -> io::Result<u64> {
     Ok(u64::from_le_bytes(stamp))
 }
 
-/// Who a directory is, and the shape of its table.
+/// Who a directory is, and the shape that its table begins with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
     pub(crate) instance: [u8; 16],
     secret: [u8; Secret::LEN],
     pub(crate) shards: u32,
+    /// Lines that a shard begins with.
     pub(crate) lines: u64,
 }
 
 impl Header {
-    /// A new directory's, for so many counters, with an identity and a secret of its own.
+    /// A new directory's, for so many counters at first, with an identity and a secret of its own.
     pub(crate) fn draw(counters: u64) -> io::Result<Self> {
         let mut instance = [0; 16];
         let mut secret = [0; Secret::LEN];
@@ -113,7 +114,7 @@ impl Header {
         }
         let (instance, secret) = (fields.take(), fields.take());
         let (shards, zero, lines) = (fields.u32(), fields.u32(), fields.u64());
-        if shards != table::SHARDS || zero != 0 || lines == 0 || lines > 1 << 28 {
+        if shards != table::SHARDS || zero != 0 || lines == 0 || lines > table::file::LINES_MAX {
             return Err(damaged("describes a table that this version never makes"));
         }
         Ok(Self {

@@ -2,7 +2,8 @@
 //!
 //! A table that was not closed clean lives in the page cache. It is whole if the kernel, the mount
 //! and the files are still the ones it was written under; else it may be torn or stale. The marks
-//! hold what tells: boot id, mount, and the files' own numbers. They also hold where the table
+//! hold boot id and mount; each file of the table says itself which file it is, since files are
+//! replaced by larger ones while it is in use. The marks also hold where the table
 //! lies, the stamp that its shards bear, so that no table of another time is taken for it, and the
 //! latest time seen, so that a clock set back between two runs is noticed.
 //!
@@ -12,12 +13,11 @@
 //!      8 |    16 | instance id
 //!     24 |    16 | boot id
 //!     40 |     8 | mount id; zero on a memory file system
-//!     48 |     8 | shard files: checksum of their device and inode numbers
-//!     56 |     8 | latest time seen, ns since 1970
-//!     64 |     8 | stamp of the shards
-//!     72 |     8 | stamp that they are just getting, or the same again
-//!     80 |     2 | length of the root's path; zero if the table lies in the data directory
-//!     82 |   254 | the root's path, see `folder.rs`
+//!     48 |     8 | latest time seen, ns since 1970
+//!     56 |     8 | stamp of the shards
+//!     64 |     8 | stamp that they are just getting, or the same again
+//!     72 |     2 | length of the root's path; zero if the table lies in the data directory
+//!     74 |   254 | the root's path, see `folder.rs`
 //! ```
 
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ use crate::codec::{Fields, Reader, checksum};
 use crate::time::Timestamp;
 
 const MAGIC: [u8; 8] = *b"TOLLMARK";
-const LEN: usize = 82 + Site::ROOT_MAX;
+const LEN: usize = 74 + Site::ROOT_MAX;
 
 /// Mount ids that are never given twice, where the kernel has them: Linux 6.8.
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
@@ -49,7 +49,6 @@ pub(crate) enum State {
 pub(crate) struct Place {
     pub(crate) boot: [u8; 16],
     pub(crate) mount: u64,
-    pub(crate) files: u64,
 }
 
 impl Place {
@@ -57,11 +56,10 @@ impl Place {
     pub(crate) const NOWHERE: Self = Self {
         boot: [0; 16],
         mount: 0,
-        files: 0,
     };
 
-    /// This kernel, the mount that `table` is on, and these shard files.
-    pub(crate) fn here(table: &Path, files: &[(u64, u64)]) -> Result<Self, DirectoryError> {
+    /// This kernel, and the mount that `table` is on.
+    pub(crate) fn here(table: &Path) -> Result<Self, DirectoryError> {
         let boot_path = Path::new("/proc/sys/kernel/random/boot_id");
         let text = std::fs::read_to_string(boot_path);
         let text = text.map_err(DirectoryError::io("read", boot_path))?;
@@ -80,13 +78,7 @@ impl Place {
                 .map_err(|error| DirectoryError::io("look at", table)(error.into()))?
                 .stx_mnt_id
         };
-        let numbers = files.iter().flat_map(|(device, inode)| [*device, *inode]);
-        let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
-        Ok(Self {
-            boot,
-            mount,
-            files: checksum(&bytes),
-        })
+        Ok(Self { boot, mount })
     }
 }
 
@@ -97,8 +89,6 @@ impl Place {
             Some("another boot")
         } else if self.mount != mark.mount {
             Some("another mount")
-        } else if self.files != mark.files {
-            Some("other files")
         } else {
             None
         }
@@ -174,7 +164,6 @@ impl Mark {
         fields.put(&self.instance);
         fields.put(&self.place.boot);
         fields.put(&self.place.mount.to_le_bytes());
-        fields.put(&self.place.files.to_le_bytes());
         fields.put(&self.latest.as_nanos().to_le_bytes());
         for stamp in self.stamps {
             fields.put(&stamp.to_le_bytes());
@@ -201,7 +190,6 @@ impl Mark {
         let place = Place {
             boot: fields.take(),
             mount: fields.u64(),
-            files: fields.u64(),
         };
         let latest = Timestamp::from_nanos(fields.u64());
         let stamps = [fields.u64(), fields.u64()];

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 pub(crate) use error::DirectoryError;
-pub(crate) use folder::{Folder, Site, shard_name};
+pub(crate) use folder::{Folder, Site, next_name, shard_name};
 pub(crate) use header::{Header, draw_stamp};
 pub(crate) use home::sweep;
 pub(crate) use marks::{Mark, Marks, Place, State};

@@ -128,6 +128,10 @@ impl Visit {
             trust = Trust::Rebuilt;
         }
         self.fact("table", format!("in {}", table.folder.display()));
+        if table.growing > 0 {
+            let text = "were being replaced by larger ones; the next opening goes on with it";
+            self.fact("table", format!("{} shards {text}", table.growing));
+        }
         let state = match mark.state {
             State::Clean => "closed clean",
             State::Open => "not closed",

@@ -173,6 +173,8 @@ impl<'a> Asking<'a> {
             self.admission.decision.concurrency.retain(is_asked);
             self.admission.running = Running::default();
         }
+        let told = &self.admission.decision;
+        self.inner.tell(self.request, told);
         self.admission
     }
 }

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use super::Limiter;
+use super::mapping::Wanted;
 use super::store::Store;
 use crate::algorithm::Word;
 use crate::ceiling;
 use crate::directory::{DirectoryError, replace};
 use crate::error::Error;
+use crate::key::Tag;
 use crate::table::{Table, Update};
 use crate::time::Timestamp;
 
@@ -33,8 +35,12 @@ impl Limiter {
             copied,
             inner.ceilings.closed(),
         )?;
-        let all = copy_words(&inner.store.table, &copy.table, now)
-            && copy_words(&inner.store.shared, &copy.shared, now);
+        let mut grower = copy.grower(&Wanted::for_copy());
+        let all = copy_words(&inner.store.table, now, |tag, word| {
+            grower.update(tag, now, |_| Some(word))
+        }) && copy_words(&inner.store.shared, now, |tag, word| {
+            copy.shared.update(tag, now, |_| Some(word))
+        });
         if !all {
             let why = "has no room for all counters".into();
             return Err(DirectoryError::Damaged {
@@ -47,15 +53,15 @@ impl Limiter {
     }
 }
 
-/// Copies the words that are live; false if one found no room.
-fn copy_words(from: &Table, to: &Table, now: Timestamp) -> bool {
+/// Puts the words that are live elsewhere; false if one found no room.
+fn copy_words(from: &Table, now: Timestamp, mut put: impl FnMut(Tag, Word) -> Update) -> bool {
     let mut all = true;
     from.for_each(|tag, word| {
         let word: Word = word.clean();
         // Dead is absent: what has died is not worth a slot.
         if word.is_live(now) {
-            // A word is at most as far from home as it was: probing is the same in both.
-            all &= to.update(tag, now, |_| Some(word)) != Update::Full;
+            // One that moves meanwhile is met twice, its later state last.
+            all &= put(tag, word) != Update::Full;
         }
     });
     all

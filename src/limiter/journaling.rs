@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::grower::Grower;
 use super::store::Store;
+use crate::algorithm::Word;
 use crate::journal::{Generations, Report, StoreError};
 use crate::key::Tag;
 use crate::sync::Arc;
-use crate::table::{Position, Update};
+use crate::table::{Position, Table, Update};
 use crate::time::Timestamp;
 
 /// What was found in the journal when a directory was opened.
@@ -70,6 +72,48 @@ impl fmt::Debug for Watcher {
     }
 }
 
+/// The tables of a directory that is being opened, to be filled with what is known.
+pub(super) struct Tables<'a> {
+    pub(super) store: &'a Store,
+    /// They grow as they fill: there is no thread yet that lets them.
+    pub(super) grower: Grower,
+    /// Tags of the counters that newcomers share.
+    pub(super) shared: HashSet<Tag>,
+    pub(super) now: Timestamp,
+}
+
+impl Tables<'_> {
+    fn table(&self, tag: Tag) -> &Table {
+        if self.shared.contains(&tag) {
+            &self.store.shared
+        } else {
+            &self.store.table
+        }
+    }
+
+    /// Puts what `step` makes of a word in its place, and counts it as recovered.
+    pub(super) fn put(
+        &mut self,
+        recovery: &mut Recovery,
+        tag: Tag,
+        step: impl FnMut(Word) -> Option<Word>,
+    ) {
+        let now = self.now;
+        let update = if self.shared.contains(&tag) {
+            self.store.shared.update(tag, now, step)
+        } else {
+            self.grower.update(tag, now, step)
+        };
+        match update {
+            Update::Done { before, after } => {
+                let is_new = !before.is_live(now) && after.is_live(now);
+                recovery.counters += u64::from(is_new);
+            }
+            Update::Full => recovery.without_slot += 1,
+        }
+    }
+}
+
 impl Recovery {
     /// What opening the journal told.
     pub(super) fn told(&mut self, report: Report) {
@@ -112,14 +156,11 @@ impl Recovery {
         found.generation == noted.generation && found >= noted
     }
 
-    /// Puts what the journal holds back into the table, which is empty. Words under a tag of
-    /// `shared` belong to the counters that newcomers share.
+    /// Puts what the journal holds back into the tables, which are empty.
     pub(super) fn rebuild(
         &mut self,
         journal: &mut Generations,
-        store: &Store,
-        shared: &HashSet<Tag>,
-        now: Timestamp,
+        tables: &mut Tables<'_>,
         watcher: &Watcher,
     ) -> Result<(), StoreError> {
         let (began, bytes) = (Instant::now(), journal.size_bytes());
@@ -130,19 +171,11 @@ impl Recovery {
             if self.words.is_multiple_of(WATCH_EVERY) {
                 watcher.tell(self, bytes);
             }
-            let table = if shared.contains(&tag) {
-                &store.shared
+            if word.is_live(tables.now) {
+                tables.put(self, tag, |_| Some(word));
             } else {
-                &store.table
-            };
-            if !word.is_live(now) {
                 // Nothing to put back; what an earlier record put there is over too.
-                table.amend(tag, |_| word);
-                return;
-            }
-            match table.update(tag, now, |_| Some(word)) {
-                Update::Done { before, .. } => self.counters += u64::from(!before.is_live(now)),
-                Update::Full => self.without_slot += 1,
+                tables.table(tag).amend(tag, |_| word);
             }
         })?;
         self.took = began.elapsed();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::shards::Shards;
+use super::shards::{Shards, Sizes};
 use crate::directory::{
     Directory, DirectoryError, Site, check_room, is_memory, memory_roots, sweep,
 };
@@ -77,12 +77,27 @@ impl fmt::Display for Placement {
 pub(super) struct Wanted {
     pub(super) mapping: Mapping,
     pub(super) roots: Vec<PathBuf>,
+    /// Lines that a shard may grow to.
+    pub(super) most_lines: u64,
 }
 
 impl Wanted {
     pub(super) fn new(mapping: Mapping) -> Self {
-        let roots = memory_roots();
-        Self { mapping, roots }
+        Self {
+            mapping,
+            roots: memory_roots(),
+            most_lines: 0,
+        }
+    }
+
+    /// All in one place, and as large as what is copied.
+    pub(super) fn for_copy() -> Self {
+        Self::new(Mapping::DataDirectory).growing(u64::MAX)
+    }
+
+    /// The same, of a table whose shards may grow to so many lines.
+    pub(super) fn growing(self, most_lines: u64) -> Self {
+        Self { most_lines, ..self }
     }
 
     /// Puts a table where it is wanted: the one there is, whose words are kept, or a fresh one.
@@ -127,7 +142,8 @@ impl Wanted {
             if let Some(shards) = there_is.take_if(|shards| shards.folder.site() == site) {
                 return Ok(shards);
             }
-            match self.make(directory, site) {
+            let made = self.make(directory, site, there_is.as_ref());
+            match made {
                 Ok(shards) => {
                     if let Some(there_is) = &there_is {
                         shards.copy_from(there_is);
@@ -177,18 +193,34 @@ impl Wanted {
         Ok(sites)
     }
 
-    fn make(&self, directory: &Directory, site: &Site) -> Result<Shards, Error> {
+    /// An empty table at this site; as large as `like`, if that is to be moved there.
+    fn make(
+        &self,
+        directory: &Directory,
+        site: &Site,
+        like: Option<&Shards>,
+    ) -> Result<Shards, Error> {
         let header = directory.header();
-        if let (Site::Root(root), Mapping::Automatic | Mapping::Memory) = (site, &self.mapping) {
-            check_room(root, Shards::bytes(header))?;
+        let mut sizes = Sizes::of(header, self.most_lines);
+        if let Some(like) = like {
+            sizes.first = like.lines()?;
+        }
+        if let (Site::Root(root), true) = (site, self.is_guest()) {
+            // Where it could not become what it was opened to become, it does not begin.
+            check_room(root, sizes.bytes(header))?;
         }
         let folder = directory.make_folder(site)?;
-        let made = Shards::create(header, folder);
+        let made = Shards::create(header, folder, &sizes);
         if made.is_err() {
             // What was made of it takes room that others need; the error counts.
             let _ = directory.remove_folder(site);
         }
         made
+    }
+
+    /// True if it must leave others room: nobody said that the table is to lie there.
+    pub(super) fn is_guest(&self) -> bool {
+        matches!(self.mapping, Mapping::Automatic | Mapping::Memory)
     }
 
     /// True if one place was asked for, and what is wrong with it is what is wrong.

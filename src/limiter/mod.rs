@@ -5,6 +5,9 @@ mod backup;
 mod check;
 mod concurrency;
 mod decision;
+mod grower;
+#[cfg(test)]
+mod growth_tests;
 mod handle;
 mod journaling;
 mod keeper;
@@ -23,6 +26,8 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 mod survey;
+#[cfg(feature = "watch")]
+mod watch;
 #[cfg(test)]
 mod writer_death;
 
@@ -33,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
 pub use decision::{Decision, LimitOutcome};
+pub use grower::Growth;
 pub use handle::{Key, Limit};
 pub use journaling::{Rebuilding, Recovery};
 pub use mapping::{Lasts, Mapping, Placement};
@@ -41,6 +47,8 @@ pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
 pub use reserving::Reservations;
 pub use store::Opened;
+#[cfg(feature = "watch")]
+pub use watch::Watch;
 
 use crate::ceiling::Ceilings;
 use crate::clock::Clock;
@@ -53,6 +61,7 @@ use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
 use check::Want;
 use decision::Identity;
+use grower::GrowerThread;
 use keeper::Keeper;
 use law::Law;
 pub(crate) use overrides::Overrides;
@@ -119,6 +128,9 @@ pub(crate) struct Inner {
     writer: Writer,
     /// How far strict limits may count.
     ceilings: Ceilings,
+    /// Makes room in the tables.
+    grower: Mutex<GrowerThread>,
+    growth: Arc<Mutex<Growth>>,
     /// What the journal told; more is told when the writer has opened it.
     recovery: Arc<Mutex<Recovery>>,
     /// Words healed: found further in the future than any clock of ours can have put them.
@@ -132,6 +144,9 @@ pub(crate) struct Inner {
     closed: Mutex<bool>,
     /// The process that opened it.
     process: u32,
+    /// Who is told of every decision.
+    #[cfg(feature = "watch")]
+    watches: watch::Watches,
 }
 
 /// How a limiter is doing.
@@ -144,6 +159,8 @@ pub struct Health {
     pub placement: Placement,
     /// Slots in the table: somewhat more than it takes counters.
     pub slots: u64,
+    /// How the growth of the table goes.
+    pub growth: Growth,
     /// Checks so far that found no room in the table for a counter of their own.
     pub newcomers_without_slot: u64,
     /// Words so far that lay further in the future than any clock of ours can have put them, and
@@ -162,7 +179,8 @@ pub struct Health {
 }
 
 impl Limiter {
-    /// Opens the directory at `path`, made if there is none, with room for a million counters.
+    /// Opens the directory at `path`, made if there is none, with room for a million counters
+    /// at the most.
     ///
     /// # Errors
     /// If another limiter has it open, it is not private to this user, it is damaged or of another
@@ -188,18 +206,24 @@ impl Limiter {
     /// limit is met; or, where permits are no matter, by [`check_rates`](Self::check_rates).
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Decision {
-        self.inner
+        let decision = self
+            .inner
             .law
-            .read(|law| self.inner.judge(law, request, Want::Take))
+            .read(|law| self.inner.judge(law, request, Want::Take));
+        self.inner.tell(request, &decision);
+        decision
     }
 
     /// As [`check`](Self::check), passing over limits on how many run at a time: to replay what has
     /// long ended, or where something else bounds what runs.
     #[inline]
     pub fn check_rates(&self, request: &Request<'_>) -> Decision {
-        self.inner
+        let decision = self
+            .inner
             .law
-            .read(|law| self.inner.judge(law, request, Want::Rates))
+            .read(|law| self.inner.judge(law, request, Want::Rates));
+        self.inner.tell(request, &decision);
+        decision
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say, charging and holding nothing.
@@ -299,6 +323,7 @@ impl Limiter {
             opened: inner.store.opened.clone(),
             placement: inner.store.placement.clone(),
             slots: inner.store.table.slots(),
+            growth: lock(&inner.growth).clone(),
             newcomers_without_slot: number(&inner.newcomers),
             words_healed: number(&inner.healed),
             clock_waits: inner.clock.is_slow(),
@@ -339,6 +364,15 @@ impl Limiter {
 }
 
 impl Inner {
+    /// Tells who wants to know.
+    #[inline]
+    fn tell(&self, request: &Request<'_>, decision: &Decision) {
+        #[cfg(feature = "watch")]
+        self.watches.tell(request, decision);
+        #[cfg(not(feature = "watch"))]
+        let _ = (request, decision);
+    }
+
     /// Puts the law in force that `next` makes of the present one.
     fn enact(&self, next: impl FnOnce(&Law) -> Result<Law, Error>) -> Result<(), Error> {
         let law = self.law.replace(next)?;
@@ -373,6 +407,7 @@ impl Inner {
         }
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if !*closed {
+            lock(&self.grower).stop();
             self.ceilings.stop();
             self.writer.stop().map_err(Error::journal)?;
             self.store.close(self.clock.now())?;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::journaling::{Rebuilding, Recovery, Watcher};
+use super::grower::{Grower, GrowerThread, Memory};
+use super::journaling::{Rebuilding, Recovery, Tables, Watcher};
 use super::keeper::Keeper;
 use super::law::Law;
 use super::mapping::{Mapping, Wanted};
@@ -20,11 +21,13 @@ use crate::in_force::InForce;
 use crate::inbox::Inbox;
 use crate::policy::Policy;
 use crate::sync::{AtomicU64, lock};
-use crate::time::Timestamp;
+use crate::table::{SHARDS, lines_per_shard};
 use crate::writer::{OpenJournal, Source, Writer, position};
 
-/// Counters that a directory has room for unless it is said otherwise.
+/// Counters that a directory has room for at the most, unless it is said otherwise.
 const COUNTERS: u64 = 1_000_000;
+/// Counters that it has room for at first: 300 KiB of them.
+const FIRST: u64 = 10_000;
 /// How often the journal is written, unless it is said otherwise.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Changed words that can wait to be written before the writer must look for them.
@@ -38,10 +41,13 @@ const COUNTERS_MAX: u64 = 1 << 30;
 pub struct Builder {
     policy: Policy,
     counters: u64,
+    first: u64,
     clock: Option<ManualClock>,
     interval: Duration,
     mapping: Mapping,
     watcher: Watcher,
+    #[cfg(feature = "watch")]
+    watches: super::watch::Watches,
 }
 
 impl Builder {
@@ -49,18 +55,38 @@ impl Builder {
         Self {
             policy,
             counters: COUNTERS,
+            first: FIRST,
             clock: None,
             interval: INTERVAL,
             mapping: Mapping::default(),
             watcher: Watcher::default(),
+            #[cfg(feature = "watch")]
+            watches: super::watch::Watches::default(),
         }
     }
 
-    /// Makes room for so many counters (one a limit and key; two for a sliding window) in a
-    /// directory that is new: about 24 bytes each, allocated at once. A directory that is not new
-    /// keeps the room it was made with.
+    /// Tells `watch` of every request that is judged, and how; several may be told. Without any, a
+    /// check looks whether there are any, and nothing more.
+    #[cfg(feature = "watch")]
+    pub fn watch(mut self, watch: impl super::Watch + 'static) -> Self {
+        self.watches.push(watch);
+        self
+    }
+
+    /// Lets there be so many counters (one a limit and key; two for a sliding window), a million if
+    /// unsaid: about 24 bytes each when they are all there. A directory begins with room for few
+    /// ([`Self::counters_at_first`]) and grows by itself as they come, while checks go on;
+    /// [`Health::growth`](crate::Health::growth) says how that goes. It may be said anew at every
+    /// opening; a directory that has more room already keeps that.
     pub fn counters(mut self, counters: u64) -> Self {
         self.counters = counters;
+        self
+    }
+
+    /// Makes room for so many counters in a directory that is new, ten thousand if unsaid, and for
+    /// no more than the most. With the most said here, too, it never has to grow.
+    pub fn counters_at_first(mut self, counters: u64) -> Self {
+        self.first = counters;
         self
     }
 
@@ -108,7 +134,9 @@ impl Builder {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
-        let mut store = Store::open(path, self.counters, &Wanted::new(self.mapping))?;
+        let most_lines = lines_per_shard(self.counters, SHARDS);
+        let wanted = Wanted::new(self.mapping).growing(most_lines);
+        let mut store = Store::open(path, self.first.clamp(1, self.counters), &wanted)?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let law = Law::new(self.policy, overrides, store.directory.header().secret())?;
         let clock = match self.clock {
@@ -120,22 +148,26 @@ impl Builder {
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
         let (told, watcher) = (&recovery, &self.watcher);
-        let open_journal = open_journal(media.journal, &store, &law, clock.now(), told, watcher)?;
+        let mut tables = Tables {
+            store: &store,
+            grower: store.grower(&wanted),
+            shared: law.shared_tags(),
+            now: clock.now(),
+        };
+        let open_journal = open_journal(media.journal, &mut tables, told, watcher)?;
         let ceilings = (media.ceilings)(&store.directory.ceilings_path());
-        let ceilings = reserving::open(ceilings, &store, &law, &mut lock(&recovery), clock.now())?;
+        let ceilings = reserving::open(ceilings, &mut tables, &wanted, &mut lock(&recovery))?;
+        let grower = tables.grower;
         store.begin()?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
         inbox.ask_for_sweep();
-        let source = Source {
-            clock: clock.clone(),
-            table: store.table.clone(),
-            shared: store.shared.clone(),
-            inbox: inbox.clone(),
-            in_flight: store.in_flight.clone(),
-        };
+        let source = source(&clock, &store, &inbox);
         let no_thread = || DirectoryError::io("start a thread for", path);
         let writer = Writer::start(source, open_journal, self.interval).map_err(no_thread())?;
+        let growth = grower.told();
+        let growers = vec![grower, Grower::new(ceilings.table(), Box::new(Memory))];
+        let grower = GrowerThread::start(growers, clock.clone()).map_err(no_thread())?;
         let inner = Arc::new(Inner {
             law: InForce::new(law),
             clock,
@@ -144,6 +176,8 @@ impl Builder {
             turns: Turns::new(),
             writer,
             ceilings,
+            grower: Mutex::new(grower),
+            growth,
             recovery,
             healed: AtomicU64::new(0),
             newcomers: AtomicU64::new(0),
@@ -151,19 +185,37 @@ impl Builder {
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
             process: std::process::id(),
+            #[cfg(feature = "watch")]
+            watches: self.watches,
         });
-        let kept = Arc::downgrade(&inner);
-        let keeper = Keeper::start(move |number| {
-            if let Some(inner) = kept.upgrade() {
-                inner.tick(number);
-            }
-        });
-        let keeper = keeper.map_err(no_thread())?;
-        *inner
-            .keeper
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
+        keep(&inner).map_err(no_thread())?;
         Ok(Limiter { inner })
+    }
+}
+
+/// Starts the thread that ticks for as long as the limiter is there.
+fn keep(inner: &Arc<Inner>) -> std::io::Result<()> {
+    let kept = Arc::downgrade(inner);
+    let keeper = Keeper::start(move |number| {
+        if let Some(inner) = kept.upgrade() {
+            inner.tick(number);
+        }
+    })?;
+    *inner
+        .keeper
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
+    Ok(())
+}
+
+/// What the writer reads.
+fn source(clock: &Clock, store: &Store, inbox: &Arc<Inbox>) -> Source {
+    Source {
+        clock: clock.clone(),
+        table: store.table.clone(),
+        shared: store.shared.clone(),
+        inbox: inbox.clone(),
+        in_flight: store.in_flight.clone(),
     }
 }
 
@@ -171,12 +223,11 @@ impl Builder {
 /// Only if the table could not be kept is it opened at once, and the counters rebuilt from it.
 fn open_journal(
     open: OpenGenerations,
-    store: &Store,
-    law: &Law,
-    now: Timestamp,
+    tables: &mut Tables<'_>,
     recovery: &Arc<Mutex<Recovery>>,
     watcher: &Watcher,
 ) -> Result<OpenJournal, Error> {
+    let store = tables.store;
     let (instance, path) = (
         store.directory.header().instance,
         store.directory.journal_path(),
@@ -203,9 +254,8 @@ fn open_journal(
     }
     let (mut journal, _) = open().map_err(journal_error)?;
     let mut recovery = lock(recovery);
-    let shared = law.shared_tags();
     recovery
-        .rebuild(&mut journal, store, &shared, now, watcher)
+        .rebuild(&mut journal, tables, watcher)
         .map_err(journal_error)?;
     // The table holds what the journal told, and nothing else yet.
     let is_whole = journal.is_whole();

@@ -1,12 +1,15 @@
 //! Strict limits at the limiter's level: opening the ceilings, and how they are doing.
 
-use super::law::Law;
+use std::path::Path;
+
+use super::journaling::Tables;
+use super::mapping::Wanted;
 use super::store::{Opened, Store};
 use super::{Recovery, Trouble};
 use crate::ceiling::{Ceilings, Counters, Medium, Standing, Worth};
 use crate::directory::DirectoryError;
 use crate::error::Error;
-use crate::table::{Region, Table, Update};
+use crate::table::{Region, Table, lines_per_shard};
 use crate::time::Timestamp;
 
 /// How the reservations of strict limits go.
@@ -51,45 +54,46 @@ impl Reservations {
 /// Opens the ceilings, and lifts the counters to them if those had to be rebuilt.
 pub(super) fn open(
     medium: Box<dyn Medium>,
-    store: &Store,
-    law: &Law,
+    tables: &mut Tables<'_>,
+    wanted: &Wanted,
     recovery: &mut Recovery,
-    now: Timestamp,
 ) -> Result<Ceilings, Error> {
+    let (store, now) = (tables.store, tables.now);
     let worth = match store.opened {
         Opened::New => Worth::New,
         Opened::Clean | Opened::Kept => Worth::Kept,
         Opened::SetAside { .. } => Worth::Lost,
     };
-    let tables = vec![store.table.clone(), store.shared.clone()];
-    let counters = Counters { tables, worth };
+    let counters = Counters {
+        tables: vec![store.table.clone(), store.shared.clone()],
+        worth,
+    };
     let header = store.directory.header();
     let path = store.directory.ceilings_path();
-    let lines = usize::try_from(header.lines).unwrap_or(usize::MAX);
-    let regions = (0..header.shards).map(|_| Region::anonymous(lines));
-    let regions = regions.collect::<Result<Vec<_>, _>>();
-    let regions = regions.map_err(DirectoryError::io("get memory for", &path))?;
-    let table = Table::new(regions);
+    let table = memory(store, &path, wanted)?;
     let (ceilings, trouble) = Ceilings::open(&path, medium, header.instance, table, counters, now)?;
     recovery.troubles.extend(trouble);
     if worth == Worth::Lost {
-        let shared = law.shared_tags();
         for (tag, ceiling) in ceilings.living(now) {
-            let table = if shared.contains(&tag) {
-                &store.shared
-            } else {
-                &store.table
-            };
-            let update = table.update(tag, now, |word| {
+            tables.put(recovery, tag, |word| {
                 (word.clean().bits() < ceiling.bits()).then_some(ceiling)
             });
-            match update {
-                Update::Done { before, after } => {
-                    recovery.counters += u64::from(!before.is_live(now) && after.is_live(now));
-                }
-                Update::Full => recovery.without_slot += 1,
-            }
         }
     }
     Ok(ceilings)
+}
+
+/// Memory for the ceilings: what is in their file, or in the table of the counters, finds room in
+/// it at once, and it grows as that table does.
+fn memory(store: &Store, path: &Path, wanted: &Wanted) -> Result<Table, DirectoryError> {
+    let shards = store.directory.header().shards;
+    // Each takes more than a tag and a word there; what is never touched costs nothing.
+    let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let filed = lines_per_shard(bytes / 16, shards);
+    let lines = store.table.lines().into_iter().fold(filed, u64::max);
+    let count = usize::try_from(lines).unwrap_or(usize::MAX);
+    let regions = (0..shards).map(|_| Ok((Region::anonymous(count)?, None)));
+    let regions = regions.collect::<Result<Vec<_>, _>>();
+    let regions = regions.map_err(DirectoryError::io("get memory for", path))?;
+    Ok(Table::growing(regions, wanted.most_lines.max(lines)))
 }

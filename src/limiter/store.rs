@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::mapping::{Mapping, Placement, Wanted};
+use super::grower::{Files, Grower};
+use super::mapping::{Placement, Wanted};
 use super::shards::Shards;
 use crate::directory::{
     Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp,
+    sync_dir,
 };
 use crate::error::Error;
 use crate::journal::{Generations, StoreError};
@@ -77,14 +79,14 @@ pub(super) struct Store {
     /// What a sync of the table said that failed.
     failed_sync: OnceLock<String>,
     /// Dropped after what is mapped: with it goes the lock of the folder.
-    folder: Folder,
+    folder: Arc<Folder>,
     pub(super) directory: Directory,
 }
 
 impl Store {
-    /// Opens the directory, or makes one with room for `counters`.
-    pub(super) fn open(path: &Path, counters: u64, wanted: &Wanted) -> Result<Self, Error> {
-        let (directory, _) = Directory::open(path, || Header::draw(counters))?;
+    /// Opens the directory, or makes one with room for `first` counters.
+    pub(super) fn open(path: &Path, first: u64, wanted: &Wanted) -> Result<Self, Error> {
+        let (directory, _) = Directory::open(path, || Header::draw(first))?;
         // Before anything is changed on the strength of the other files.
         let looked = Generations::look(&directory.journal_path(), directory.header().instance);
         looked.map_err(journal_error)?;
@@ -102,7 +104,7 @@ impl Store {
             }
             .into());
         }
-        let store = Self::in_directory(directory, &Wanted::new(Mapping::DataDirectory))?;
+        let store = Self::in_directory(directory, &Wanted::for_copy())?;
         // Half a copy is not to be believed; closing it says that it is whole.
         store.mark_open(Place::NOWHERE)?;
         Ok(store)
@@ -124,7 +126,7 @@ impl Store {
             latest: mark.map(|mark| mark.latest),
             left: left.filter(|site| site != shards.folder.site()),
             failed_sync: OnceLock::new(),
-            folder: shards.folder,
+            folder: Arc::new(shards.folder),
             directory,
         })
     }
@@ -181,11 +183,13 @@ impl Store {
         }
         let stamp = self.stamp(&mut marks)?;
         let synced = self.table.sync().and_then(|()| self.shared.sync());
-        let synced = synced.and_then(|()| self.in_flight.sync());
+        let synced = synced.and_then(|()| self.in_flight.region().sync());
         synced.map_err(|error| {
             let _ = self.failed_sync.set(error.to_string());
             Error::io("sync", self.folder.path(), error)
         })?;
+        // Files were renamed when they grew.
+        sync_dir(self.folder.path())?;
         Ok(marks.write(&self.mark(State::Clean, self.place, latest, stamp), true)?)
     }
 
@@ -200,8 +204,15 @@ impl Store {
         }
         self.table.stamp(stamp);
         self.shared.stamp(stamp);
-        self.in_flight.stamp(stamp);
+        self.in_flight.region().stamp(stamp);
         Ok(stamp)
+    }
+
+    /// What lets the table grow where it lies.
+    pub(super) fn grower(&self, wanted: &Wanted) -> Grower {
+        let header = self.directory.header();
+        let files = Files::new(header, self.folder.clone(), wanted.is_guest());
+        Grower::new(self.table.clone(), Box::new(files))
     }
 
     fn mark(&self, state: State, place: Place, latest: Timestamp, stamp: u64) -> Mark {
@@ -247,9 +258,10 @@ fn find_table(
         }
         .into());
     }
-    let why = match Shards::open(directory, &mark) {
+    let why = match Shards::open(directory, &mark, wanted.most_lines) {
         Ok(shards) => match shards.differ_from(&mark) {
             None => {
+                shards.take_over()?;
                 let (shards, placement) = wanted.settle(directory, Some(shards))?;
                 let opened = match mark.state {
                     State::Clean => Opened::Clean,

@@ -146,7 +146,6 @@ fn closed_clean_only_the_stamp_counts() {
         bench.change(|mark| {
             mark.place.boot = [0; 16];
             mark.place.mount ^= 1;
-            mark.place.files ^= 1;
         });
         assert_eq!(bench.try_open().unwrap().opened, Opened::Clean);
         bench.change(|mark| mark.stamps = [1, 2]);

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::shards::{Shards, shard_error};
+use super::shards::{shard_error, shard_header, size_of};
 use crate::algorithm::Word;
-use crate::directory::{Directory, Mark, Place, State, shard_name};
+use crate::directory::{Directory, Mark, Place, State, next_name, shard_name};
 use crate::error::Error;
 use crate::key::Tag;
-use crate::table::survey::{Position, Survey, Times, survey};
+use crate::table::survey::{Files, Position, Survey, Times, survey};
 
 /// What stands in a table.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct TableSurvey {
     pub(crate) slots: Survey,
     /// What is wrong with the others.
     pub(crate) errors: Vec<Error>,
+    /// Shards whose words were on the way to larger ones.
+    pub(crate) growing: u64,
     /// Why it is not what the mark speaks of, if it is not.
     pub(crate) differs: Option<String>,
 }
@@ -35,14 +37,18 @@ pub(crate) fn survey_table(
     let mut all = TableSurvey {
         folder: folder.clone(),
         slots: Survey::default(),
+        growing: 0,
         errors: Vec::new(),
         differs: None,
     };
-    let mut identities = Vec::new();
-    let mut is_stamped = true;
+    let (mut is_itself, mut is_stamped) = (true, true);
     for number in 0..=header.shards {
-        let path = folder.join(shard_name(number));
-        let shard = Shards::header(header, number);
+        let shard = Files {
+            path: folder.join(shard_name(number)),
+            next: folder.join(next_name(number)),
+            header: shard_header(header, number, header.lines),
+            size: size_of(header, number),
+        };
         // What newcomers share is a table of one shard.
         let position = if number == header.shards {
             Position {
@@ -55,21 +61,23 @@ pub(crate) fn survey_table(
                 shard_bits: header.shards.trailing_zeros(),
             }
         };
-        match survey(&path, &shard, position, times, see) {
+        match survey(&shard, position, times, see) {
             Ok(one) => {
                 all.slots = all.slots.and(one.survey);
-                identities.push(one.identity);
-                if !mark.stamps.contains(&one.stamp) {
-                    is_stamped = false;
-                }
+                all.growing += u64::from(one.is_growing);
+                is_itself &= one.is_itself;
+                is_stamped &= one.stamps.iter().all(|stamp| mark.stamps.contains(stamp));
             }
-            Err(error) => all.errors.push(shard_error(&path, error)),
+            Err((path, error)) => all.errors.push(shard_error(&path, error)),
         }
     }
     // As `Shards::differ_from`: a directory that was closed may be moved or copied.
     if mark.state == State::Open && all.errors.is_empty() {
-        match Place::here(&folder, &identities) {
-            Ok(place) => all.differs = place.differs_from(&mark.place).map(str::to_owned),
+        match Place::here(&folder) {
+            Ok(place) => {
+                let other = (!is_itself).then_some("other files");
+                all.differs = place.differs_from(&mark.place).or(other).map(str::to_owned);
+            }
             Err(error) => all.differs = Some(error.to_string()),
         }
     }

@@ -24,6 +24,8 @@ mod names;
 mod overrides;
 mod path;
 mod pieces;
+#[cfg(feature = "openapi")]
+mod plain;
 mod plan;
 mod rate;
 mod rates;
@@ -53,6 +55,8 @@ pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
 pub(crate) use intake::{Forwarded, IntakeSpec, Origin};
 pub(crate) use pieces::{Fact, Piece};
+#[cfg(feature = "openapi")]
+pub(crate) use plain::{PlainHeader, PlainLimit};
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};

@@ -11,6 +11,9 @@
 //!     40 |     8 | lines in this shard
 //!     48 |     8 | SipHash-1-3 of bytes 0 to 47, under a key of zeros
 //!     64 |     8 | stamp: drawn whenever the table is opened or closed, as in the mark
+//!     72 |     8 | slots that were ever used
+//!     80 |     8 | lines of the file that this one is being copied into, see `shard.rs`; else zero
+//!     88 |    16 | device and inode number of this file
 //!   4096 |  64 n | lines
 //! ```
 //! All numbers before the stamp are little-endian, written once, and read by `read_at`, never
@@ -25,11 +28,13 @@ use rustix::fs::{FallocateFlags, OFlags};
 
 use super::Region;
 use super::layout::{HEADER_LEN, LINE_LEN};
-use crate::codec::{BYTE_ORDER, Fields, seal, sealed};
+use crate::codec::{BYTE_ORDER, Fields, Reader, seal, sealed};
 
 const MAGIC: [u8; 8] = *b"TOLLSHRD";
 /// Changes with the meaning of any byte in a shard, a word or a tag.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
+/// The most lines there can be in a file.
+pub(crate) const LINES_MAX: u64 = 1 << 28;
 const SEALED_LEN: usize = 48;
 
 /// What a shard file says about itself.
@@ -39,6 +44,15 @@ pub(crate) struct ShardHeader {
     pub(crate) number: u32,
     pub(crate) shards: u32,
     pub(crate) lines: u64,
+}
+
+/// How long a file may be that is to be opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Size {
+    /// As the header says.
+    Given,
+    /// As it may have grown to: it tells itself.
+    Own,
 }
 
 /// Why a shard file cannot be used.
@@ -73,14 +87,9 @@ impl ShardHeader {
     }
 }
 
-/// The identity of a file in this kernel: what a copied or restored file does not share.
-pub(crate) fn identity(file: &File) -> io::Result<(u64, u64)> {
-    let meta = file.metadata()?;
-    Ok((meta.dev(), meta.ino()))
-}
-
-/// Makes the file, allocates every block of it, and maps it, empty.
-pub(crate) fn create(path: &Path, header: &ShardHeader) -> Result<(File, Region), ShardError> {
+/// Makes the file, allocates every block of it, and maps it, empty. What is in it is not on the
+/// disk before the mapping is synced.
+pub(crate) fn create(path: &Path, header: &ShardHeader) -> Result<Region, ShardError> {
     let len = header
         .file_len()
         .ok_or_else(|| ShardError::Unfit("too many lines".into()))?;
@@ -96,25 +105,27 @@ pub(crate) fn create(path: &Path, header: &ShardHeader) -> Result<(File, Region)
         .map_err(|error| ShardError::Io("allocate", error.into()))?;
     file.write_all_at(&header.encode(), 0)
         .map_err(|error| ShardError::Io("write", error))?;
-    file.sync_all()
-        .map_err(|error| ShardError::Io("sync", error))?;
     let region = map(&file, header)?;
-    Ok((file, region))
+    region.note_identity();
+    Ok(region)
 }
 
-/// Opens and maps a file that must be exactly the shard that `header` describes.
-pub(crate) fn open(path: &Path, header: &ShardHeader) -> Result<(File, Region), ShardError> {
-    let file = find(path, header, OpenOptions::new().read(true).write(true))?;
-    let region = map(&file, header)?;
-    Ok((file, region))
+/// Opens and maps a file that must be exactly the shard that `header` describes, but for its size
+/// perhaps.
+pub(crate) fn open(path: &Path, header: &ShardHeader, size: Size) -> Result<Region, ShardError> {
+    let mut options = OpenOptions::new();
+    let (file, header) = find(path, header, size, options.read(true).write(true))?;
+    map(&file, &header)
 }
 
-/// Opens a file that must be exactly the shard that `header` describes.
+/// Opens a file that must be exactly the shard that `header` describes, but for its size perhaps;
+/// gives what it says of itself.
 pub(super) fn find(
     path: &Path,
     header: &ShardHeader,
+    size: Size,
     options: &mut OpenOptions,
-) -> Result<File, ShardError> {
+) -> Result<(File, ShardHeader), ShardError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options
         .custom_flags(flags.bits().cast_signed())
@@ -147,7 +158,12 @@ pub(super) fn find(
             "its header does not match its checksum".into(),
         ));
     }
-    if bytes != header.encode() {
+    let lines = Reader::new(&bytes[40..]).u64();
+    let header = match size {
+        Size::Given => *header,
+        Size::Own => ShardHeader { lines, ..*header },
+    };
+    if bytes != header.encode() || !(1..=LINES_MAX).contains(&lines) {
         return Err(ShardError::Unfit(
             "belongs to another directory, place or size".into(),
         ));
@@ -159,7 +175,7 @@ pub(super) fn find(
             meta.len()
         )));
     }
-    Ok(file)
+    Ok((file, header))
 }
 
 fn map(file: &File, header: &ShardHeader) -> Result<Region, ShardError> {

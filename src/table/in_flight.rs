@@ -144,25 +144,15 @@ impl InFlight {
         generation.store(next, Ordering::Release);
     }
 
-    /// Puts a stamp on it, as on a table's shards.
-    pub(crate) fn stamp(&self, stamp: u64) {
-        self.region.stamp(stamp);
-    }
-
-    /// True if it bears one of these stamps.
-    pub(crate) fn has_stamp(&self, stamps: [u64; 2]) -> bool {
-        self.region.has_stamp(stamps)
+    /// The region that it is made over: stamped, as a table's shards are.
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
     }
 
     /// Takes over what stands in another. Nobody else may use either meanwhile.
     pub(crate) fn copy_from(&self, other: &Self) {
         self.list(&other.tags());
         self.set_position(other.position());
-    }
-
-    /// Waits until it is in its file, on the disk.
-    pub(crate) fn sync(&self) -> std::io::Result<()> {
-        self.region.sync()
     }
 }
 

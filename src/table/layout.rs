@@ -32,6 +32,13 @@ pub(crate) struct Slot {
 pub(crate) struct Notes {
     /// Drawn anew whenever the table is opened or closed; the directory's mark has the same.
     pub(super) stamp: AtomicU64,
+    /// Slots that were ever used; they never become empty again. May be one short after a kill.
+    pub(super) used: AtomicU64,
+    /// Lines of the generation that this one is being copied into; zero if it is not. From before
+    /// the first word moves.
+    pub(super) next_lines: AtomicU64,
+    /// The file's own device and inode number, which a copy does not share.
+    pub(super) identity: [AtomicU64; 2],
 }
 
 /// A cache line of slots.
@@ -50,6 +57,9 @@ impl Notes {
     pub(super) fn empty() -> Self {
         Self {
             stamp: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            next_lines: AtomicU64::new(0),
+            identity: [AtomicU64::new(0), AtomicU64::new(0)],
         }
     }
 }

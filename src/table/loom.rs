@@ -8,14 +8,14 @@ use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::time::Timestamp;
 
-const NOW: Timestamp = Timestamp::from_secs(100);
+pub(super) const NOW: Timestamp = Timestamp::from_secs(100);
 
-fn table(lines: usize) -> Arc<Table> {
+pub(super) fn table(lines: usize) -> Arc<Table> {
     Arc::new(Table::new(vec![Region::heap(lines)]))
 }
 
 /// One more, if that is not over `most`; true if it was taken.
-fn take(table: &Table, tag: Tag, now: Timestamp, most: u32) -> bool {
+pub(super) fn take(table: &Table, tag: Tag, now: Timestamp, most: u32) -> bool {
     let mut taken = false;
     let update = table.update(tag, now, |word| {
         let (dies_at, count) = if word.is_live(now) {
@@ -30,9 +30,14 @@ fn take(table: &Table, tag: Tag, now: Timestamp, most: u32) -> bool {
     taken
 }
 
-fn model(run: impl Fn() + Sync + Send + 'static) {
+pub(super) fn model(run: impl Fn() + Sync + Send + 'static) {
+    model_within(3, run);
+}
+
+/// With at most so many switches away from a thread that could go on.
+pub(super) fn model_within(switches: usize, run: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(switches);
     builder.check(run);
 }
 

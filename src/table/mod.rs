@@ -5,18 +5,23 @@
 
 #[cfg(not(tollgate_loom))]
 pub(crate) mod file;
+mod growth;
 #[cfg(not(tollgate_loom))]
 mod in_flight;
 pub(crate) mod layout;
+mod lines;
 #[cfg(all(test, tollgate_loom))]
 mod loom;
 mod region;
+mod room;
 mod shard;
 #[cfg(not(tollgate_loom))]
 pub(crate) mod survey;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
+#[cfg(not(tollgate_loom))]
+pub(crate) use growth::Carried;
 #[cfg(not(tollgate_loom))]
 pub(crate) use in_flight::{InFlight, Position};
 pub(crate) use region::Region;
@@ -25,7 +30,9 @@ use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::time::Timestamp;
 use layout::PROBE_LINES;
-use shard::{Insert, Search, Shard};
+use lines::Wanted;
+use room::{Room, Waiting};
+use shard::{Insert, Shard, Want};
 
 /// Shards of a table, a power of two: so many threads can insert at once.
 pub(crate) const SHARDS: u32 = 16;
@@ -38,6 +45,7 @@ pub(crate) struct Table {
     /// The one indirection: everything finds its shard here.
     shards: Box<[Shard]>,
     shard_bits: u32,
+    room: Room,
 }
 
 /// What an update came to.
@@ -65,13 +73,25 @@ pub(crate) fn lines_per_shard(counters: u64, shards: u32) -> u64 {
 }
 
 impl Table {
-    /// A table over these regions, one a shard; their number is a power of two.
+    /// A table over these regions, one a shard, that stays as large as it is; their number is a
+    /// power of two.
     pub(crate) fn new(regions: Vec<Region>) -> Self {
+        Self::growing(
+            regions.into_iter().map(|region| (region, None)).collect(),
+            0,
+        )
+    }
+
+    /// A table whose shards may grow up to so many lines each; those that were growing already
+    /// come with the generation that they were growing into.
+    pub(crate) fn growing(regions: Vec<(Region, Option<Region>)>, most_lines: u64) -> Self {
         debug_assert!(regions.len().is_power_of_two(), "shards are chosen by bits");
         let shard_bits = regions.len().trailing_zeros();
+        let shards = regions.into_iter();
         Self {
-            shards: regions.into_iter().map(Shard::new).collect(),
+            shards: shards.map(|(one, next)| Shard::new(one, next)).collect(),
             shard_bits,
+            room: Room::new(usize::try_from(most_lines).unwrap_or(usize::MAX)),
         }
     }
 
@@ -80,12 +100,20 @@ impl Table {
         &self.shards[shard_number(tag, self.shard_bits)]
     }
 
+    #[inline]
+    fn wanted(&self, tag: Tag) -> Wanted {
+        Wanted {
+            tag,
+            shard_bits: self.shard_bits,
+        }
+    }
+
     /// The tag's word; absent if it has none. Loads only.
     #[inline]
     pub(crate) fn read(&self, tag: Tag) -> Word {
-        match self.shard(tag).search(tag, self.shard_bits) {
-            Search::Found(_, word) => word,
-            Search::Missing => Word::ABSENT,
+        match self.shard(tag).search(self.wanted(tag)) {
+            Some((_, word)) => word,
+            None => Word::ABSENT,
         }
     }
 
@@ -100,10 +128,11 @@ impl Table {
         now: Timestamp,
         mut step: impl FnMut(Word) -> Option<Word>,
     ) -> Update {
-        let shard = self.shard(tag);
+        let (shard, wanted) = (self.shard(tag), self.wanted(tag));
+        let mut waiting = Waiting::default();
         loop {
-            match shard.search(tag, self.shard_bits) {
-                Search::Found(slot, before) => match step(before) {
+            match shard.search(wanted) {
+                Some((slot, before)) => match step(before) {
                     None => {
                         return Update::Done {
                             before,
@@ -115,7 +144,7 @@ impl Table {
                     }
                     Some(_) => {}
                 },
-                Search::Missing => {
+                None => {
                     let before = Word::ABSENT;
                     let Some(after) = step(before) else {
                         return Update::Done {
@@ -123,14 +152,34 @@ impl Table {
                             after: before,
                         };
                     };
-                    match shard.insert(tag, self.shard_bits, now, after) {
+                    match shard.insert(wanted, now, after) {
                         Insert::Done => return Update::Done { before, after },
+                        Insert::DoneAndPressing => {
+                            self.want(shard, Want::Soon);
+                            return Update::Done { before, after };
+                        }
+                        Insert::Full if self.is_making_room(shard, &mut waiting) => {}
                         Insert::Full => return Update::Full,
                         Insert::Exists => {}
                     }
                 }
             }
         }
+    }
+
+    /// Calls for more room in a shard, if there can be more.
+    #[cold]
+    fn want(&self, shard: &Shard, want: Want) {
+        if self.room.next_lines(shard.last_lines()).is_some() && shard.note_want(want) {
+            self.room.call();
+        }
+    }
+
+    /// Waits a little if room is being made for one that found none in this shard.
+    #[cold]
+    fn is_making_room(&self, shard: &Shard, waiting: &mut Waiting) -> bool {
+        self.want(shard, Want::Now);
+        self.room.wait(shard.last_lines(), waiting)
     }
 
     /// Replaces the word of a tag that has a slot by what `step` makes of it; gives the words
@@ -141,7 +190,7 @@ impl Table {
         mut step: impl FnMut(Word) -> Word,
     ) -> Option<(Word, Word)> {
         let shard = self.shard(tag);
-        while let Search::Found(slot, before) = shard.search(tag, self.shard_bits) {
+        while let Some((slot, before)) = shard.search(self.wanted(tag)) {
             let after = step(before);
             if after == before || slot.swap(before, after) {
                 return Some((before, after));
@@ -162,45 +211,61 @@ impl Table {
     /// Every tag and word that stand in the table, whatever their age. Takes its time.
     pub(crate) fn for_each(&self, mut see: impl FnMut(Tag, Word)) {
         for shard in &self.shards {
-            shard.for_each(&mut see);
+            shard.for_each(self.shard_bits, &mut see);
         }
     }
 
     /// Slots in the table.
     pub(crate) fn slots(&self) -> u64 {
-        self.shards
-            .iter()
-            .map(|shard| shard::slots(shard.region().lines().len()))
-            .sum()
-    }
-
-    /// Waits until everything that stands in the table is in its files, on the disk.
-    #[cfg(not(tollgate_loom))]
-    pub(crate) fn sync(&self) -> std::io::Result<()> {
-        self.shards
-            .iter()
-            .try_for_each(|shard| shard.region().sync())
+        self.shards.iter().map(Shard::slots).sum()
     }
 }
 
 /// What the table is told of the world around it; it makes nothing of it.
 #[cfg(not(tollgate_loom))]
 impl Table {
+    /// The regions of each shard that count: one, or two if it is growing.
+    pub(crate) fn regions(&self) -> impl Iterator<Item = Vec<&Region>> {
+        self.shards.iter().map(|shard| shard.regions().collect())
+    }
+
+    /// Lines of each shard.
+    pub(crate) fn lines(&self) -> Vec<u64> {
+        let lines = self.shards.iter().map(Shard::last_lines);
+        lines.map(|lines| lines as u64).collect()
+    }
+
+    /// Waits until everything that stands in the table is in its files, on the disk.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        self.regions().flatten().try_for_each(Region::sync)
+    }
+
     /// Puts a stamp on every shard.
     pub(crate) fn stamp(&self, stamp: u64) {
-        self.shards
-            .iter()
-            .for_each(|shard| shard.region().stamp(stamp));
+        let regions = self.regions().flatten();
+        regions.for_each(|region| region.stamp(stamp));
     }
 
-    /// True if every shard bears one of these stamps.
-    pub(crate) fn has_stamp(&self, stamps: [u64; 2]) -> bool {
-        let mut shards = self.shards.iter();
-        shards.all(|shard| shard.region().has_stamp(stamps))
+    /// Ends what is growing, when nobody uses the table; false if something finds no room.
+    pub(crate) fn settle(&self) -> bool {
+        self.growing_shards().into_iter().all(|mut carried| {
+            // All of it, dead or alive: there is no clock yet.
+            let ended = loop {
+                match self.carry(&mut carried, Timestamp::EPOCH) {
+                    false if carried.is_anew() => break false,
+                    false => {}
+                    true => break true,
+                }
+            };
+            if ended {
+                self.end(carried.shard());
+            }
+            ended
+        })
     }
 
-    /// Takes over all slots of a table of the same shape, place for place. Nobody else
-    /// may use either meanwhile.
+    /// Takes over all slots of a table of the same shape, place for place; neither is growing.
+    /// Nobody else may use either meanwhile.
     pub(crate) fn copy_from(&self, other: &Self) {
         debug_assert_eq!(self.slots(), other.slots(), "place for place");
         for (to, from) in self.shards.iter().zip(&other.shards) {

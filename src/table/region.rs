@@ -6,7 +6,6 @@
 //! models, where there is no file.
 
 use super::layout::{Line, Notes};
-#[cfg(not(tollgate_loom))]
 use crate::sync::Ordering;
 
 /// Lines of slots, mapped or on the heap.
@@ -37,21 +36,6 @@ impl Region {
         }
     }
 
-    /// Puts a stamp on it.
-    #[cfg(not(tollgate_loom))]
-    pub(super) fn stamp(&self, stamp: u64) {
-        // Ordering: relaxed; read by the next opener, who has the lock after us.
-        self.notes().stamp.store(stamp, Ordering::Relaxed);
-    }
-
-    /// True if it bears one of these stamps.
-    #[cfg(not(tollgate_loom))]
-    pub(super) fn has_stamp(&self, stamps: [u64; 2]) -> bool {
-        // Ordering: relaxed; written before the lock was ours.
-        stamps.contains(&self.notes().stamp.load(Ordering::Relaxed))
-    }
-
-    #[cfg(not(tollgate_loom))]
     fn notes(&self) -> &Notes {
         match &self.0 {
             #[cfg(not(tollgate_loom))]
@@ -60,14 +44,100 @@ impl Region {
             Owner::Heap(_, notes) => notes,
         }
     }
+
+    /// Slots that were ever used.
+    pub(super) fn used(&self) -> u64 {
+        // Ordering: relaxed; changed under the shard's lock, else a number to go by.
+        self.notes().used.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many slots were ever used. Under the shard's lock.
+    pub(super) fn set_used(&self, used: u64) {
+        // Ordering: relaxed, as above.
+        self.notes().used.store(used, Ordering::Relaxed);
+    }
+
+    /// Empties it and gives its memory back, while others may still look into it.
+    pub(super) fn retire(&self) -> std::io::Result<()> {
+        match &self.0 {
+            #[cfg(not(tollgate_loom))]
+            Owner::Mapped(mapped) => mapped.retire(),
+            #[cfg(any(test, tollgate_loom))]
+            Owner::Heap(lines, _) => {
+                for slot in lines.iter().flat_map(|line| &line.slots) {
+                    // Ordering: release, as the kernel takes a page away: who sees that it is
+                    // gone sees what was done before.
+                    slot.tag.store(0, Ordering::Release);
+                    slot.word.store(0, Ordering::Release);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the next opener is told. He has the lock after us, and nobody else reads it.
+#[cfg(not(tollgate_loom))]
+impl Region {
+    /// Puts a stamp on it.
+    pub(crate) fn stamp(&self, stamp: u64) {
+        // Ordering: relaxed, as all of these.
+        self.notes().stamp.store(stamp, Ordering::Relaxed);
+    }
+
+    /// The stamp that it bears.
+    pub(crate) fn stamped(&self) -> u64 {
+        // Ordering: relaxed.
+        self.notes().stamp.load(Ordering::Relaxed)
+    }
+
+    /// Lines of the generation that it is being copied into; zero if it is not.
+    pub(crate) fn next_lines(&self) -> u64 {
+        // Ordering: relaxed.
+        self.notes().next_lines.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it will be copied into so many lines: before the first word moves.
+    pub(crate) fn set_next_lines(&self, lines: u64) {
+        // Ordering: release, so that the compiler keeps it before what is done next: after a
+        // kill a word that has moved is to be looked for.
+        self.notes().next_lines.store(lines, Ordering::Release);
+    }
+
+    /// Notes in it which file it is.
+    pub(crate) fn note_identity(&self) {
+        let (device, inode) = self.identity();
+        // Ordering: relaxed, both.
+        let noted = &self.notes().identity;
+        noted[0].store(device, Ordering::Relaxed);
+        noted[1].store(inode, Ordering::Relaxed);
+    }
+
+    /// True if it is the file that it says it is: neither a copy nor a restored one.
+    pub(crate) fn is_itself(&self) -> bool {
+        let noted = &self.notes().identity;
+        // Ordering: relaxed, both.
+        let [device, inode] = [0, 1].map(|part| noted[part].load(Ordering::Relaxed));
+        (device, inode) == self.identity()
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        match &self.0 {
+            Owner::Mapped(mapped) => mapped.identity,
+            #[cfg(test)]
+            Owner::Heap(..) => (0, 0),
+        }
+    }
 }
 
 #[cfg(not(tollgate_loom))]
 mod mapped {
     use std::fs::File;
     use std::io;
+    use std::os::unix::fs::MetadataExt;
 
     use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
     use super::super::layout::{HEADER_LEN, Line, NOTES_AT, Notes};
     use super::{Owner, Region};
@@ -76,6 +146,8 @@ mod mapped {
     pub(super) struct Mapped {
         map: MmapRaw,
         lines: usize,
+        /// Device and inode number of the file; zeros if there is none.
+        pub(super) identity: (u64, u64),
     }
 
     impl Mapped {
@@ -106,6 +178,32 @@ mod mapped {
         }
     }
 
+    /// Bytes that are given back at a time.
+    // Bound: page faults of checks wait for so many to be taken away.
+    const RETIRED_AT_ONCE: usize = 1 << 20;
+
+    impl Mapped {
+        /// Puts empty memory of this process in the place of the whole mapping.
+        #[expect(unsafe_code, reason = "who still has a reference must not fall off")]
+        pub(super) fn retire(&self) -> io::Result<()> {
+            let all = self.map.len();
+            for from in (0..all).step_by(RETIRED_AT_ONCE) {
+                let len = RETIRED_AT_ONCE.min(all - from);
+                let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+                // Safety: `from` is a whole number of pages into the mapping and `len` ends within
+                // it, so nothing but our own mapping is replaced. It keeps its address and length,
+                // and stays readable and writable: references to it stay valid, and see atomic
+                // words that became zero, as another process could have made them. Dropping the
+                // mapping unmaps the same range.
+                unsafe {
+                    let at = self.map.as_mut_ptr().add(from).cast();
+                    mmap_anonymous(at, len, ProtFlags::READ | ProtFlags::WRITE, flags)?;
+                }
+            }
+            Ok(())
+        }
+    }
+
     /// Bytes of a mapping of so many lines and a header page.
     fn whole_len(lines: usize) -> io::Result<usize> {
         let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "mapping too long");
@@ -123,13 +221,24 @@ mod mapped {
             // Keys are hashed, so neighbours are strangers: reading ahead only costs. On ext4 it
             // is also what makes first writes after a write-back cheap.
             map.advise(Advice::Random)?;
-            Ok(Self(Owner::Mapped(Mapped { map, lines })))
+            let meta = file.metadata()?;
+            let identity = (meta.dev(), meta.ino());
+            Ok(Self(Owner::Mapped(Mapped {
+                map,
+                lines,
+                identity,
+            })))
         }
 
         /// So many empty lines in memory of this process, which takes up pages as they are used.
         pub(crate) fn anonymous(lines: usize) -> io::Result<Self> {
             let map = MmapMut::map_anon(whole_len(lines)?)?.into();
-            Ok(Self(Owner::Mapped(Mapped { map, lines })))
+            let identity = (0, 0);
+            Ok(Self(Owner::Mapped(Mapped {
+                map,
+                lines,
+                identity,
+            })))
         }
 
         /// Writes the mapped pages back to the file and waits for the disk.

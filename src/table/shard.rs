@@ -1,104 +1,184 @@
-//! One shard: lines of slots, found without a lock, claimed under a short one.
+//! One shard, generation by generation: it is replaced by a larger one while it is in use.
 //!
-//! A slot goes through these states and no others:
+//! Lines of slots are a *generation*. At most two count: the one that was, and the next one while
+//! words move there. Where a tag's word is, is decided by the older: as long as its slot there
+//! holds a word, that is the word. Only if there is none, or the marker MOVED, the next one counts.
 //!
 //! ```text
-//! EMPTY    tag 0, word absent            never used
-//! LIVE     tag t, word of t              hits compare-and-swap the word
-//! DEAD     tag t, word whose time is up  t may revive it in place, a claim may take it
-//! CLAIMED  tag old or new, marker word   between the steps of a claim, by the lock's holder
+//! begin    the next generation is shown; from now on new tags go there, and nowhere else
+//! carry    slot by slot: its word is written to the next generation, where nobody looks for it
+//!          yet; then a compare-and-swap puts MOVED in its place. If the word has changed since,
+//!          it is written anew.
+//! end      all slots have moved: the next generation is the only one
+//! retire   the older one gives its memory back; it reads as empty from then on
 //! ```
 //!
-//! A claim swaps the dead word for the marker, stores the new tag, then stores the new word. A hit
-//! reads tag, word, tag. If it read a word that belongs to another tag, one of the two reads of
-//! the tag shows it; if the slot was claimed after that, its compare-and-swap fails, because the
-//! word it saw never comes back: a slot is claimed when that word's time is up, and every word put
-//! there later dies later.
+//! So a word is in force in one place only, at every instant, and a kill at any of them leaves
+//! what the next opener goes on from.
 //!
-//! A process killed between those steps leaves a marker behind. Nobody was told anything about
-//! that slot yet, so the next claim that comes by takes it as free.
+//! Who reads goes by the span that he loaded first. If that was long ago, he may look into a
+//! generation that has moved or was emptied, and find nothing there: he looks at the span again
+//! before he believes that there is nothing.
 
-use super::layout::{Line, PROBE_LINES, SLOTS, Slot};
-use super::region::Region;
+use std::sync::OnceLock;
+
+use super::Region;
+use super::layout::{Line, Slot};
+use super::lines::{self, Choice, Wanted};
 use crate::algorithm::Word;
 use crate::key::Tag;
-use crate::sync::{Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::time::Timestamp;
 
+/// Generations of a shard in the life of a process.
+// Bound: from the fewest lines to the most a directory can be made for it doubles twenty times.
+// Each stays mapped, the older ones without memory: twice the address space of the last.
+const GENERATIONS: usize = 24;
+
+/// Slots used of a hundred at which a shard wants to be larger.
+const GROW_PERCENT: u64 = 60;
+
 pub(super) struct Shard {
-    region: Region,
-    /// Held while a slot is claimed; never while one is only hit.
+    /// Which generations count, see [`Span`].
+    span: AtomicU64,
+    generations: [OnceLock<Region>; GENERATIONS],
+    /// How much it wants to be larger, see [`Want`].
+    want: AtomicU64,
+    /// Held while a slot is claimed or moved; never while one is only hit.
     claims: Mutex<()>,
 }
 
-/// What a search finds.
-pub(super) enum Search<'a> {
-    /// The tag's slot, and a word that was the tag's.
-    Found(&'a Slot, Word),
-    Missing,
+/// The generations that count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Span {
+    /// The older of them, or the only one.
+    first: usize,
+    /// True if words are on the way from it to the one after it.
+    is_growing: bool,
+}
+
+/// How much a shard wants to be larger.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u64)]
+pub(super) enum Want {
+    Nothing = 0,
+    /// Most of the slots were used, if perhaps by words that have died.
+    Soon = 1,
+    /// A tag found no slot.
+    Now = 2,
 }
 
 /// What became of an insertion.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Insert {
     Done,
+    /// Done, and so many slots are used that the shard should grow.
+    DoneAndPressing,
     /// Somebody else inserted the tag meanwhile.
     Exists,
     /// Every slot in reach is live.
     Full,
 }
 
-impl Shard {
-    pub(super) fn new(region: Region) -> Self {
+impl Span {
+    fn decode(bits: u64) -> Self {
         Self {
-            region,
+            first: usize::try_from(bits >> 1).unwrap_or(GENERATIONS),
+            is_growing: bits & 1 == 1,
+        }
+    }
+
+    fn encode(self) -> u64 {
+        (self.first as u64) << 1 | u64::from(self.is_growing)
+    }
+
+    /// The one that new tags go to.
+    fn last(self) -> usize {
+        self.first + usize::from(self.is_growing)
+    }
+}
+
+impl Shard {
+    /// A shard of this generation, and of the next one if it was growing into that.
+    pub(super) fn new(region: Region, next: Option<Region>) -> Self {
+        let span = Span {
+            first: 0,
+            is_growing: next.is_some(),
+        };
+        let regions = [Some(region), next].into_iter().flatten();
+        let mut regions = regions.map(OnceLock::from);
+        Self {
+            span: AtomicU64::new(span.encode()),
+            generations: std::array::from_fn(|_| regions.next().unwrap_or_default()),
+            want: AtomicU64::new(Want::Nothing as u64),
             claims: Mutex::new(()),
         }
     }
 
-    pub(super) fn region(&self) -> &Region {
-        &self.region
-    }
-
-    /// The lines that can hold `tag`, home line first.
-    fn reach(&self, tag: Tag, shard_bits: u32) -> impl Iterator<Item = &Line> {
-        let lines = self.region.lines();
-        let (before, from) = lines.split_at(home_line(tag, shard_bits, lines.len()));
-        from.iter().chain(before).take(PROBE_LINES)
-    }
-
-    /// Finds the tag's slot: loads only.
     #[inline]
-    pub(super) fn search(&self, tag: Tag, shard_bits: u32) -> Search<'_> {
-        for line in self.reach(tag, shard_bits) {
-            for slot in &line.slots {
-                // Ordering: acquire, pairs with the release store of a tag in `claim`: whoever
-                // sees the tag sees the marker or a later word, never the word before the claim.
-                let seen = slot.tag.load(Ordering::Acquire);
-                if seen == tag.bits() {
-                    if let Some(word) = slot.word_of(tag) {
-                        return Search::Found(slot, word);
-                    }
-                } else if seen == 0 {
-                    // Slots fill in this order and never become empty again.
-                    return Search::Missing;
-                }
-            }
-        }
-        Search::Missing
+    fn span(&self) -> Span {
+        // Ordering: acquire, pairs with the releases in `begin` and `end`: whoever sees a
+        // generation counts finds it made, and finds there all that moved there before.
+        Span::decode(self.span.load(Ordering::Acquire))
     }
 
-    /// Puts `word` into a slot for `tag`, if the tag has none.
-    #[cold]
-    pub(super) fn insert(&self, tag: Tag, shard_bits: u32, now: Timestamp, word: Word) -> Insert {
-        let _claim = lock(&self.claims);
+    #[inline]
+    fn region(&self, number: usize) -> Option<&Region> {
+        self.generations.get(number)?.get()
+    }
+
+    #[inline]
+    fn lines(&self, number: usize) -> &[Line] {
+        self.region(number).map_or(&[], Region::lines)
+    }
+
+    /// Finds the tag's slot, and a word that was the tag's: loads only.
+    #[inline]
+    pub(super) fn search(&self, wanted: Wanted) -> Option<(&Slot, Word)> {
+        let mut span = self.span();
         loop {
-            match self.choose(tag, shard_bits, now) {
-                Choice::Taken => return Insert::Exists,
+            if let Some(found) = lines::find(self.lines(span.first), wanted) {
+                return Some(found);
+            }
+            if span.is_growing
+                && let Some(found) = lines::find(self.lines(span.last()), wanted)
+            {
+                return Some(found);
+            }
+            // It may have moved on, or what was searched been emptied, before it was searched.
+            let again = self.span();
+            if again == span {
+                return None;
+            }
+            span = again;
+        }
+    }
+
+    /// Puts `word` into a slot for the tag, if it has none.
+    #[cold]
+    pub(super) fn insert(&self, wanted: Wanted, now: Timestamp, word: Word) -> Insert {
+        let _claim = lock(&self.claims);
+        // It changes under our lock only.
+        let span = self.span();
+        if span.is_growing && lines::find(self.lines(span.first), wanted).is_some() {
+            return Insert::Exists;
+        }
+        let Some(region) = self.region(span.last()) else {
+            return Insert::Full;
+        };
+        loop {
+            match lines::choose(region.lines(), wanted, now) {
+                Choice::Taken(_) => return Insert::Exists,
                 Choice::None => return Insert::Full,
                 Choice::Free(slot, seen) => {
-                    if slot.claim(seen, tag, word) {
-                        return Insert::Done;
+                    let is_new = slot.is_unused();
+                    if slot.claim(seen, wanted.tag, word) {
+                        let is_pressing = is_new && note_used(region);
+                        return if is_pressing {
+                            Insert::DoneAndPressing
+                        } else {
+                            Insert::Done
+                        };
                     }
                     // The owner revived the word between the look and the claim: look again.
                 }
@@ -106,125 +186,243 @@ impl Shard {
         }
     }
 
-    /// The slot to claim for `tag`: one left half-claimed by a killed process under this very
-    /// tag, else the first that is empty, dead, or half-claimed. Called under the lock.
-    fn choose(&self, tag: Tag, shard_bits: u32, now: Timestamp) -> Choice<'_> {
-        let mut free = Choice::None;
-        for line in self.reach(tag, shard_bits) {
-            for slot in &line.slots {
-                // Ordering: acquire on both, as in `search`; tags change only under our lock.
-                let seen = slot.tag.load(Ordering::Acquire);
-                let word = Word::from_bits(slot.word.load(Ordering::Acquire));
-                if seen == tag.bits() {
-                    return if word.is_marker() {
-                        Choice::Free(slot, word)
-                    } else {
-                        Choice::Taken
-                    };
-                }
-                if matches!(free, Choice::None) && !word.is_live(now) {
-                    free = Choice::Free(slot, word);
-                }
-                if seen == 0 {
-                    return free;
-                }
-            }
-        }
-        free
-    }
-
-    /// Every tag and word that stand in this shard, whatever their age.
-    pub(super) fn for_each(&self, mut see: impl FnMut(Tag, Word)) {
-        for line in self.region.lines() {
-            for slot in &line.slots {
-                // Ordering: acquire, as in `search`.
-                let tag = slot.tag.load(Ordering::Acquire);
-                if tag == 0 {
-                    continue;
-                }
-                let tag = Tag::from_bits(tag);
-                if let Some(word) = slot.word_of(tag) {
+    /// Every tag and word that stand in this shard, whatever their age. One that moves meanwhile
+    /// may be shown twice, the later word last.
+    pub(super) fn for_each(&self, shard_bits: u32, see: &mut dyn FnMut(Tag, Word)) {
+        let mut number = self.span().first;
+        lines::for_each(self.lines(number), see);
+        // What moves in the meantime is met in the next generation: it stands there before it
+        // goes here.
+        while number < self.span().last() {
+            let older = self.lines(number);
+            number += 1;
+            let newer = self.lines(number);
+            lines::for_each(newer, &mut |tag, _| {
+                let wanted = Wanted { tag, shard_bits };
+                // What has not moved yet may stand here in an earlier state: first it is looked
+                // for there, and then read.
+                if lines::find(older, wanted).is_none()
+                    && let Some((_, word)) = lines::find(newer, wanted)
+                {
                     see(tag, word);
                 }
-            }
+            });
         }
     }
 
-    /// Takes over what stands in a shard of as many lines, when nobody else uses either.
-    #[cfg(not(tollgate_loom))]
-    pub(super) fn copy_from(&self, other: &Self) {
-        let pairs = self.region.lines().iter().zip(other.region.lines());
-        for (to, from) in pairs.flat_map(|(to, from)| to.slots.iter().zip(&from.slots)) {
-            for (to, from) in [(&to.tag, &from.tag), (&to.word, &from.word)] {
-                // Ordering: relaxed, both; there is no other thread yet.
-                let value = from.load(Ordering::Relaxed);
-                // What is empty is so already, and its page need not be touched.
-                if value != 0 {
-                    to.store(value, Ordering::Relaxed);
+    /// Slots that tags go to.
+    pub(super) fn slots(&self) -> u64 {
+        lines::slots(self.last_lines())
+    }
+
+    /// Lines of the generation that tags go to.
+    pub(super) fn last_lines(&self) -> usize {
+        self.lines(self.span().last()).len()
+    }
+
+    /// Notes that it wants to be larger; true if that is news.
+    #[cold]
+    pub(super) fn note_want(&self, want: Want) -> bool {
+        // Ordering: relaxed; a hint, and the thread that acts on it looks for itself.
+        self.want.fetch_max(want as u64, Ordering::Relaxed) < want as u64
+    }
+}
+
+/// Whether it should grow, and what the thread is told that sees to it.
+#[cfg(not(tollgate_loom))]
+impl Shard {
+    /// The generations that count, the older first.
+    pub(super) fn regions(&self) -> impl Iterator<Item = &Region> {
+        let span = self.span();
+        (span.first..=span.last()).filter_map(|number| self.region(number))
+    }
+
+    pub(super) fn is_growing(&self) -> bool {
+        self.span().is_growing
+    }
+
+    /// True if it wants to be larger, for all it knows.
+    pub(super) fn has_want(&self) -> bool {
+        // Ordering: relaxed, as in `note_want`.
+        self.want.load(Ordering::Relaxed) != Want::Nothing as u64
+    }
+
+    /// How much it wants to be larger, asked at `now`; the wish is struck out. What was used by
+    /// words that are dead now is used again in place, and needs no other.
+    pub(super) fn take_want(&self, now: Timestamp) -> Want {
+        // Ordering: relaxed, as in `note_want`.
+        let want = self.want.swap(Want::Nothing as u64, Ordering::Relaxed);
+        let span = self.span();
+        let Some(region) = self.region(span.first).filter(|_| !span.is_growing) else {
+            return Want::Nothing;
+        };
+        if want == Want::Now as u64 {
+            return Want::Now;
+        }
+        let is_used = region.used() >= pressing(region.lines());
+        // A sample: it may be short of what is used by some.
+        if is_used && lines::live_percent(region.lines(), now) >= GROW_PERCENT * 5 / 6 {
+            Want::Soon
+        } else {
+            Want::Nothing
+        }
+    }
+}
+
+/// How it grows. One thread does that; those that check go on meanwhile.
+impl Shard {
+    /// Lines of the generation that words move from.
+    pub(super) fn first_lines(&self) -> usize {
+        self.lines(self.span().first).len()
+    }
+
+    /// Shows the next generation, which is empty: from now on new tags go there. False if there
+    /// can be no more.
+    pub(super) fn begin(&self, next: Region) -> bool {
+        let _claim = lock(&self.claims);
+        let span = self.span();
+        let next_span = Span {
+            is_growing: true,
+            ..span
+        };
+        let place = self.generations.get(next_span.last());
+        if span.is_growing || place.is_none_or(|place| place.set(next).is_err()) {
+            return false;
+        }
+        self.set_span(next_span);
+        true
+    }
+
+    /// Moves what stands in `some` lines from number `from` on to the next generation. False if
+    /// something found no room there.
+    pub(super) fn carry(&self, from: usize, some: usize, shard_bits: u32, now: Timestamp) -> bool {
+        let span = self.span();
+        let Some(next) = self.region(span.last()).filter(|_| span.is_growing) else {
+            return true;
+        };
+        let mut all = true;
+        for line in self.lines(span.first).iter().skip(from).take(some) {
+            // Line by line: who waits for the lock is a check.
+            let _claim = lock(&self.claims);
+            for slot in &line.slots {
+                all &= carry_slot(slot, next, shard_bits, now);
+            }
+        }
+        all
+    }
+
+    /// Lets the next generation alone count; everything has moved there.
+    pub(super) fn end(&self) {
+        let _claim = lock(&self.claims);
+        let span = self.span();
+        self.set_span(Span {
+            first: span.last(),
+            is_growing: false,
+        });
+        // What was called for meanwhile was not heard.
+        if let Some(region) = self.region(span.last())
+            && region.used() >= pressing(region.lines())
+        {
+            self.note_want(Want::Soon);
+        }
+    }
+
+    /// Gives the memory of the generation before this one back.
+    pub(super) fn retire(&self) -> std::io::Result<()> {
+        let before = self.span().first.checked_sub(1);
+        match before.and_then(|number| self.region(number)) {
+            Some(region) => region.retire(),
+            None => Ok(()),
+        }
+    }
+
+    fn set_span(&self, span: Span) {
+        // Ordering: release, after all that was done to the generations it names.
+        self.span.store(span.encode(), Ordering::Release);
+    }
+}
+
+/// Lines that stand for slots used at which so many lines should be more.
+fn pressing(lines: &[Line]) -> u64 {
+    lines::slots(lines.len()) * GROW_PERCENT / 100
+}
+
+/// Counts a slot that was never used before; true if it is the one at which the shard should grow.
+/// Under the lock.
+fn note_used(region: &Region) -> bool {
+    let used = region.used() + 1;
+    region.set_used(used);
+    used == pressing(region.lines())
+}
+
+/// Moves a slot's word to `next`; false if there is no room for it. Under the lock.
+fn carry_slot(slot: &Slot, next: &Region, shard_bits: u32, now: Timestamp) -> bool {
+    // Ordering: relaxed; tags change under the lock.
+    let tag = slot.tag.load(Ordering::Relaxed);
+    if tag == 0 {
+        return true;
+    }
+    let tag = Tag::from_bits(tag);
+    loop {
+        // Ordering: acquire, as in `find`.
+        let word = Word::from_bits(slot.word.load(Ordering::Acquire));
+        if word == Word::MOVED {
+            return true;
+        }
+        // A marker was left by a process that was killed: nobody was told of that slot.
+        if !word.is_void() && !put(next, Wanted { tag, shard_bits }, now, word) {
+            return false;
+        }
+        // Acquire-release: who meets the marker finds the word; who was faster is seen.
+        if slot.swap(word, Word::MOVED) {
+            return true;
+        }
+    }
+}
+
+/// Writes a word where nobody looks for it yet; a dead one only over one that stands there. False
+/// if there is no room. Under the lock.
+fn put(next: &Region, wanted: Wanted, now: Timestamp, word: Word) -> bool {
+    loop {
+        match lines::choose(next.lines(), wanted, now) {
+            Choice::Taken(slot) => {
+                // Ordering: release, as in `claim`; nobody else changes it before it is in force.
+                slot.word.store(word.bits(), Ordering::Release);
+                return true;
+            }
+            _ if !word.is_live(now) => return true,
+            Choice::None => return false,
+            Choice::Free(slot, seen) => {
+                let is_new = slot.is_unused();
+                if slot.claim(seen, wanted.tag, word) {
+                    if is_new {
+                        note_used(next);
+                    }
+                    return true;
                 }
             }
         }
     }
 }
 
-enum Choice<'a> {
-    /// The tag has a slot already.
-    Taken,
-    Free(&'a Slot, Word),
-    None,
-}
-
-impl Slot {
-    /// The word, if the slot was `tag`'s before and after it was read, and it is no marker.
-    #[inline]
-    fn word_of(&self, tag: Tag) -> Option<Word> {
-        // Ordering: acquire, pairs with the release store of the word in `claim`: whoever sees a
-        // new owner's word also sees the new owner's tag in the load below.
-        let word = Word::from_bits(self.word.load(Ordering::Acquire));
-        // Ordering: acquire; it must not be satisfied before the load of the word above.
-        let same = self.tag.load(Ordering::Acquire) == tag.bits();
-        (same && !word.is_marker()).then_some(word)
-    }
-
-    /// Replaces `seen` by `next`; false if the word has changed since.
-    #[inline]
-    pub(super) fn swap(&self, seen: Word, next: Word) -> bool {
-        // Ordering: acquire-release. Release, so that who reads this word sees what its writer
-        // saw; acquire, so that the writer of the next word has seen all before it. On failure
-        // nothing was decided: the caller searches again.
-        self.word
-            .compare_exchange(
-                seen.bits(),
-                next.bits(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            )
-            .is_ok()
-    }
-
-    /// Takes the slot over for `tag`; false if its word is no longer `seen`. Under the lock.
-    fn claim(&self, seen: Word, tag: Tag, word: Word) -> bool {
-        // A marker found under the lock is a killed process's: its claim is ours to finish.
-        if !seen.is_marker() && !self.swap(seen, Word::CLAIMED) {
-            return false;
+/// What is done while nobody else uses the shard.
+#[cfg(not(tollgate_loom))]
+impl Shard {
+    /// Takes over what stands in a shard of as many lines that is not growing.
+    pub(super) fn copy_from(&self, other: &Self) {
+        for (to, from) in self.regions().zip(other.regions()) {
+            let pairs = to.lines().iter().zip(from.lines());
+            for (to, from) in pairs.flat_map(|(to, from)| to.slots.iter().zip(&from.slots)) {
+                for (to, from) in [(&to.tag, &from.tag), (&to.word, &from.word)] {
+                    // Ordering: relaxed, both; there is no other thread yet.
+                    let value = from.load(Ordering::Relaxed);
+                    // What is empty is so already, and its page need not be touched.
+                    if value != 0 {
+                        to.store(value, Ordering::Relaxed);
+                    }
+                }
+            }
+            to.set_used(from.used());
         }
-        // Ordering: release, after the marker: who sees the new tag sees no old word under it.
-        self.tag.store(tag.bits(), Ordering::Release);
-        // Ordering: release, after the tag: who sees the new word sees whose it is.
-        self.word.store(word.bits(), Ordering::Release);
-        true
     }
-}
-
-/// The line at which the search for a tag begins, of so many in its shard.
-pub(super) fn home_line(tag: Tag, shard_bits: u32, lines: usize) -> usize {
-    // The bits that chose the shard are shifted out; the rest, as a fraction of their range,
-    // picks the line. A shard with twice the lines splits each of them in two.
-    let fraction = u64::from(tag.home() << shard_bits);
-    usize::try_from((fraction * lines as u64) >> 32).unwrap_or(0)
-}
-
-/// Slots that so many lines have.
-pub(super) fn slots(lines: usize) -> u64 {
-    lines as u64 * SLOTS as u64
 }

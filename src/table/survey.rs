@@ -1,13 +1,14 @@
 //! A shard looked at from outside, slot by slot: its file is read, never mapped and never written.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
-use super::file::{ShardError, ShardHeader, find, identity};
-use super::layout::{HEADER_LEN, LINE_LEN, NOTES_AT, PROBE_LINES, SLOTS};
-use super::shard::home_line;
+use super::file::{ShardError, ShardHeader, Size, find};
+use super::layout::{HEADER_LEN, LINE_LEN, NOTES_AT, Notes, PROBE_LINES, SLOTS};
+use super::lines::home_line;
 use super::shard_number;
 use crate::algorithm::Word;
 use crate::key::Tag;
@@ -51,12 +52,25 @@ impl Survey {
     }
 }
 
-/// A shard file, looked at.
-#[derive(Clone, Copy, Debug)]
+/// The files of a shard.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) path: PathBuf,
+    /// What it grows into, if it does.
+    pub(crate) next: PathBuf,
+    pub(crate) header: ShardHeader,
+    pub(crate) size: Size,
+}
+
+/// A shard, looked at.
+#[derive(Clone, Debug)]
 pub(crate) struct Surveyed {
     pub(crate) survey: Survey,
-    pub(crate) stamp: u64,
-    pub(crate) identity: (u64, u64),
+    pub(crate) is_growing: bool,
+    /// What its files bear.
+    pub(crate) stamps: Vec<u64>,
+    /// True if each of them is the file that it says it is.
+    pub(crate) is_itself: bool,
 }
 
 /// Which shard of how many a table has, both as the table counts them.
@@ -74,25 +88,75 @@ pub(crate) struct Times {
     pub(crate) latest: Timestamp,
 }
 
-/// Looks at every slot of the shard file at `path`, and shows the live words that are found by a
-/// search.
+/// A file, read.
+struct Read {
+    notes: [u64; 5],
+    is_itself: bool,
+    /// Tags and words.
+    slots: Vec<(u64, u64)>,
+}
+
+/// Looks at every slot of a shard, and shows the live words that are found by a search.
 ///
 /// # Errors
-/// If the file cannot be read, or is not the shard that `header` describes.
+/// If a file cannot be read, or is not what it is to be; with its path.
 pub(crate) fn survey(
-    path: &Path,
-    header: &ShardHeader,
+    files: &Files,
     position: Position,
     times: Times,
     see: &mut dyn FnMut(Tag, Word),
-) -> Result<Surveyed, ShardError> {
-    let file = find(path, header, OpenOptions::new().read(true))?;
-    let io = |error| ShardError::Io("read", error);
-    let mut stamp = [0; 8];
-    file.read_exact_at(&mut stamp, NOTES_AT as u64)
-        .map_err(io)?;
-    let identity = identity(&file).map_err(io)?;
-    let slots = read(&file, header).map_err(io)?;
+) -> Result<Surveyed, (PathBuf, ShardError)> {
+    let at = |path: &PathBuf| {
+        let path = path.clone();
+        move |error| (path, error)
+    };
+    let first = read(&files.path, &files.header, files.size).map_err(at(&files.path))?;
+    let [_, _, next_lines, ..] = first.notes;
+    let next = match next_lines {
+        0 => None,
+        lines => {
+            let header = ShardHeader {
+                lines,
+                ..files.header
+            };
+            let next = read(&files.next, &header, Size::Given);
+            Some(next.map_err(at(&files.next))?)
+        }
+    };
+    let mut survey = look(&first.slots, position, times, see);
+    if let Some(next) = &next {
+        // What stands here and has not moved is in force there, and perhaps in an earlier state
+        // here.
+        let in_force = first
+            .slots
+            .iter()
+            .filter(|(_, word)| !Word::from_bits(*word).is_void());
+        let in_force: HashSet<u64> = in_force.map(|(tag, _)| *tag).collect();
+        let moved = next.slots.iter().map(|&(tag, word)| {
+            let is_in_force = !in_force.contains(&tag);
+            (tag, if is_in_force { word } else { 0 })
+        });
+        survey = survey.and(look(&moved.collect::<Vec<_>>(), position, times, see));
+    }
+    let read: Vec<_> = [Some(&first), next.as_ref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    Ok(Surveyed {
+        survey,
+        is_growing: next.is_some(),
+        stamps: read.iter().map(|read| read.notes[0]).collect(),
+        is_itself: read.iter().all(|read| read.is_itself),
+    })
+}
+
+/// Looks at every slot of a file.
+fn look(
+    slots: &[(u64, u64)],
+    position: Position,
+    times: Times,
+    see: &mut dyn FnMut(Tag, Word),
+) -> Survey {
     let mut survey = Survey {
         slots: slots.len() as u64,
         ..Survey::default()
@@ -100,25 +164,20 @@ pub(crate) fn survey(
     for (place, &(bits, word)) in slots.iter().enumerate() {
         let (tag, word) = (Tag::from_bits(bits), Word::from_bits(word));
         survey.used += u64::from(bits != 0);
-        survey.markers += u64::from(word.is_marker());
+        survey.markers += u64::from(word.is_marker() && word != Word::MOVED);
         if bits == 0 || !word.is_live(times.now) {
             continue;
         }
         survey.live += 1;
         survey.dirty += u64::from(word.is_dirty());
         survey.future += u64::from(word.is_live(times.latest));
-        match way(&slots, tag, place, position) {
+        match way(slots, tag, place, position) {
             Way::Straight => see(tag, word),
             Way::Double => survey.double += 1,
             Way::None => survey.astray += 1,
         }
     }
-    let stamp = load(stamp);
-    Ok(Surveyed {
-        survey,
-        stamp,
-        identity,
-    })
+    survey
 }
 
 /// What a search for a tag meets before its slot.
@@ -149,8 +208,26 @@ fn way(slots: &[(u64, u64)], tag: Tag, place: usize, position: Position) -> Way 
     Way::Straight
 }
 
+/// Reads a file's notes and slots.
+fn read(path: &Path, header: &ShardHeader, size: Size) -> Result<Read, ShardError> {
+    let (file, header) = find(path, header, size, OpenOptions::new().read(true))?;
+    let io = |error| ShardError::Io("read", error);
+    let mut notes = [0; size_of::<Notes>()];
+    file.read_exact_at(&mut notes, NOTES_AT as u64)
+        .map_err(io)?;
+    let mut words = notes.as_chunks::<8>().0.iter().map(|word| load(*word));
+    let notes = std::array::from_fn(|_| words.next().unwrap_or(0));
+    let meta = file.metadata().map_err(io)?;
+    let [.., device, inode]: [u64; 5] = notes;
+    Ok(Read {
+        notes,
+        is_itself: (device, inode) == (meta.dev(), meta.ino()),
+        slots: read_slots(&file, &header).map_err(io)?,
+    })
+}
+
 /// Every slot's tag and word.
-fn read(file: &File, header: &ShardHeader) -> io::Result<Vec<(u64, u64)>> {
+fn read_slots(file: &File, header: &ShardHeader) -> io::Result<Vec<(u64, u64)>> {
     let too_long = |_| io::ErrorKind::FileTooLarge;
     let lines = usize::try_from(header.lines).map_err(too_long)?;
     let mut slots = Vec::new();

@@ -100,7 +100,7 @@ fn a_killed_claim_is_finished_by_the_next() {
         let table = heap(1, 16);
         put(&table, tag(1), at(1), Word::window(50, 7));
         // What a process leaves that is killed between the steps of a claim.
-        let line = &table.shards[0].region().lines();
+        let line = table.region(0).unwrap().lines();
         let slot = line
             .iter()
             .flat_map(|line| &line.slots)

@@ -11,6 +11,8 @@ mod pace;
 mod queue;
 mod retry;
 mod server;
+#[cfg(feature = "tower")]
+mod skakio;
 mod systems;
 
 use std::path::{Path, PathBuf};

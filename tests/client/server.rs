@@ -4,21 +4,14 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, Method, Request, Response};
-use hyper::body::Incoming;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
-
-/// What a service was asked.
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-}
 
 /// A service that answers until it is dropped.
 pub(super) struct Server {
@@ -30,29 +23,60 @@ pub(super) struct Server {
 impl Server {
     /// Answers by `answer`, which is told how many were answered before.
     pub(super) async fn start(
-        answer: impl Fn(usize, &Asked) -> Response<String> + Send + Sync + 'static,
+        answer: impl Fn(usize) -> Response<String> + Send + Sync + 'static,
     ) -> Self {
+        let answer = Arc::new(answer);
+        Self::serve(move |before, _| std::future::ready(answer(before))).await
+    }
+
+    /// Answers to all that `limiter` allows, through the layer.
+    #[cfg(feature = "tower")]
+    pub(super) async fn limited(limiter: tollgate::Limiter) -> Self {
+        use tower::{Layer, ServiceExt};
+        let here = std::net::IpAddr::from([127, 0, 0, 1]);
+        let layer = tollgate::layer::LimitLayer::new(limiter).peer(move |_| Some(here));
+        let inner = tower::service_fn(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new(String::new()))
+        });
+        let service = layer.layer(inner);
+        Self::serve(move |_, request| {
+            let service = service.clone();
+            async move {
+                service
+                    .oneshot(request)
+                    .await
+                    .unwrap_or_else(|never| match never {})
+            }
+        })
+        .await
+    }
+
+    /// Without a `Date`: time is moved by hand here, and hyper's is not.
+    async fn serve<A, F, B>(answer: A) -> Self
+    where
+        A: Fn(usize, Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Error: std::error::Error + Send + Sync, Data: Send> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = Arc::new(Mutex::new(0));
-        let (answer, count) = (Arc::new(answer), Arc::clone(&served));
+        let count = Arc::clone(&served);
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, count) = (Arc::clone(&answer), Arc::clone(&count));
+                let (answer, count) = (answer.clone(), Arc::clone(&count));
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let asked = Asked {
-                        method: request.method().clone(),
-                        path: request.uri().path().to_owned(),
-                        headers: request.headers().clone(),
+                    let before = {
+                        let mut count = count.lock().unwrap();
+                        *count += 1;
+                        *count - 1
                     };
-                    let mut count = count.lock().unwrap();
-                    let response = answer(*count, &asked);
-                    *count += 1;
-                    async move { Ok::<_, Infallible>(response) }
+                    let answered = answer(before, request);
+                    async move { Ok::<_, Infallible>(answered.await) }
                 });
-                let connection =
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                tokio::spawn(connection);
+                let mut server = http1::Builder::new();
+                let server = server.auto_date_header(false);
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
             }
         });
         Self {

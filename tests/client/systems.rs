@@ -1,16 +1,12 @@
 //! The documented clients of the five systems, over sockets: C8, K6, A7.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
-use http::Response;
-use tollgate::client::{
-    Backoff, CallError, Notice, Pace, PaceLayer, Pacer, Queue, RateLimited, Retry, with_retries,
-};
-use tollgate::{Limiter, Policy, Request, Timestamp};
+use tollgate::client::{Backoff, CallError, Queue, RateLimited, Retry, with_retries};
+use tollgate::{Limiter, Policy};
 use tower::{Service, ServiceBuilder, ServiceExt};
 
-use super::server::{Asked, Server, answer, client};
+use super::server::{Server, answer, client};
 use super::{World, common, millis, secs};
 
 /// Chastify: four attempts, 500 ms and twice as long each time.
@@ -20,7 +16,7 @@ fn chastify() -> Backoff {
 
 #[tokio::test]
 async fn c8_backs_off_from_500_ms_four_times() {
-    let server = Server::start(|_, _| answer(429, &[])).await;
+    let server = Server::start(|_| answer(429, &[])).await;
     let world = World::new();
     let mut sending = ServiceBuilder::new()
         .layer(tower::retry::RetryLayer::new(Retry::new(
@@ -37,7 +33,7 @@ async fn c8_backs_off_from_500_ms_four_times() {
 
 #[tokio::test]
 async fn c8_ends_with_the_first_that_is_let_in() {
-    let server = Server::start(|before, _| answer(if before < 2 { 429 } else { 200 }, &[])).await;
+    let server = Server::start(|before| answer(if before < 2 { 429 } else { 200 }, &[])).await;
     let world = World::new();
     let mut sending = ServiceBuilder::new()
         .retry(Retry::new(chastify(), world.timing()))
@@ -52,7 +48,7 @@ async fn c8_ends_with_the_first_that_is_let_in() {
 #[tokio::test]
 async fn c8_only_on_429() {
     for status in [200, 400, 403, 500, 502, 503, 504] {
-        let server = Server::start(move |_, _| answer(status, &[("Retry-After", "1")])).await;
+        let server = Server::start(move |_| answer(status, &[("Retry-After", "1")])).await;
         let world = World::new();
         let mut sending = ServiceBuilder::new()
             .retry(Retry::new(chastify(), world.timing()))
@@ -72,8 +68,7 @@ fn katforge() -> Backoff {
 #[tokio::test]
 async fn k6_an_error_that_carries_the_wait() {
     let body = r#"{ "message": "Rate limit exceeded" }"#;
-    let server =
-        Server::start(move |_, _| answer(429, &[("Retry-After", "42")]).map(|_| body.into()));
+    let server = Server::start(move |_| answer(429, &[("Retry-After", "42")]).map(|_| body.into()));
     let server = server.await;
     let world = World::new();
     let request = server.request("POST", "/v1/gateway/login");
@@ -86,7 +81,7 @@ async fn k6_an_error_that_carries_the_wait() {
 
 #[tokio::test]
 async fn k6_waits_what_it_is_told_or_five_seconds() {
-    let server = Server::start(|before, _| match before {
+    let server = Server::start(|before| match before {
         0 => answer(429, &[("Retry-After", "42")]),
         _ => answer(429, &[]),
     })
@@ -104,7 +99,7 @@ async fn k6_waits_what_it_is_told_or_five_seconds() {
 
 #[tokio::test]
 async fn k6_says_when_nobody_answers() {
-    let gone = Server::start(|_, _| answer(200, &[])).await;
+    let gone = Server::start(|_| answer(200, &[])).await;
     let request = gone.request("GET", "/");
     drop(gone);
     tokio::task::yield_now().await;
@@ -115,81 +110,9 @@ async fn k6_says_when_nobody_answers() {
     assert_eq!(world.slept(), [], "only a refusal is sent again");
 }
 
-/// Skakio as a service: one limiter under the policy that is in the examples, its headers as
-/// they are documented.
-async fn skakio(world: &World) -> (Server, Limiter, tempfile::TempDir) {
-    let dir = common::scratch();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/policies/skakio.toml");
-    let policy = Policy::from_toml(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let limiter = Limiter::builder(policy)
-        .clock(world.clock.clone())
-        .open(dir.path().join("data"))
-        .unwrap();
-    let judge = limiter.clone();
-    let server = Server::start(move |_, asked| judged(&judge, asked)).await;
-    (server, limiter, dir)
-}
-
-fn judged(limiter: &Limiter, asked: &Asked) -> Response<String> {
-    let key = asked.headers["authorization"].to_str().unwrap();
-    let request = Request::http(asked.method.as_str(), &asked.path).attribute("api_key", key);
-    let decision = limiter.check(&request);
-    let ruling = decision.ruling().unwrap();
-    let now = UNIX_EPOCH + ruling.at().since(Timestamp::EPOCH);
-    let mut response = Response::builder()
-        .header("Date", httpdate::fmt_http_date(now))
-        .header("X-RateLimit-Limit", ruling.limit())
-        .header("X-RateLimit-Remaining", ruling.remaining())
-        .header("X-RateLimit-Reset", ruling.reset_at().as_secs_ceil())
-        .header("X-RateLimit-Tier", decision.tier().unwrap_or("none"));
-    if !decision.is_allowed() {
-        let wait = decision.retry_after().unwrap();
-        let wait_secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        response = response.status(429).header("Retry-After", wait_secs.max(1));
-    }
-    response.body(String::new()).unwrap()
-}
-
-fn skakio_request(server: &Server) -> http::Request<String> {
-    let mut request = server.request("POST", "/auth/token");
-    let key = "pk_live_1".parse().unwrap();
-    request.headers_mut().insert("authorization", key);
-    request
-}
-
-#[tokio::test]
-async fn a7_reads_the_headers() {
-    let world = World::new();
-    let (server, _limiter, _dir) = skakio(&world).await;
-    let response = client().request(skakio_request(&server)).await.unwrap();
-    let notice = Notice::of(&response, world.clock.now());
-    assert_eq!(notice.faults(), []);
-    assert_eq!(notice.tier(), Some("public_key"));
-    let limit = &notice.limits()[0];
-    assert_eq!((limit.limit, limit.remaining), (Some(20), Some(19)));
-    assert!(limit.reset_after.is_some());
-}
-
-#[tokio::test]
-async fn a7_backs_off_by_retry_after_and_is_let_in_then() {
-    let world = World::new();
-    let (server, limiter, _dir) = skakio(&world).await;
-    let client = client();
-    let send = || client.request(skakio_request(&server));
-    for _ in 0..20 {
-        assert_eq!(send().await.unwrap().status(), 200);
-    }
-    let backoff = Backoff::doubling(secs(1)).tries(5).jitter_percent(0);
-    let response = with_retries(&backoff, &world.timing(), send).await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(world.slept(), [secs(1)], "one wait, as long as was said");
-    assert_eq!(server.served(), 22);
-    limiter.close().unwrap();
-}
-
 #[tokio::test]
 async fn a7_doubles_from_one_second_where_nothing_is_said() {
-    let server = Server::start(|_, _| answer(429, &[])).await;
+    let server = Server::start(|_| answer(429, &[])).await;
     let (world, client) = (World::new(), client());
     let backoff = Backoff::doubling(secs(1)).tries(5).jitter_percent(0);
     let send = || client.request(server.request("GET", "/api/listing/1"));
@@ -200,29 +123,9 @@ async fn a7_doubles_from_one_second_where_nothing_is_said() {
 }
 
 #[tokio::test]
-async fn a7_slows_down_before_the_limit_and_is_never_refused() {
-    let world = World::new();
-    let (server, limiter, _dir) = skakio(&world).await;
-    let pacer = Pacer::new(Pace::new(), world.timing());
-    let mut sending = ServiceBuilder::new()
-        .layer(PaceLayer(pacer))
-        .service(client());
-    for sent in 0..100 {
-        let request = skakio_request(&server);
-        let response = sending.ready().await.unwrap().call(request).await.unwrap();
-        assert_eq!(response.status(), 200, "after {sent}");
-    }
-    // Twenty at once, ten a second: without a pace the twenty-first would be refused; and held no
-    // longer than a fifth more than the limit makes necessary.
-    let took = world.clock.now().since(super::START);
-    assert!(took >= secs(8), "{took:?}");
-    limiter.close().unwrap();
-}
-
-#[tokio::test]
 async fn a7_a_queue_of_two_a_second() {
     let world = World::new();
-    let server = Server::start(|_, _| answer(200, &[])).await;
+    let server = Server::start(|_| answer(200, &[])).await;
     let dir = common::scratch();
     let policy = Policy::from_toml("limits.outgoing = { rate = \"2/s burst 1\" }").unwrap();
     let limiter = Limiter::builder(policy)

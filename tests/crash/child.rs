@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) interval: Duration,
     /// The table lies in the data directory and elsewhere in turns, life by life.
     pub(crate) moves: bool,
+    /// The table begins as small as there is one, and is filled all the time.
+    pub(crate) grows: bool,
 }
 
 impl Plan {
@@ -32,19 +34,22 @@ impl Plan {
             durabilities: durabilities.to_vec(),
             interval: Duration::from_millis(5),
             moves: false,
+            grows: false,
         }
     }
 
     /// As the text that [`Plan::parse`] takes.
     pub(crate) fn line(&self) -> String {
         let words = self.durabilities.join(" ");
-        format!("{} {} {words}", self.interval.as_micros(), self.moves)
+        let micros = self.interval.as_micros();
+        format!("{micros} {} {} {words}", self.moves, self.grows)
     }
 
     fn parse(line: &str) -> Self {
         let mut words = line.split(' ');
         let micros = words.next().unwrap().parse().unwrap();
         let moves = words.next().unwrap().parse().unwrap();
+        let grows = words.next().unwrap().parse().unwrap();
         let known = |word| {
             *super::DURABILITIES
                 .iter()
@@ -55,6 +60,7 @@ impl Plan {
             durabilities: words.map(known).collect(),
             interval: Duration::from_micros(micros),
             moves,
+            grows,
         }
     }
 
@@ -88,7 +94,8 @@ pub(crate) fn open(plan: &Plan, data: &Path, life: u64) -> Limiter {
     };
     let clock = ManualClock::new(Timestamp::from_secs(1_760_009_400));
     Limiter::builder(plan.policy())
-        .counters(100_000)
+        .counters(if plan.grows { 4_000_000 } else { 100_000 })
+        .counters_at_first(if plan.grows { 1 } else { 100_000 })
         .clock(clock)
         .interval(plan.interval)
         .mapping(mapping)
@@ -161,8 +168,20 @@ fn take_for_ever(plan: &Plan, data: &Path, life: u64, out: &Out) {
                 };
                 scope.spawn(move || (0..most).for_each(|turn| taker.turn(turn)));
             }
+            if plan.grows {
+                scope.spawn(|| fill(&limiter, life + session, most));
+            }
         });
         limiter.close().unwrap();
+    }
+}
+
+/// Fills the table with keys that nobody is told of.
+fn fill(limiter: &Limiter, name: u64, turns: u64) {
+    let limit = limiter.limit("window").unwrap();
+    for number in 0..turns.saturating_mul(1_000) {
+        let outcome = limit.check(&format!("filler.{name}.{number}"));
+        assert!(outcome.is_allowed(), "{outcome:?}");
     }
 }
 

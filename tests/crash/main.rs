@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use tollgate::Opened;
+use tollgate::{Opened, doctor};
 
 use child::{LIMITS, Plan, open};
 use killer::{Dice, Life};
@@ -93,6 +93,51 @@ fn killed_strict_limits_keep_every_admission() {
 #[test]
 fn killed_limits_of_every_durability_in_one_check_keep_every_admission() {
     rounds(&DURABILITIES);
+}
+
+#[test]
+fn killed_while_it_grows_a_directory_keeps_every_admission() {
+    let (mut plan, mut dice) = (Plan::of(&DURABILITIES), Dice::new());
+    plan.grows = true;
+    let (mut half_grown, mut begun) = (0, 0);
+    for _ in 0..12 {
+        let dir = common::scratch();
+        let data = dir.path().join("data");
+        let mut ledger = Ledger::default();
+        for round in 0..6 {
+            let mut life = Life::start("take", &plan, &data, round);
+            life.wait_for("opened");
+            dice.sleep(Duration::from_millis(60));
+            life.kill(&mut ledger);
+            half_grown += u64::from(is_half_grown(&data));
+            fs::write(dir.path().join("keys"), ledger.keys()).unwrap();
+            let mut look = Life::start("look", &plan, &data, round);
+            look.wait_for("looked");
+            if dice.below(2) == 0 {
+                look.kill(&mut ledger);
+            } else {
+                look.end(&mut ledger);
+            }
+            ledger.check();
+        }
+        begun += ledger.begun();
+    }
+    println!("{half_grown} of 72 lives ended while words were moving, {begun} admissions");
+    assert!(half_grown > 3, "{half_grown}");
+}
+
+/// True if words were on the way when the process was killed; then the doctor says so, and finds
+/// nothing wrong with the table.
+fn is_half_grown(data: &Path) -> bool {
+    let is_next = |name: &str| name.ends_with(".next");
+    let mut names = fs::read_dir(data.join("table")).unwrap();
+    let found = names.any(|entry| is_next(entry.unwrap().file_name().to_str().unwrap()));
+    if found {
+        let report = doctor::examine(data).unwrap().to_string();
+        assert!(!report.contains("no search finds them"), "{report}");
+        assert!(!report.contains("it will be rebuilt"), "{report}");
+    }
+    found
 }
 
 #[test]

@@ -248,6 +248,27 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         request: RequestArgs,
     },
+    /// Make a policy of an OpenAPI document's x-throttle extensions; what is left out is told
+    Import {
+        /// The document, as YAML or JSON
+        #[arg(value_name = "OPENAPI")]
+        document: PathBuf,
+        /// What every path begins with, such as /v1
+        #[arg(long, value_name = "PATH", default_value = "")]
+        base: String,
+    },
+    /// Write a policy into an OpenAPI document, as x-throttle and the response 429
+    Export {
+        /// The policy, as TOML or JSON
+        #[arg(value_name = "FILE")]
+        policy: PathBuf,
+        /// The document, as YAML or JSON
+        #[arg(value_name = "OPENAPI")]
+        document: PathBuf,
+        /// What every path begins with, such as /v1
+        #[arg(long, value_name = "PATH", default_value = "")]
+        base: String,
+    },
 }
 
 fn zone(name: &str) -> Result<TimeZone, String> {

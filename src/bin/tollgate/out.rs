@@ -9,8 +9,16 @@ use anyhow::Context;
 /// # Errors
 /// If it cannot be written, for another reason than that nobody reads on.
 pub(crate) fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    print_exactly(&format!("{text}\n"))
+}
+
+/// Writes `text` to standard output as it is.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_exactly(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.context("cannot write to standard output"),
     }

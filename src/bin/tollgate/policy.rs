@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, ensure};
+use tollgate::openapi::{self, LeftOut};
 use tollgate::{Policy, Request};
 
 use crate::args::{PolicyCommand, RequestArgs};
@@ -85,6 +86,50 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
             let (policy, _) = read(policy)?;
             out::print(policy.explain(&request.request())?)?;
         }
+        PolicyCommand::Import { document, base } => {
+            let text = read_document(document)?;
+            let imported = openapi::import(&text, base).with_context(|| in_file(document))?;
+            out::print(imported.policy.trim_end())?;
+            left_out(document, &imported.left_out);
+        }
+        PolicyCommand::Export {
+            policy,
+            document,
+            base,
+        } => {
+            let (policy, _) = read(policy)?;
+            let text = read_document(document)?;
+            let exported = openapi::export(&text, &policy, base);
+            let exported = exported.with_context(|| in_file(document))?;
+            // Byte for byte: its last line ends as it did.
+            out::print_exactly(&exported.document)?;
+            left_out(document, &exported.left_out);
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The longest OpenAPI document that is read, in bytes.
+// Bound: as the library's own.
+const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+
+fn read_document(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let read = || format!("cannot read {shown}");
+    let bytes = fs::metadata(path).with_context(read)?.len();
+    ensure!(
+        bytes <= DOCUMENT_BYTES_MAX,
+        "{shown} is too large for a document: {bytes} bytes"
+    );
+    fs::read_to_string(path).with_context(read)
+}
+
+fn in_file(path: &Path) -> String {
+    format!("{} cannot be taken over", path.display())
+}
+
+fn left_out(document: &Path, left_out: &[LeftOut]) {
+    for one in left_out {
+        out::note(format_args!("{}:{one}", document.display()));
+    }
 }

@@ -1,0 +1,356 @@
+//! A page of every limit, and of the keys that are busiest and refused most.
+
+mod sketch;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use http::{Method, Request as HttpRequest, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::limiter::{Decision, Limiter, Verdict, Watch};
+use crate::policy::Request;
+use crate::time::Timestamp;
+use sketch::{Name, Numbers, Sketch, Tally};
+
+const PAGE: &str = include_str!("page.html");
+/// What the page may do: run its own script and style, known by their hashes, and ask the address
+/// it came from.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
+    style-src 'sha256-LUxpZ83G3ZP2Izm2vI0iRoAdnF/4voENY2AhXHeK0Wk='; \
+    script-src 'sha256-hL6ZVYa52uMp9urN5udBJtRZPcpixioO2gjXmI1Cr+o='; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Threads share so many counts.
+const SHARDS: usize = 8;
+/// Limits counted, of all policies that were in force.
+// Bound: what stands beyond is not counted; a policy has no more than half as many.
+const LIMITS_MAX: usize = 512;
+/// Keys shown in each list.
+const SHOWN_MAX: usize = 20;
+/// Characters of a key that are kept.
+const KEY_CHARACTERS_MAX: usize = 160;
+
+/// A page of every limit, and of the keys that are busiest and refused most, live.
+///
+/// It is told of decisions by [`Builder::watch`](crate::Builder::watch), and served by whatever the
+/// service mounts [`answer`](Self::answer) on: behind its own authentication, for it shows keys.
+/// Nothing mounts it by itself. Clones are the same.
+///
+/// Every decision is counted for its limits; of one in sixteen, unless
+/// [`sample`](Self::sample) says otherwise, the keys are looked at. Memory is bounded, whatever
+/// the number of keys: a key with more than a hundredth of all requests is in the list.
+///
+/// ```
+/// use tollgate::{Dashboard, Limiter, Policy, Request};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let policy = Policy::from_toml("limits.per-user = { rate = \"10/min\", key = \"user\" }")?;
+/// let dashboard = Dashboard::new();
+/// let limiter = Limiter::builder(policy)
+///     .watch(dashboard.clone())
+///     .open(dir.path().join("data"))?;
+/// limiter.check(&Request::new().attribute("user", "alice"));
+///
+/// let request = http::Request::get("/limits?data").body(())?;
+/// let response = dashboard.answer(&limiter, &request);
+/// assert!(response.body().contains("\"allowed\":1"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Dashboard(Arc<Inner>);
+
+struct Inner {
+    shards: [Mutex<Shard>; SHARDS],
+    since: Timestamp,
+    sample: u32,
+    in_full: bool,
+}
+
+#[derive(Default)]
+struct Shard {
+    limits: BTreeMap<String, Counts>,
+    busiest: Sketch,
+    refused: Sketch,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    allowed: u64,
+    refused: u64,
+    would_refuse: u64,
+}
+
+thread_local! {
+    static SHARD: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// This thread's shard.
+fn own_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    SHARD.with(|own| {
+        let shard = own.get().unwrap_or_else(|| {
+            // Ordering: relaxed; the number matters, and nothing that was done before it.
+            NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
+        });
+        own.set(Some(shard));
+        shard
+    })
+}
+
+impl Default for Dashboard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Dashboard {
+    /// A page that knows nothing yet.
+    pub fn new() -> Self {
+        Self::with(16, false)
+    }
+
+    /// The same, looking at the keys of one decision in `one_in`; 0 is taken as 1, each. It starts
+    /// anew.
+    pub fn sample(self, one_in: u32) -> Self {
+        Self::with(one_in.max(1), self.0.in_full)
+    }
+
+    /// The same with keys in full. Else of a value that is longer than twelve characters, and may
+    /// be a secret, only both ends are kept; addresses, routes, paths and methods are. It starts
+    /// anew.
+    pub fn keys_in_full(self) -> Self {
+        Self::with(self.0.sample, true)
+    }
+
+    fn with(sample: u32, in_full: bool) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self(Arc::new(Inner {
+            shards: Default::default(),
+            since: Timestamp::EPOCH + now.unwrap_or_default(),
+            sample,
+            in_full,
+        }))
+    }
+
+    /// The page; and for the query `data` the numbers that it shows, as JSON.
+    pub fn answer<B>(&self, limiter: &Limiter, request: &HttpRequest<B>) -> Response<String> {
+        let is_head = request.method() == Method::HEAD;
+        let mut response = match (request.method(), request.uri().query()) {
+            (&Method::GET | &Method::HEAD, Some("data")) => {
+                let mut response = Response::new(self.data(limiter).to_string());
+                put(&mut response, "content-type", "application/json");
+                response
+            }
+            (&Method::GET | &Method::HEAD, _) => {
+                let mut response = Response::new(PAGE.to_owned());
+                put(&mut response, "content-type", "text/html; charset=utf-8");
+                put(
+                    &mut response,
+                    "content-security-policy",
+                    CONTENT_SECURITY_POLICY,
+                );
+                response
+            }
+            _ => {
+                let mut response = Response::new(String::new());
+                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                put(&mut response, "allow", "GET, HEAD");
+                response
+            }
+        };
+        put(&mut response, "cache-control", "no-store");
+        put(&mut response, "referrer-policy", "no-referrer");
+        put(&mut response, "x-content-type-options", "nosniff");
+        if is_head {
+            response.body_mut().clear();
+        }
+        response
+    }
+
+    /// The numbers that the page shows.
+    fn data(&self, limiter: &Limiter) -> Value {
+        let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+        let [mut busiest, mut refused] = [HashMap::new(), HashMap::new()];
+        for shard in &self.0.shards {
+            let shard = lock(shard);
+            for (name, own) in &shard.limits {
+                let sum = counts.entry(name.clone()).or_default();
+                sum.allowed += own.allowed;
+                sum.refused += own.refused;
+                sum.would_refuse += own.would_refuse;
+            }
+            shard.busiest.add_to(&mut busiest);
+            shard.refused.add_to(&mut refused);
+        }
+        let of = |name: &str| counts.get(name).copied().unwrap_or_default();
+        let policy = limiter.policy();
+        let limits = policy.limits().map(|(name, words)| {
+            let Counts {
+                allowed,
+                refused,
+                would_refuse,
+            } = of(name);
+            json!({
+                "name": name, "words": words, "allowed": allowed, "refused": refused,
+                "would_refuse": would_refuse,
+            })
+        });
+        let running = policy.concurrency().map(|(name, words)| {
+            let usage = limiter.running(name).unwrap_or_default();
+            json!({
+                "name": name, "words": words, "running": usage.running,
+                "waiting": usage.waiting, "refused": of(name).refused,
+            })
+        });
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        json!({
+            "now": now.unwrap_or_default().as_secs(),
+            "since": self.0.since.as_secs(),
+            "sample": self.0.sample,
+            "limits": limits.collect::<Vec<_>>(),
+            "running": running.collect::<Vec<_>>(),
+            "busiest": most(busiest),
+            "refused": most(refused),
+        })
+    }
+
+    /// The limits and keys of a decision, by its request.
+    fn keys(&self, request: &Request<'_>, decision: &Decision) -> Vec<(Name, Numbers, Verdict)> {
+        let Ok(explained) = decision.policy().explain(request) else {
+            return Vec::new();
+        };
+        let limits = decision.limits().filter(|one| one.limit() < u64::MAX);
+        let keys = limits.filter_map(|one| {
+            let own = explained
+                .limits
+                .iter()
+                .find(|own| own.limit == one.name())?;
+            let name = Name {
+                limit: one.name().to_owned(),
+                key: self.shown(&own.key),
+            };
+            let numbers = Numbers {
+                used: one.used(),
+                limit: one.limit(),
+                reset_at: one.reset_at(),
+                at: one.at(),
+            };
+            Some((name, numbers, one.verdict()))
+        });
+        keys.collect()
+    }
+
+    fn shown(&self, key: &str) -> String {
+        let clipped: String = key.chars().take(KEY_CHARACTERS_MAX).collect();
+        if self.0.in_full {
+            return clipped;
+        }
+        let words: Vec<_> = clipped.split(' ').map(masked).collect();
+        words.join(" ")
+    }
+}
+
+/// A value of a key, or both its ends where it is long enough to be a secret.
+fn masked(word: &str) -> String {
+    const OPEN: [&str; 4] = ["ip", "route", "path", "method"];
+    let (name, value) = word.split_once('=').unwrap_or(("", word));
+    let letters: Vec<char> = value.chars().collect();
+    if letters.len() <= 12 || OPEN.contains(&name) {
+        return word.to_owned();
+    }
+    let [first, last] = [&letters[..4], &letters[letters.len() - 4..]];
+    let sign = if name.is_empty() { "" } else { "=" };
+    let [first, last] = [first, last].map(String::from_iter);
+    format!("{name}{sign}{first}…{last}")
+}
+
+impl Watch for Dashboard {
+    fn decided(&self, request: &Request<'_>, decision: &Decision) {
+        let sample = self.0.sample;
+        let looks = sample == 1 || fastrand::u32(0..sample) == 0;
+        let keys = if looks {
+            self.keys(request, decision)
+        } else {
+            Vec::new()
+        };
+        let is_allowed = decision.is_allowed();
+        let mut shard = lock(&self.0.shards[own_shard()]);
+        let rates = decision.limits().map(|one| (one.name(), one.verdict()));
+        for (name, verdict) in rates {
+            shard.count(name, verdict, is_allowed);
+        }
+        for one in decision.concurrency() {
+            shard.count(one.name(), one.verdict(), is_allowed);
+        }
+        for (name, numbers, verdict) in keys {
+            shard.busiest.count(&name, sample.into(), numbers);
+            if !verdict.is_allowed() {
+                shard.refused.count(&name, sample.into(), numbers);
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn count(&mut self, name: &str, verdict: Verdict, is_allowed: bool) {
+        if !self.limits.contains_key(name) {
+            if self.limits.len() >= LIMITS_MAX {
+                return;
+            }
+            self.limits.insert(name.to_owned(), Counts::default());
+        }
+        let Some(counts) = self.limits.get_mut(name) else {
+            return;
+        };
+        match verdict {
+            verdict if !verdict.is_allowed() => counts.refused += 1,
+            // Of a refused request only those that refused it: the others took nothing.
+            Verdict::Shadowed => counts.would_refuse += u64::from(is_allowed),
+            _ => counts.allowed += u64::from(is_allowed),
+        }
+    }
+}
+
+/// Those counted most, as JSON.
+fn most(all: HashMap<Name, Tally>) -> Vec<Value> {
+    let mut all: Vec<_> = all.into_iter().collect();
+    all.sort_by(|(a, one), (b, other)| other.count.cmp(&one.count).then(a.cmp(b)));
+    let shown = all.into_iter().take(SHOWN_MAX).map(|(name, tally)| {
+        let Numbers {
+            used,
+            limit,
+            reset_at,
+            ..
+        } = tally.numbers;
+        json!({
+            "limit": name.limit, "key": name.key, "count": tally.count, "excess": tally.excess,
+            "used": used, "of": limit, "reset": reset_at.as_secs_ceil(),
+        })
+    });
+    shown.collect()
+}
+
+/// A panic elsewhere left nothing half done: each count stands by itself.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn put(response: &mut Response<String>, name: &'static str, value: &'static str) {
+    let value = http::HeaderValue::from_static(value);
+    response.headers_mut().insert(name, value);
+}
+
+impl fmt::Debug for Dashboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dashboard")
+            .field("sample", &self.0.sample)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,56 @@
+//! Events of `tracing`.
+
+use super::word;
+use crate::limiter::{Decision, Verdict, Watch};
+use crate::policy::Request;
+
+/// An event of `tracing` for each refusal, at level `INFO` and with the target `tollgate`: which
+/// limit refused, how, of which route and tier, and after how many milliseconds it is worth trying
+/// again. What only a limit in shadow would have refused is an event at level `DEBUG`. Keys are
+/// never told: they may be secrets.
+///
+/// ```
+/// # use tollgate::{Limiter, Policy, watch::Refusals};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let policy = Policy::from_toml("limits.a = { rate = \"1/s\" }")?;
+/// let limiter = Limiter::builder(policy).watch(Refusals).open(dir.path().join("data"))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refusals;
+
+impl Watch for Refusals {
+    fn decided(&self, _: &Request<'_>, decision: &Decision) {
+        if decision.is_allowed() {
+            let limits = decision.limits();
+            for shadow in limits.filter(|one| one.verdict() == Verdict::Shadowed) {
+                tracing::debug!(
+                    target: "tollgate",
+                    limit = shadow.name(),
+                    verdict = word(shadow.verdict()),
+                    route = decision.route(),
+                    tier = decision.tier(),
+                    "would be refused"
+                );
+            }
+            return;
+        }
+        let full = decision.concurrency_refusal();
+        let full = full.map(|one| (one.name(), one.verdict()));
+        let rate = decision.ruling().filter(|one| !one.is_allowed());
+        let rate = rate.map(|one| (one.name(), one.verdict()));
+        let refusing = rate.or(full);
+        let wait = decision.retry_after();
+        tracing::info!(
+            target: "tollgate",
+            limit = refusing.map(|(name, _)| name),
+            verdict = refusing.map_or("malformed", |(_, verdict)| word(verdict)),
+            route = decision.route(),
+            tier = decision.tier(),
+            retry_after_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            "refused"
+        );
+    }
+}

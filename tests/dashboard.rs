@@ -1,0 +1,305 @@
+//! S7: what the page of limits shows, and that it shows it in a browser.
+#![cfg(feature = "dashboard")]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tollgate::{Dashboard, Limiter, ManualClock, Policy, Request, Timestamp};
+
+const POLICY: &str = "
+[limits.per-user]
+rate = \"5/hour\"
+algorithm = \"fixed window\"
+key = \"user\"
+
+[limits.tried]
+rate = \"2/hour\"
+key = \"user\"
+shadow = true
+
+[limits.running]
+max_concurrent = 3
+key = \"user\"
+
+[[routes]]
+route = \"POST /jobs\"
+limits = [\"running\"]
+";
+
+/// A limiter whose clock stands an hour from now, so that no window ends meanwhile.
+fn limiter(dashboard: &Dashboard) -> (Limiter, tempfile::TempDir) {
+    let dir = common::scratch();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let later = Timestamp::EPOCH + now.unwrap() + Duration::from_secs(3_600);
+    let limiter = Limiter::builder(Policy::from_toml(POLICY).unwrap())
+        .clock(ManualClock::new(later))
+        .watch(dashboard.clone())
+        .open(dir.path().join("data"))
+        .unwrap();
+    (limiter, dir)
+}
+
+fn check(limiter: &Limiter, user: &str, times: usize) {
+    for _ in 0..times {
+        let _ = limiter.check(&Request::http("GET", "/a").attribute("user", user));
+    }
+}
+
+fn get(uri: &str) -> http::Request<()> {
+    http::Request::get(uri).body(()).unwrap()
+}
+
+fn data(dashboard: &Dashboard, limiter: &Limiter) -> Value {
+    let response = dashboard.answer(limiter, &get("/limits?data"));
+    assert_eq!(response.headers()["content-type"], "application/json");
+    serde_json::from_str(response.body()).unwrap()
+}
+
+#[test]
+fn s7_each_limits_allowance_and_use() {
+    let dashboard = Dashboard::new().sample(1);
+    let (limiter, _dir) = limiter(&dashboard);
+    check(&limiter, "alice", 8);
+    check(&limiter, "bob", 2);
+    let _running = limiter.acquire(&Request::http("POST", "/jobs").attribute("user", "carol"));
+    let data = data(&dashboard, &limiter);
+    let limits = data["limits"].as_array().unwrap();
+    let of = |name: &str| limits.iter().find(|one| one["name"] == name).unwrap();
+    let per_user = of("per-user");
+    assert_eq!(
+        (&per_user["allowed"], &per_user["refused"]),
+        (&8.into(), &3.into())
+    );
+    let words = per_user["words"].as_str().unwrap();
+    assert!(words.starts_with("5 per hour"), "{words}");
+    assert_eq!(of("tried")["would_refuse"], 3);
+    assert_eq!(data["running"][0]["running"], 1);
+
+    let busiest = &data["busiest"];
+    assert_eq!(
+        (&busiest[0]["key"], &busiest[0]["count"]),
+        (&"user=alice".into(), &8.into())
+    );
+    assert_eq!(
+        (&busiest[0]["used"], &busiest[0]["of"]),
+        (&5.into(), &5.into())
+    );
+    assert!(busiest[0]["reset"].as_u64() > data["now"].as_u64());
+    let refused = data["refused"].as_array().unwrap();
+    assert_eq!((refused.len(), &refused[0]["count"]), (1, &3.into()));
+}
+
+#[test]
+fn secrets_show_only_their_ends() {
+    for (in_full, shown) in [
+        (false, "user=sk_l…n9f3"),
+        (true, "user=sk_live_51HxyzSecretn9f3"),
+    ] {
+        let dashboard = Dashboard::new().sample(1);
+        let dashboard = if in_full {
+            dashboard.keys_in_full()
+        } else {
+            dashboard
+        };
+        let (limiter, _dir) = limiter(&dashboard);
+        check(&limiter, "sk_live_51HxyzSecretn9f3", 1);
+        assert_eq!(data(&dashboard, &limiter)["busiest"][0]["key"], shown);
+    }
+}
+
+#[test]
+fn sampled_keys_come_near_the_truth() {
+    let dashboard = Dashboard::new().sample(4);
+    let (limiter, _dir) = limiter(&dashboard);
+    check(&limiter, "alice", 4_000);
+    check(&limiter, "bob", 1_000);
+    let data = data(&dashboard, &limiter);
+    let busiest = &data["busiest"];
+    assert_eq!(busiest[0]["key"], "user=alice");
+    let count = busiest[0]["count"].as_u64().unwrap();
+    // A standard deviation is 110: within eight of them, once in 10^15 not.
+    assert!((3_100..4_900).contains(&count), "{count}");
+    let refused = data["limits"].as_array().unwrap().iter();
+    let refused: Vec<_> = refused.filter(|one| one["name"] == "per-user").collect();
+    assert_eq!(
+        refused[0]["refused"], 4_990,
+        "limits are counted, not sampled"
+    );
+}
+
+#[test]
+fn only_looked_at_and_never_kept() {
+    let dashboard = Dashboard::new();
+    let (limiter, _dir) = limiter(&dashboard);
+    let post = http::Request::post("/").body(()).unwrap();
+    let refused = dashboard.answer(&limiter, &post);
+    assert_eq!(refused.status(), 405);
+    assert_eq!(refused.headers()["allow"], "GET, HEAD");
+    for uri in ["/", "/limits", "/?data", "/?other"] {
+        let response = dashboard.answer(&limiter, &get(uri));
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        let is_page = response.body().starts_with("<!doctype html>");
+        assert_eq!(is_page, uri != "/?data", "{uri}");
+        assert_eq!(
+            response.headers().contains_key("content-security-policy"),
+            is_page
+        );
+    }
+    let head = http::Request::head("/").body(()).unwrap();
+    assert_eq!(dashboard.answer(&limiter, &head).body(), "");
+    let page = dashboard.answer(&limiter, &get("/"));
+    for outside in [
+        "http:",
+        "https:",
+        "src=",
+        "href=",
+        "url(",
+        "@import",
+        "innerHTML",
+        "eval(",
+    ] {
+        assert!(!page.body().contains(outside), "{outside}");
+    }
+}
+
+/// What the page may run is what it has: both hashes are those of what stands in it.
+#[test]
+fn the_policy_of_the_page_fits_the_page() {
+    let has_python = Command::new("python3").arg("--version").output();
+    if !has_python.is_ok_and(|tried| tried.status.success()) {
+        println!("SKIPPED: hashing the page's script needs python3");
+        return;
+    }
+    let dashboard = Dashboard::new();
+    let (limiter, _dir) = limiter(&dashboard);
+    let response = dashboard.answer(&limiter, &get("/"));
+    let allowed = response.headers()["content-security-policy"]
+        .to_str()
+        .unwrap();
+    let hash = "
+import base64, hashlib, sys
+print(base64.b64encode(hashlib.sha256(sys.argv[1].encode()).digest()).decode(), end='')
+";
+    for part in ["style", "script"] {
+        let [open, close] = [format!("<{part}>"), format!("</{part}>")];
+        let text = response.body().split_once(&open).unwrap().1;
+        let text = text.split_once(&close).unwrap().0;
+        let output = Command::new("python3")
+            .args(["-c", hash, text])
+            .output()
+            .unwrap();
+        let hash = String::from_utf8(output.stdout).unwrap();
+        let source = format!("{part}-src 'sha256-{hash}'");
+        assert!(
+            allowed.contains(&source),
+            "src/dashboard/mod.rs should say {source}"
+        );
+    }
+}
+
+/// Serves the page on a port of its own until the process ends.
+fn serve(dashboard: &Dashboard, limiter: &Limiter) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/limits", listener.local_addr().unwrap());
+    let (dashboard, limiter) = (dashboard.clone(), limiter.clone());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (dashboard, limiter) = (dashboard.clone(), limiter.clone());
+            thread::spawn(move || answer(stream, &dashboard, &limiter));
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream, dashboard: &Dashboard, limiter: &Limiter) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    let first = lines.next()?.ok()?;
+    lines
+        .take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
+        .count();
+    let uri = first.split(' ').nth(1)?;
+    let response = dashboard.answer(limiter, &get(uri));
+    let mut text = format!("HTTP/1.1 {}\r\nconnection: close\r\n", response.status());
+    for (name, value) in response.headers() {
+        text += &format!("{name}: {}\r\n", value.to_str().ok()?);
+    }
+    text += &format!(
+        "content-length: {}\r\n\r\n{}",
+        response.body().len(),
+        response.body()
+    );
+    stream.write_all(text.as_bytes()).ok()
+}
+
+/// What chromium makes of an address.
+fn browse(profile: &Path, address: &str, more: &[&str]) -> String {
+    let output = Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+        ])
+        .args(["--virtual-time-budget=5000", "--timeout=30000"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .args(more)
+        .arg(address)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn s7_a_browser_shows_it() {
+    if Command::new("chromium").arg("--version").output().is_err() {
+        println!("SKIPPED: looking at the dashboard needs chromium");
+        return;
+    }
+    let dashboard = Dashboard::new().sample(1).keys_in_full();
+    let (limiter, dir) = limiter(&dashboard);
+    let hostile = "<img src=x onerror=alert(1)>&\"'";
+    check(&limiter, hostile, 7);
+    check(&limiter, "alice", 3);
+    let address = serve(&dashboard, &limiter);
+    let dom = browse(&dir.path().join("profile"), &address, &["--dump-dom"]);
+    assert!(dom.contains("Most refused keys"), "the script ran: {dom}");
+    assert!(
+        dom.contains("user=&lt;img src=x onerror=alert(1)&gt;&amp;"),
+        "{dom}"
+    );
+    assert!(!dom.contains("<img"), "{dom}");
+    assert!(dom.contains("<progress max=\"5\" value=\"5\">"), "{dom}");
+    assert!(dom.contains("as of "), "it says how old it is");
+    // For a look at it: a wide window, and a phone's in the dark.
+    if let Some(folder) = std::env::var_os("DASHBOARD_SHOTS") {
+        for (name, size, dark) in [("wide", "1100,900", false), ("phone", "500,1000", true)] {
+            let shot = Path::new(&folder).join(format!("{name}.png"));
+            let shot = format!("--screenshot={}", shot.display());
+            let size = format!("--window-size={size}");
+            let dark = if dark {
+                "--force-dark-mode"
+            } else {
+                "--disable-extensions"
+            };
+            browse(
+                &dir.path().join(name),
+                &address,
+                &[&shot, &size, dark, "--hide-scrollbars"],
+            );
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What others are told of decisions: numbers by limit and outcome, and events of refusals.
+#![cfg(all(feature = "metrics", feature = "tracing"))]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tollgate::watch::{Metrics, Refusals};
+use tollgate::{Decision, Limiter, ManualClock, Policy, Request, Timestamp};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+const POLICY: &str = "
+[limits.tight]
+rate = \"2/min\"
+algorithm = \"fixed window\"
+key = \"user\"
+
+[limits.wide]
+rate = \"100/min\"
+key = \"user\"
+
+[limits.tried]
+rate = \"1/min\"
+key = \"user\"
+shadow = true
+
+[limits.running]
+max_concurrent = 1
+key = \"user\"
+
+[[routes]]
+route = \"POST /jobs\"
+limits = [\"running\"]
+
+[[routes]]
+route = \"GET /health\"
+exempt = true
+";
+
+fn limiter(watch: impl tollgate::Watch + 'static) -> (Limiter, tempfile::TempDir) {
+    let dir = common::scratch();
+    let limiter = Limiter::builder(Policy::from_toml(POLICY).unwrap())
+        .clock(ManualClock::new(Timestamp::from_secs(1_760_000_000)))
+        .watch(watch)
+        .open(dir.path().join("data"))
+        .unwrap();
+    (limiter, dir)
+}
+
+fn alice<'r>(method: &'r str, path: &'r str) -> Request<'r> {
+    Request::http(method, path).attribute("user", "alice-and-her-secret")
+}
+
+#[test]
+fn each_decision_is_told_once() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&told);
+    let (limiter, _dir) = limiter(move |request: &Request<'_>, decision: &Decision| {
+        let _ = request;
+        noted.lock().unwrap().push(decision.is_allowed());
+    });
+    let take = |expected: &[bool]| {
+        assert_eq!(std::mem::take(&mut *told.lock().unwrap()), expected);
+    };
+    let _ = limiter.check(&alice("GET", "/a"));
+    take(&[true]);
+    let _ = limiter.usage(&alice("GET", "/a"));
+    let _ = limiter.limit("wide").unwrap().check("alice");
+    take(&[]);
+    let first = limiter.acquire(&alice("POST", "/jobs"));
+    take(&[true]);
+    let second = limiter.try_acquire(&alice("POST", "/jobs"));
+    assert!(!second.is_allowed());
+    take(&[false]);
+    drop(first);
+    let _ = limiter.check_rates(&alice("GET", "/a"));
+    take(&[false]);
+}
+
+#[test]
+fn numbers_by_limit_and_outcome_and_never_by_key() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let (limiter, _dir) = limiter(Metrics);
+    metrics::with_local_recorder(&recorder, || {
+        for _ in 0..5 {
+            let _ = limiter.check(&alice("GET", "/a"));
+        }
+        let _ = limiter.check(&alice("GET", "/health"));
+        let _ = limiter.check(&alice("POST", "/jobs"));
+        let _ = limiter.check(&Request::http("GET", "/a").attribute("user", "bob"));
+    });
+    let mut counted = BTreeMap::new();
+    for (key, _, _, value) in snapshots.snapshot().into_vec() {
+        let key = key.key();
+        let mut name = key.name().to_owned();
+        for label in key.labels() {
+            write!(name, " {}={}", label.key(), label.value()).unwrap();
+        }
+        let DebugValue::Counter(count) = value else {
+            panic!("{name} is no counter");
+        };
+        counted.insert(name, count);
+    }
+    let decisions = "tollgate_decisions_total limit=";
+    let requests = "tollgate_requests_total outcome=";
+    let expected = [
+        // One without a permit, three over the limit; two of alice's and one of bob's allowed.
+        (format!("{decisions}running outcome=needs_permit"), 1),
+        (format!("{decisions}tight outcome=allowed"), 3),
+        (format!("{decisions}tight outcome=refused"), 4),
+        (format!("{decisions}tried outcome=allowed"), 2),
+        (format!("{decisions}tried outcome=would_refuse"), 1),
+        (format!("{decisions}wide outcome=allowed"), 3),
+        (format!("{requests}allowed"), 3),
+        (format!("{requests}exempt"), 1),
+        (format!("{requests}refused"), 4),
+    ];
+    assert_eq!(counted, BTreeMap::from(expected));
+}
+
+/// Keeps what events say.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+}
+
+impl Subscriber for Heard {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "tollgate"
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn an_event_for_each_refusal_and_none_of_a_key() {
+    let heard = Heard::default();
+    let (limiter, _dir) = limiter(Refusals);
+    tracing::subscriber::with_default(heard.clone(), || {
+        for _ in 0..3 {
+            let _ = limiter.check(&alice("GET", "/a"));
+        }
+        let _running = limiter.acquire(&Request::http("POST", "/jobs").attribute("user", "bob"));
+        let bob = Request::http("POST", "/jobs").attribute("user", "bob");
+        assert!(!limiter.try_acquire(&bob).is_allowed());
+        let _ = limiter.check(&alice("GET", "/health"));
+    });
+    let lines = heard.0.lock().unwrap().clone();
+    let [shadow, refused, full] = &lines[..] else {
+        panic!("{lines:#?}");
+    };
+    let start = "DEBUG message=would be refused limit=\"tried\" verdict=\"would_refuse\"";
+    assert_eq!(shadow, start);
+    assert!(refused.starts_with("INFO message=refused limit=\"tight\" verdict=\"refused\""));
+    assert!(refused.contains(" retry_after_ms="), "{refused}");
+    assert!(
+        full.contains("limit=\"running\" verdict=\"queue_full\" route=\"/jobs\""),
+        "{full}"
+    );
+    assert!(
+        !lines.iter().any(|line| line.contains("alice")),
+        "{lines:#?}"
+    );
+}
