@@ -6,7 +6,7 @@
 mod loom;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
-use crate::ceiling::{Ceilings, Demand};
+use crate::ceiling::{Ceilings, Demand, Unraised};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
@@ -67,7 +67,7 @@ pub(crate) struct Seen {
 pub(crate) enum Take {
     /// Judged, and taken if the step says so.
     Judged(Seen),
-    /// The key has no counter, and the table no room for one.
+    /// The key has no counter, or no ceiling, and the table no room for one.
     Full,
     /// It would be taken, but the disk refuses to know of it, and the counter is strict.
     Unsecured(Seen),
@@ -206,9 +206,11 @@ impl<'a> Counter<'a> {
                 }
             });
             if let Some(next) = above {
-                if !self.secure(main_tag, next, now) {
-                    if !must {
-                        return Take::Unsecured(seen);
+                if let Err(why) = self.secure(main_tag, next, now) {
+                    match why {
+                        _ if must => {}
+                        Unraised::Full => return Take::Full,
+                        Unraised::Unwritable => return Take::Unsecured(seen),
                     }
                     is_unsecured = true;
                     self.ground.ceilings.note_unsecured();
@@ -285,12 +287,12 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Waits until the disk knows that the word may stand here; false if it refuses.
+    /// Waits until the disk knows that the word may stand here, unless it refuses.
     #[cold]
-    fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> bool {
+    fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> Result<(), Unraised> {
         let amount = self.reserve.map_or(0, |reserve| reserve.amount);
         let demand = self.demand(tag, word, now, amount);
-        self.ground.ceilings.raise(demand).is_ok()
+        self.ground.ceilings.raise(demand)
     }
 
     /// Asks for a later ceiling when half of what was reserved is used.
