@@ -206,6 +206,9 @@ impl<'a> Counter<'a> {
                 }
             });
             if let Some(next) = above {
+                if !self.has_slot(main_tag, seen.words.main, now) {
+                    return Take::Full;
+                }
                 if let Err(why) = self.secure(main_tag, next, now) {
                     match why {
                         _ if must => {}
@@ -285,6 +288,20 @@ impl<'a> Counter<'a> {
             now,
             is_awaited: true,
         }
+    }
+
+    /// Takes a slot for a newcomer; false if there is none. Nobody without a slot gets a ceiling:
+    /// put back after a power cut, it would take the room of one that was counted.
+    #[cold]
+    fn has_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
+        // What is known though no word says so must not be forgotten for it. Else a dead word, as
+        // in `reset`.
+        let place = match known.is_live(now) {
+            true => known.clean(),
+            false => Word::bucket(now),
+        };
+        let place = |main: Word| main.is_absent().then_some(place);
+        self.table().update(tag, now, place) != Update::Full
     }
 
     /// Waits until the disk knows that the word may stand here, unless it refuses.

@@ -320,7 +320,8 @@ impl Life {
                 self.open.clear();
             }
             Event::Restart { back_secs } => self.restart(back_secs),
-            Event::PowerCut { .. } if self.is_crowded && self.has_strict() => {}
+            // What is rebuilt of a full table is not modelled.
+            Event::PowerCut { .. } if self.is_crowded => {}
             Event::PowerCut { flushes } => self.cut(flushes),
             Event::Flood { limit } => self.flood(limit % count),
         }
@@ -432,12 +433,6 @@ impl Life {
             true => handle.usage(USERS[user]).used(),
             false => handle.usage(()).used(),
         }
-    }
-
-    /// Newcomers that found no slot may have ceilings: rebuilt, they take the room of others.
-    fn has_strict(&self) -> bool {
-        let mut limits = self.limits.iter();
-        limits.any(|limit| limit.durability == Durability::Strict)
     }
 
     /// So many newcomers come that some find no room.
