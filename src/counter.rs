@@ -73,6 +73,14 @@ pub(crate) enum Take {
     Unsecured(Seen),
 }
 
+/// What a take comes to that gets no ceiling.
+fn unraised(why: Unraised, seen: Seen) -> Take {
+    match why {
+        Unraised::Full => Take::Full,
+        Unraised::Unwritable => Take::Unsecured(seen),
+    }
+}
+
 impl<'a> Counter<'a> {
     fn table(&self) -> &'a Table {
         if self.is_shared {
@@ -210,10 +218,8 @@ impl<'a> Counter<'a> {
                     return Take::Full;
                 }
                 if let Err(why) = self.secure(main_tag, next, now) {
-                    match why {
-                        _ if must => {}
-                        Unraised::Full => return Take::Full,
-                        Unraised::Unwritable => return Take::Unsecured(seen),
+                    if !must {
+                        return unraised(why, seen);
                     }
                     is_unsecured = true;
                     self.ground.ceilings.note_unsecured();
