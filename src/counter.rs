@@ -8,12 +8,12 @@ mod loom;
 mod tests;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
-use crate::ceiling::{Ceilings, Demand};
+use crate::ceiling::{Ceilings, Demand, Unraised};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::table::{Put, Table};
+use crate::table::{Put, Table, Update};
 use crate::time::{Reading, Timestamp};
 
 /// What all counters of a check share.
@@ -69,10 +69,18 @@ pub(crate) struct Seen {
 pub(crate) enum Take {
     /// Judged, and taken if the step says so.
     Judged(Seen),
-    /// The key has no counter, and the table no room for one.
+    /// The key has no counter, or no ceiling, and the table no room for one.
     Full,
     /// It would be taken, but the disk refuses to know of it, and the counter is strict.
     Unsecured(Seen),
+}
+
+/// What a take comes to that gets no ceiling.
+fn unraised(why: Unraised, seen: Seen) -> Take {
+    match why {
+        Unraised::Full => Take::Full,
+        Unraised::Unwritable => Take::Unsecured(seen),
+    }
 }
 
 impl<'a> Counter<'a> {
@@ -102,20 +110,22 @@ impl<'a> Counter<'a> {
     }
 
     /// The words as they count. Where ceilings were lost together with the counters, a strict
-    /// counter that nothing is known of was spent at that time.
+    /// counter that nothing is known of was spent at that time; or is now, if that lies ahead of a
+    /// clock that was set back.
     #[inline]
-    fn known(&self, period: Period, words: Pair) -> Pair {
+    fn known(&self, period: Period, words: Pair, now: Timestamp) -> Pair {
         match self.reserve {
             None => words,
-            Some(_) => self.known_of_strict(period, words),
+            Some(_) => self.known_of_strict(period, words, now),
         }
     }
 
     #[cold]
-    fn known_of_strict(&self, period: Period, mut words: Pair) -> Pair {
+    fn known_of_strict(&self, period: Period, mut words: Pair, now: Timestamp) -> Pair {
         let Some(closed) = self.ground.ceilings.closed() else {
             return words;
         };
+        let closed = closed.min(now);
         let then = self.rule.period(closed, self.ground.calendars);
         let is_main = self.rule.parity(then) == self.rule.parity(period);
         let word = if is_main {
@@ -143,6 +153,7 @@ impl<'a> Counter<'a> {
                     main: self.table().read(main),
                     other: self.other(other),
                 },
+                now.at,
             );
             match self.rule.step(period, words, now.at, cost) {
                 step if self.is_unsure(step, period, words, now, cost) => now = self.exactly(),
@@ -211,7 +222,7 @@ impl<'a> Counter<'a> {
             let other = self.other(other_tag);
             let found = self.table().find(main_tag);
             let main = found.word;
-            let words = self.known(period, Pair { main, other });
+            let words = self.known(period, Pair { main, other }, now.at);
             let step = judge(self.rule, period, words, now.at);
             let seen = Seen {
                 step,
@@ -234,9 +245,12 @@ impl<'a> Counter<'a> {
             let mut after = main;
             if next != main {
                 if !is_unsecured && !self.is_covered(main_tag, next) {
-                    if !self.secure(main_tag, next, now.at) {
+                    if !self.has_slot(main_tag, words.main, now.at) {
+                        return Take::Full;
+                    }
+                    if let Err(why) = self.secure(main_tag, next, now.at) {
                         if !must {
-                            return Take::Unsecured(seen);
+                            return unraised(why, seen);
                         }
                         is_unsecured = true;
                         self.ground.ceilings.note_unsecured();
@@ -313,12 +327,26 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Waits until the disk knows that the word may stand here; false if it refuses.
+    /// Takes a slot for a newcomer; false if there is none. Nobody without a slot gets a ceiling:
+    /// put back after a power cut, it would take the room of one that was counted.
     #[cold]
-    fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> bool {
+    fn has_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
+        // What is known though no word says so must not be forgotten for it. Else a dead word, as
+        // in `reset`.
+        let place = match known.is_live(now) {
+            true => known.clean(),
+            false => Word::bucket(now),
+        };
+        let place = |main: Word| main.is_absent().then_some(place);
+        self.table().update(tag, now, place) != Update::Full
+    }
+
+    /// Waits until the disk knows that the word may stand here, unless it refuses.
+    #[cold]
+    fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> Result<(), Unraised> {
         let amount = self.reserve.map_or(0, |reserve| reserve.amount);
         let demand = self.demand(tag, word, now, amount);
-        self.ground.ceilings.raise(demand).is_ok()
+        self.ground.ceilings.raise(demand)
     }
 
     /// Asks for a later ceiling when half of what was reserved is used.

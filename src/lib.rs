@@ -55,6 +55,16 @@ pub mod watch;
 #[cfg(not(tollgate_loom))]
 mod writer;
 
+/// What only the fuzz targets reach.
+#[cfg(all(fuzzing, not(tollgate_loom)))]
+#[doc(hidden)]
+pub mod fuzzed {
+    /// The body of the target `journal_page`.
+    pub fn journal_page(bytes: &[u8]) {
+        crate::journal::fuzzed::page(bytes);
+    }
+}
+
 #[cfg(not(tollgate_loom))]
 pub use admin::{Admin, AdminReply};
 #[cfg(not(tollgate_loom))]

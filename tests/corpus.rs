@@ -1,7 +1,28 @@
-//! Every fuzz target's corpus, replayed without a fuzzer.
+//! Every fuzz target's corpus, replayed without a fuzzer. Those of `log_line` and `journal_page`
+//! are replayed where their bodies can reach what they try: in the command and in the journal.
 
+mod common;
+#[path = "../fuzz/bodies/damage.rs"]
+mod damage;
+
+#[path = "../fuzz/bodies/ceilings.rs"]
+mod ceilings;
+#[path = "oracle/event.rs"]
+mod event;
+#[path = "../fuzz/bodies/journal_files.rs"]
+mod journal_files;
+#[path = "../fuzz/bodies/keys.rs"]
+mod keys;
+#[path = "oracle/life.rs"]
+mod life;
+#[path = "oracle/model.rs"]
+mod model;
+#[path = "../fuzz/bodies/overrides.rs"]
+mod overrides;
 #[path = "../fuzz/bodies/policy_text.rs"]
 mod policy_text;
+#[path = "../fuzz/bodies/routes.rs"]
+mod routes;
 #[path = "../fuzz/bodies/table_file.rs"]
 mod table_file;
 
@@ -12,15 +33,48 @@ fn replay(target: &str, body: fn(&[u8])) {
         .join(target);
     let mut files = 0;
     for entry in std::fs::read_dir(corpus).unwrap() {
-        body(&std::fs::read(entry.unwrap().path()).unwrap());
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let replayed = std::panic::catch_unwind(|| body(&bytes));
+        assert!(replayed.is_ok(), "{}: see above", path.display());
         files += 1;
     }
     assert!(files > 0, "{target} has a corpus");
 }
 
 #[test]
+fn ceilings() {
+    replay("ceilings", ceilings::run);
+}
+
+#[test]
+fn journal_files() {
+    replay("journal_files", journal_files::run);
+}
+
+#[test]
+fn keys() {
+    replay("keys", keys::run);
+}
+
+#[test]
+fn lives() {
+    replay("life", life::live);
+}
+
+#[test]
+fn overrides() {
+    replay("overrides", overrides::run);
+}
+
+#[test]
 fn policy_text() {
     replay("policy_text", policy_text::run);
+}
+
+#[test]
+fn routes() {
+    replay("routes", routes::run);
 }
 
 #[test]

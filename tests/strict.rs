@@ -354,3 +354,30 @@ fn what_only_a_strict_limit_may_say_is_a_fault_elsewhere() {
     let zero = "[limits.a]\nrate = \"10/h\"\ndurability = \"strict\"\nreserve = 0";
     assert!(Policy::from_toml(zero).is_err());
 }
+
+/// Ceilings and counters are lost while the clock is decades ahead; then it is set right.
+#[test]
+fn what_a_clock_that_was_ahead_closed_is_closed_for_one_window() {
+    let dir = common::scratch();
+    let data = data(&dir);
+    let ahead = || ManualClock::new(Timestamp::from_secs(4_000_000_000));
+    drop(open_with(&data, ahead(), ""));
+    for lost in ["table", "journal"] {
+        let _ = fs::remove_dir_all(data.join(lost));
+    }
+    fs::remove_file(data.join("ceilings")).unwrap();
+    let limiter = open_with(&data, ahead(), "");
+    assert!(limiter.health().reservations.closed_since.is_some());
+    drop(limiter);
+    let clock = noon();
+    let limiter = open_with(&data, clock.clone(), "");
+    assert_eq!(clock.now(), noon().now(), "the step back is taken");
+    for limit in LIMITS {
+        assert!(!limiter.limit(limit).unwrap().check("alice").is_allowed());
+    }
+    clock.advance(std::time::Duration::from_secs(2 * 86_400));
+    for limit in LIMITS {
+        let outcome = limiter.limit(limit).unwrap().check("alice");
+        assert!(outcome.is_allowed(), "{limit}: {outcome}");
+    }
+}

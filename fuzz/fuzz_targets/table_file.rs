@@ -3,5 +3,9 @@
 
 #[path = "../bodies/table_file.rs"]
 mod body;
+#[path = "../../tests/common/mod.rs"]
+mod common;
+#[path = "../bodies/damage.rs"]
+mod damage;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| body::run(bytes));

@@ -79,6 +79,16 @@ impl Word {
         self.0 == 0 || self.is_marker()
     }
 
+    /// A word of the counter that says no more than that there is one, and is no later than this:
+    /// its window with nothing counted, or a bucket that is full a nanosecond after `now`.
+    pub(crate) fn floor(self, now: Timestamp) -> Self {
+        if self.is_window() {
+            return Self::window(self.dies_at_secs(), 0);
+        }
+        let soon = Timestamp::from_nanos(now.as_nanos() + 1);
+        Self::bucket(soon.min(self.arrival()))
+    }
+
     pub(crate) const fn is_window(self) -> bool {
         self.0 & WINDOW != 0
     }

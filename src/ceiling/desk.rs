@@ -8,7 +8,7 @@ use super::pen::{Pen, Record};
 use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, fence, lock, wait};
-use crate::table::Table;
+use crate::table::{Table, Update};
 use crate::time::Timestamp;
 
 /// The longest that anybody waits for the disk.
@@ -171,18 +171,19 @@ impl Shared {
         let given_back: HashSet<Tag> = lowered.iter().map(|(tag, _)| *tag).collect();
         let lowered = lowered.iter().filter(|record| self.bring_down(record));
         let mut records: Vec<Record> = lowered.copied().collect();
+        let now = demands.iter().map(|demand| demand.now).max();
+        let now = now.unwrap_or_default();
         let raised = demands.iter().filter(|demand| {
             let is_stale = !demand.is_awaited && given_back.contains(&demand.tag);
             !is_stale && !self.covers(demand.tag, demand.target)
         });
         let mut raised: Vec<Record> = raised
             .map(|demand| (demand.tag, demand.target.clean()))
+            .filter(|record| self.has_room(record, now))
             .collect();
         // The latest of a counter is the last, and the last counts.
         raised.sort_unstable_by_key(|(tag, word)| (tag.bits(), word.bits()));
         records.extend_from_slice(&raised);
-        let now = demands.iter().map(|demand| demand.now).max();
-        let now = now.unwrap_or_default();
         let written = {
             let mut pen = lock(&self.pen);
             if records.is_empty() && pen.is_good() {
@@ -210,6 +211,19 @@ impl Shared {
         }
         self.answer_asked(demands);
         written
+    }
+
+    /// Keeps room for a ceiling in memory before the disk hears of it; false if there is none. A
+    /// ceiling on the disk that memory has no room for helps nobody, and is written at each try.
+    ///
+    /// Only this thread brings in tags, so what is live at `now` is there when the disk answers.
+    fn has_room(&self, (tag, target): &Record, now: Timestamp) -> bool {
+        let place = target.floor(now);
+        let update = self.table.update(*tag, now, |ceiling| {
+            let is_kept = ceiling.is_live(now) || ceiling.clean().bits() >= place.bits();
+            (!is_kept).then_some(place)
+        });
+        update != Update::Full
     }
 
     /// They may ask again.

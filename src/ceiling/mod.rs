@@ -175,6 +175,8 @@ impl Ceilings {
                 Worth::Lost | Worth::New => closed = Some(now),
             }
         }
+        // Noted by a clock that was ahead, it closes for one window from now, not until then.
+        let closed = closed.map(|closed| closed.min(now));
         let mut pen = Pen::new(medium, instance, sheet, closed);
         if sheet.is_none() {
             pen.write(&[], || living(&table, now))
@@ -278,12 +280,12 @@ impl Ceilings {
     ///
     /// # Errors
     /// If the disk fails, or is slower than [`PATIENCE`], or there is no room for the ceiling.
-    pub(crate) fn raise(&self, demand: Demand) -> Result<(), Unwritable> {
+    pub(crate) fn raise(&self, demand: Demand) -> Result<(), Unraised> {
         let shared = &self.shared;
         let until = Instant::now() + PATIENCE;
         let mut desk = lock(&shared.desk);
         if desk.is_hopeless() || !self.is_running(&mut desk) {
-            return Err(Unwritable);
+            return Err(Unraised::Unwritable);
         }
         desk.demands.push(demand);
         let mine = desk.begun + 1;
@@ -291,7 +293,7 @@ impl Ceilings {
         while desk.done < mine && !desk.stop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Unwritable);
+                return Err(Unraised::Unwritable);
             }
             desk = wait(&shared.answer, desk, Some(left));
         }
@@ -302,8 +304,10 @@ impl Ceilings {
             || was_written && !ceiling.is_absent()
         {
             Ok(())
+        } else if was_written {
+            Err(Unraised::Full)
         } else {
-            Err(Unwritable)
+            Err(Unraised::Unwritable)
         }
     }
 
@@ -405,9 +409,14 @@ impl InMemory {
     }
 }
 
-/// Nothing can be made durable now.
+/// Why a ceiling is not raised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Unwritable;
+pub(crate) enum Unraised {
+    /// Nothing can be made durable now.
+    Unwritable,
+    /// There is no room for it in memory, and the disk does not hear of it.
+    Full,
+}
 
 enum Refusal {
     Io(std::io::Error),

@@ -144,14 +144,14 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
             content.torn_at = torn_at;
         }
         let refused = ceilings.raise(demand(0, count));
-        assert_eq!(refused, Err(Unwritable));
+        assert_eq!(refused, Err(Unraised::Unwritable));
         assert!(
             !ceilings.covers(tag(0), word(count)),
             "nothing was promised"
         );
         assert!(ceilings.standing().failing.is_some());
         // At once nobody waits for a disk that has just failed.
-        assert_eq!(ceilings.raise(demand(0, count)), Err(Unwritable));
+        assert_eq!(ceilings.raise(demand(0, count)), Err(Unraised::Unwritable));
         lock(&twin.0).good_for = None;
         std::thread::sleep(AGAIN);
         until("well again", || ceilings.raise(demand(0, count)).is_ok());
@@ -165,7 +165,7 @@ fn that_the_disk_is_well_again_is_noticed_by_nobody_asking() {
     let (twin, ceilings) = new();
     ceilings.raise(demand(0, 1)).unwrap();
     lock(&twin.0).good_for = Some(0);
-    assert_eq!(ceilings.raise(demand(0, 2)), Err(Unwritable));
+    assert_eq!(ceilings.raise(demand(0, 2)), Err(Unraised::Unwritable));
     lock(&twin.0).good_for = None;
     until("noticed", || ceilings.standing().failing.is_none());
 }
@@ -174,10 +174,10 @@ fn that_the_disk_is_well_again_is_noticed_by_nobody_asking() {
 fn a_disk_that_hangs_is_not_waited_for_for_ever() {
     let (_twin, ceilings) = new();
     let pen = lock(&ceilings.shared.pen);
-    assert_eq!(ceilings.raise(demand(0, 1)), Err(Unwritable));
+    assert_eq!(ceilings.raise(demand(0, 1)), Err(Unraised::Unwritable));
     // The round that hangs has been under way for longer than anybody waits.
     let before = Instant::now();
-    assert_eq!(ceilings.raise(demand(0, 1)), Err(Unwritable));
+    assert_eq!(ceilings.raise(demand(0, 1)), Err(Unraised::Unwritable));
     assert!(before.elapsed() < PATIENCE);
     drop(pen);
     until("well again", || ceilings.raise(demand(0, 1)).is_ok());
@@ -436,4 +436,64 @@ fn what_is_given_back_while_another_waits_is_no_refusal() {
     });
     assert_eq!(ceilings.shared.table.read(tag(0)).clean(), word(10));
     assert_eq!(after_cut(&twin, 1), [10]);
+}
+
+#[test]
+fn the_disk_hears_of_no_ceiling_that_memory_has_no_room_for() {
+    let slots = u32::try_from(table().slots()).unwrap();
+    let bucket = |count: u32| Word::bucket(Timestamp::from_secs(1_500 + u64::from(count)));
+    for word in [word, bucket] {
+        let (twin, ceilings) = new();
+        let raise = |number: u32| {
+            ceilings.raise(Demand {
+                least: word(number),
+                target: word(number),
+                ..demand(number.into(), 1)
+            })
+        };
+        assert!((1..=slots).all(|number| raise(number).is_ok()));
+        let before = twin.content();
+        for number in slots + 1..slots + 50 {
+            assert_eq!(raise(number), Err(Unraised::Full));
+        }
+        assert_eq!(twin.content().writes, before.writes);
+        // What is there finds room again, and can still be raised.
+        raise(1).unwrap();
+        drop(ceilings);
+        let (ceilings, trouble) = open(&twin, Worth::Lost);
+        assert_eq!((ceilings.closed(), trouble), (None, None));
+        let mut all = 1..=slots;
+        assert!(all.all(|number| ceilings.covers(tag(number.into()), word(number))));
+    }
+}
+
+#[test]
+fn of_newcomers_that_wait_together_those_without_room_are_left_out() {
+    let slots = table().slots();
+    let (twin, ceilings) = new();
+    for number in 0..slots - 1 {
+        ceilings.raise(demand(number, 1)).unwrap();
+    }
+    let pen = lock(&ceilings.shared.pen);
+    let has = |wanted: fn(&Desk) -> bool| {
+        until("the desk", || wanted(&lock(&ceilings.shared.desk)));
+    };
+    let raised = std::thread::scope(|scope| {
+        let raise = |number| {
+            let ceilings = &ceilings;
+            scope.spawn(move || ceilings.raise(demand(number, 2)))
+        };
+        let first = raise(0);
+        has(|desk| desk.begun > 0 && desk.began.is_some());
+        let waiting: Vec<_> = (slots..slots + 10).map(raise).collect();
+        has(|desk| desk.demands.len() == 10);
+        drop(pen);
+        first.join().unwrap().unwrap();
+        let raised = waiting.into_iter().map(|thread| thread.join().unwrap());
+        raised.filter(Result::is_ok).count()
+    });
+    assert_eq!(raised, 1);
+    drop(ceilings);
+    let (ceilings, trouble) = open(&twin, Worth::Lost);
+    assert_eq!((ceilings.closed(), trouble), (None, None));
 }

@@ -15,6 +15,8 @@
 mod current;
 mod error;
 mod folder;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzed;
 mod generation;
 mod guarded;
 mod ledger;

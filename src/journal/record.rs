@@ -150,7 +150,7 @@ impl Page {
     }
 }
 
-fn short_checksum(key: &[u8], body: &[u8]) -> [u8; SUM_BYTES] {
+pub(super) fn short_checksum(key: &[u8], body: &[u8]) -> [u8; SUM_BYTES] {
     let [a, b, c, d, ..] = checksum(&[key, body].concat()).to_le_bytes();
     [a, b, c, d]
 }

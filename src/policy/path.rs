@@ -63,13 +63,28 @@ fn is_normal(path: &[u8]) -> bool {
         return true;
     }
     let mut previous = 0;
-    for &byte in path {
-        if byte == b'%' || (previous == b'/' && matches!(byte, b'/' | b'.')) {
+    for (at, &byte) in path.iter().enumerate() {
+        let is_odd = match byte {
+            b'%' => true,
+            b'/' => previous == b'/',
+            // A name may begin with a dot.
+            b'.' => previous == b'/' && is_dot_segment(path.get(at..).unwrap_or_default()),
+            _ => false,
+        };
+        if is_odd {
             return false;
         }
         previous = byte;
     }
     path.first() == Some(&b'/') && previous != b'/'
+}
+
+/// True if `rest` of a path begins with a dot segment.
+fn is_dot_segment(rest: &[u8]) -> bool {
+    matches!(
+        rest,
+        b"." | b".." | [b'.', b'/', ..] | [b'.', b'.', b'/', ..]
+    )
 }
 
 fn decode(segment: &[u8], buffer: &mut Buffer) -> Result<(), TooLong> {
@@ -155,6 +170,10 @@ mod tests {
             normalise(&long, &mut buffer).unwrap(),
             Some(long.as_bytes())
         );
+        let hidden = format!("/.well-known{long}/..x/.");
+        let (plain, _) = hidden.rsplit_once("/.").unwrap();
+        assert_eq!(normalise(plain, &mut buffer), Ok(Some(plain.as_bytes())));
+        assert_eq!(normalise(&hidden, &mut buffer), Err(TooLong));
         let odd = format!("{long}/%61");
         assert_eq!(normalise(&odd, &mut buffer), Err(TooLong));
         let padded = format!("{}a", "/".repeat(10 * ODD_PATH_BYTES_MAX));

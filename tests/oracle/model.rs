@@ -36,26 +36,52 @@ pub(crate) enum Kind {
 impl Kind {
     /// The limit's rate and algorithm, as a policy says them.
     pub(crate) fn text(&self) -> String {
-        let windowed = |amount: &u64, secs: &u64, algorithm: &str| {
-            format!("rate = \"{amount} per {secs} s\"\nalgorithm = \"{algorithm}\"")
+        let algorithm = match self {
+            Self::Bucket { .. } => "token bucket",
+            Self::Fixed { .. } => "fixed window",
+            Self::FirstHit { .. } => "fixed window from first hit",
+            Self::Sliding { .. } => "sliding window",
+            Self::KathmanduDay { .. } => "calendar\"\ntime_zone = \"Asia/Kathmandu",
         };
+        format!("rate = \"{}\"\nalgorithm = \"{algorithm}\"", self.rate())
+    }
+
+    /// The rate alone.
+    pub(crate) fn rate(&self) -> String {
         match self {
             Self::Bucket {
                 count,
                 token_ms,
                 burst,
-            } => format!(
-                "rate = \"{count} per {} ms burst {burst}\"",
-                count * token_ms
-            ),
-            Self::Fixed { amount, secs } => windowed(amount, secs, "fixed window"),
-            Self::FirstHit { amount, secs } => {
-                windowed(amount, secs, "fixed window from first hit")
-            }
-            Self::Sliding { amount, secs } => windowed(amount, secs, "sliding window"),
-            Self::KathmanduDay { amount } => format!(
-                "rate = \"{amount}/day\"\nalgorithm = \"calendar\"\ntime_zone = \"Asia/Kathmandu\""
-            ),
+            } => format!("{count} per {} ms burst {burst}", count * token_ms),
+            Self::Fixed { amount, secs }
+            | Self::FirstHit { amount, secs }
+            | Self::Sliding { amount, secs } => format!("{amount} per {secs} s"),
+            Self::KathmanduDay { amount } => format!("{amount}/day"),
+        }
+    }
+
+    /// The same with another amount.
+    pub(crate) fn with_amount(&self, most: u64) -> Self {
+        let mut kind = self.clone();
+        match &mut kind {
+            Self::Bucket { burst: amount, .. }
+            | Self::Fixed { amount, .. }
+            | Self::FirstHit { amount, .. }
+            | Self::Sliding { amount, .. }
+            | Self::KathmanduDay { amount } => *amount = most,
+        }
+        kind
+    }
+
+    /// What the limit holds.
+    pub(crate) fn capacity(&self) -> u64 {
+        match *self {
+            Self::Bucket { burst, .. } => burst,
+            Self::Fixed { amount, .. }
+            | Self::FirstHit { amount, .. }
+            | Self::Sliding { amount, .. }
+            | Self::KathmanduDay { amount } => amount,
         }
     }
 
@@ -70,8 +96,9 @@ impl Kind {
 }
 
 /// One counter.
+#[derive(Clone)]
 pub(crate) struct Meter {
-    kind: Kind,
+    pub(crate) kind: Kind,
     /// Of a bucket: nanoseconds' worth of tokens missing to the brim, at that instant.
     missing: i128,
     at: u64,
@@ -100,13 +127,7 @@ impl Meter {
     }
 
     pub(crate) fn capacity(&self) -> u64 {
-        match self.kind {
-            Kind::Bucket { burst, .. } => burst,
-            Kind::Fixed { amount, .. }
-            | Kind::FirstHit { amount, .. }
-            | Kind::Sliding { amount, .. }
-            | Kind::KathmanduDay { amount } => amount,
-        }
+        self.kind.capacity()
     }
 
     fn token_nanos(&self) -> i128 {
@@ -188,9 +209,12 @@ impl Meter {
 
     /// Takes whatever is left: a bucket goes into debt by one burst at most.
     pub(crate) fn charge(&mut self, now: u64, cost: u64) {
+        self.tick(now);
+        let before = self.missing;
         self.take(now, cost);
+        // A wider rate may have allowed more than that.
         let most = 2 * i128::from(self.capacity()) * self.token_nanos();
-        self.missing = self.missing.min(most);
+        self.missing = self.missing.min(most.max(before));
     }
 
     /// Gives back: to the window that counted it, or to the bucket what time has not given back.

@@ -4,6 +4,8 @@
 //! that cannot be read is an answer ([`Malformed`]), not an error.
 
 mod clf;
+#[cfg(test)]
+mod corpus;
 mod csv;
 mod detect;
 mod fields;

@@ -1,0 +1,66 @@
+//! A damaged file of ceilings never gives a strict limit's key a fresh quota, and what is closed
+//! for that is told.
+//!
+//! One damage cannot be told from a write that the power cut short: to both copies of the block
+//! that was written last. It is passed over here.
+//!
+//! The first byte: 1 closes and opens again, 2 asks the doctor, 4 keeps the table, 8 keeps the
+//! journal. The rest is damage to the file.
+
+use crate::damage::{self, Damage, RESERVE, Sound, USERS, all_used, known, used};
+
+pub(crate) fn run(bytes: &[u8]) {
+    let Some((flags, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let sound = Sound::get();
+    let mut files = sound.files.clone();
+    let done = Damage::apply(&mut files, &["ceilings"], bytes);
+    let (keeps_table, keeps_journal) = (flags & 4 != 0, flags & 8 != 0);
+    let ceilings = files.get("ceilings").cloned();
+    files.retain(|name, _| {
+        (keeps_table || !name.starts_with("table/"))
+            && (keeps_journal || !name.starts_with("journal/"))
+    });
+    let (_dir, data) = damage::lay(&files);
+    if flags & 2 != 0 {
+        damage::examine(&data, &files);
+    }
+    let limiter = match damage::open(&data) {
+        Ok(limiter) => limiter,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            assert!(!done.names.is_empty(), "a sound directory: {error}");
+            return;
+        }
+    };
+    let is_told = damage::is_told(&limiter.health());
+    let is_excused =
+        done.is_forged || ceilings.is_some_and(|now| looks_torn(&sound.files["ceilings"], &now));
+    for user in (0..USERS).filter(|_| keeps_table || !is_excused) {
+        let (now, before) = (used(&limiter, user)[2], known(user)[2]);
+        assert!(now >= before, "a fresh quota: {now} of {before}");
+        let most = if before == 0 { 0 } else { before + RESERVE };
+        assert!(is_told || now <= most, "silently closed: {now} of {before}");
+        assert!(!keeps_table || now == before, "{now} of {before}");
+    }
+    damage::still_limits(&limiter, "newcomer");
+    if flags & 1 != 0 {
+        let before = all_used(&limiter);
+        limiter.close().expect("it can be closed");
+        drop(limiter);
+        let limiter = damage::open(&data).expect("what was open and closed opens");
+        assert_eq!(all_used(&limiter), before);
+    }
+}
+
+/// True if the last block is not what it was, in both of its copies.
+fn looks_torn(sound: &[u8], now: &[u8]) -> bool {
+    const BLOCK: usize = 512;
+    let last = sound
+        .chunks(2 * BLOCK)
+        .rposition(|block| block.iter().any(|byte| *byte != 0));
+    let at = last.expect("there are blocks") * 2 * BLOCK;
+    let differs = |at: usize| now.get(at..at + BLOCK) != sound.get(at..at + BLOCK);
+    now.len() == sound.len() && differs(at) && differs(at + BLOCK)
+}
