@@ -242,28 +242,29 @@ impl<'a> Counter<'a> {
                 Step::Refuse | Step::Never => return Take::Judged(seen),
                 Step::Admit(next) => next,
             };
-            let mut after = main;
-            if next != main {
-                if !is_unsecured && !self.is_covered(main_tag, next) {
-                    if !self.has_slot(main_tag, words.main, now.at) {
-                        return Take::Full;
-                    }
-                    if let Err(why) = self.secure(main_tag, next, now.at) {
-                        if !must {
-                            return unraised(why, seen);
-                        }
-                        is_unsecured = true;
-                        self.ground.ceilings.note_unsecured();
-                    }
-                    now = self.no_earlier(now);
-                    continue;
+            // Nothing is taken that the disk would have to know of, whatever its ceiling.
+            if next == main {
+                return Take::Judged(seen);
+            }
+            if !is_unsecured && !self.is_covered(main_tag, next) {
+                if !self.has_slot(main_tag, words.main, now.at) {
+                    return Take::Full;
                 }
-                after = self.marked(next);
-                match self.table().put(main_tag, now.at, found, after) {
-                    Put::Done => self.note(main_tag, main, after),
-                    Put::Raced => continue,
-                    Put::Full => return Take::Full,
+                if let Err(why) = self.secure(main_tag, next, now.at) {
+                    if !must {
+                        return unraised(why, seen);
+                    }
+                    is_unsecured = true;
+                    self.ground.ceilings.note_unsecured();
                 }
+                now = self.no_earlier(now);
+                continue;
+            }
+            let after = self.marked(next);
+            match self.table().put(main_tag, now.at, found, after) {
+                Put::Done => self.note(main_tag, main, after),
+                Put::Raced => continue,
+                Put::Full => return Take::Full,
             }
             let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
             if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {

@@ -324,6 +324,8 @@ fn a_settlement_is_counted_whatever_the_disk_says() {
     break_ceilings(&data(&dir));
     let taken = day.check("alice");
     assert_eq!(day.settle("alice", taken, 30).used(), 70);
+    // Above what the disk knows: what costs nothing is asked, and needs no disk.
+    assert!(day.check_cost("alice", 0).is_allowed());
 }
 
 #[test]
