@@ -160,3 +160,25 @@ fn an_acquire_that_need_not_wait_allocates_nothing() {
     assert_eq!(allocations(refused), 0, "refused");
     drop(held);
 }
+
+/// As many limits as one request may meet: sixteen rates, and four on how many run at a time.
+#[test]
+fn a_request_that_meets_the_most_limits_allocates_nothing() {
+    let dir = common::scratch();
+    let rate = |number| format!("[limits.rate-{number}]\nrate = \"100/day\"\nkey = \"user\"\n");
+    let running = |number| format!("[limits.run-{number}]\nmax_concurrent = 2\nkey = \"user\"\n");
+    let text: String = (0..16).map(rate).chain((0..4).map(running)).collect();
+    let policy = Policy::from_toml(&text).unwrap();
+    let limiter = Limiter::open(dir.path().join("data"), policy).unwrap();
+    let request = Request::new().attribute("user", "alice");
+    assert_eq!(limiter.acquire(&request).decision().limits().len(), 16);
+    let acquire = || assert!(black_box(limiter.acquire(&request)).is_allowed());
+    assert_eq!(allocations(acquire), 0, "with permits");
+    let check = || assert!(black_box(limiter.check_rates(&request)).is_allowed());
+    assert_eq!(allocations(check), 0, "rates only");
+    assert_eq!(
+        allocations(|| drop(black_box(limiter.usage(&request)))),
+        0,
+        "a look"
+    );
+}

@@ -4,18 +4,15 @@ use std::fmt;
 use std::ptr;
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use arrayvec::ArrayVec;
 
 use super::concurrency::{ConcurrencyEntry, ConcurrencyOutcome};
 use super::law::OwnLaw;
 use super::outcome::{Outcome, Verdict};
 use crate::key::Tag;
-use crate::policy::{LimitIndex, Plan, RequestError, RouteIndex, TierIndex};
-
-/// Rate limits of a request that a decision has room for in itself; for more of them it allocates.
-// Bound: a policy in which a request meets more than 16 is refused. Each takes some 130 bytes of
-// every decision, whether it is used or not.
-const ENTRIES_INLINE: usize = 3;
+use crate::policy::{
+    LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, Plan, RequestError, RouteIndex, TierIndex,
+};
 
 /// One limit's part in a decision.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +44,9 @@ pub(super) enum Identity {
 #[must_use = "a refused request must not be served"]
 pub struct Decision {
     pub(super) law: OwnLaw,
-    pub(super) entries: SmallVec<[Entry; ENTRIES_INLINE]>,
-    pub(super) concurrency: SmallVec<[ConcurrencyEntry; 1]>,
+    // Room for the most, though it is large: a check never allocates.
+    pub(super) entries: ArrayVec<Entry, PICKS_MAX>,
+    pub(super) concurrency: ArrayVec<ConcurrencyEntry, PERMIT_PICKS_MAX>,
     pub(super) route: Option<RouteIndex>,
     pub(super) tier: Option<TierIndex>,
     pub(super) is_exempt: bool,
@@ -102,8 +100,8 @@ impl Decision {
     pub(super) fn new(law: OwnLaw) -> Self {
         Self {
             law,
-            entries: SmallVec::new(),
-            concurrency: SmallVec::new(),
+            entries: ArrayVec::new(),
+            concurrency: ArrayVec::new(),
             route: None,
             tier: None,
             is_exempt: false,
