@@ -78,6 +78,28 @@ pub(crate) fn open(path: &Path) -> Result<Limiter, Error> {
         .open(path)
 }
 
+/// Opens a directory after this damage; none if that is an error, which a sound one never is.
+pub(crate) fn opened(path: &Path, done: &Damage) -> Option<Limiter> {
+    match open(path) {
+        Ok(limiter) => Some(limiter),
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            assert!(!done.names.is_empty(), "a sound directory: {error}");
+            None
+        }
+    }
+}
+
+/// Closes a limiter and opens its directory again: every counter is as it was.
+pub(crate) fn reopened(limiter: Limiter, path: &Path) -> Limiter {
+    let before = all_used(&limiter);
+    limiter.close().expect("it can be closed");
+    drop(limiter);
+    let limiter = open(path).expect("what was open and closed opens");
+    assert_eq!(all_used(&limiter), before);
+    limiter
+}
+
 impl Sound {
     pub(crate) fn get() -> &'static Self {
         static SOUND: OnceLock<Sound> = OnceLock::new();
