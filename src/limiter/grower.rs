@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::directory::{DirectoryError, Folder, Header, Site, check_room};
 use crate::error::Error;
 use crate::key::Tag;
-use crate::sync::{AtomicU64, Ordering, lock};
+use crate::sync::{AtomicU64, Ordering, lock, spawn};
 use crate::table::file::{self, ShardHeader};
 use crate::table::{Carried, Region, Table, Update};
 use crate::time::Timestamp;
@@ -308,8 +308,7 @@ impl GrowerThread {
         let is_stopped = Arc::new(AtomicU64::new(0));
         let seen = is_stopped.clone();
         let tables: Vec<_> = growers.iter().map(|grower| grower.table.clone()).collect();
-        let thread = std::thread::Builder::new();
-        let thread = thread.name("tollgate-grower".into()).spawn(move || {
+        let thread = spawn("tollgate-grower", move || {
             let mut looks = false;
             // Ordering: acquire, pairs with the release in `stop`.
             while seen.load(Ordering::Acquire) == 0 {

@@ -4,6 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::sync::{lock, spawn};
+
 /// How often the clock is compared with the wall.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -22,19 +24,16 @@ impl Keeper {
     pub(super) fn start(mut tick: impl FnMut(u64) + Send + 'static) -> std::io::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("tollgate-keeper".into())
-            .spawn(move || {
-                let (stopped, wake) = &*seen;
-                for number in 1.. {
-                    let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-                    let waited = wake.wait_timeout_while(guard, TICK, |stopped| !*stopped);
-                    if *waited.unwrap_or_else(PoisonError::into_inner).0 {
-                        return;
-                    }
-                    tick(number);
+        let thread = spawn("tollgate-keeper", move || {
+            let (stopped, wake) = &*seen;
+            for number in 1.. {
+                let waited = wake.wait_timeout_while(lock(stopped), TICK, |stopped| !*stopped);
+                if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+                    return;
                 }
-            })?;
+                tick(number);
+            }
+        })?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -44,7 +43,7 @@ impl Keeper {
     /// Stops it and waits until it is gone. Safe to call from the thread itself: then it only ends.
     pub(super) fn stop(&mut self) {
         let (stopped, wake) = &*self.stop;
-        *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(stopped) = true;
         wake.notify_all();
         let is_other =
             |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();

@@ -34,7 +34,7 @@ mod writer_death;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
@@ -330,11 +330,7 @@ impl Limiter {
             recovery: lock(&inner.recovery).clone(),
             writing: inner.writer.writing(),
             reservations: Reservations::of(&inner.ceilings),
-            trouble: inner
-                .trouble
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            trouble: lock(&inner.trouble).clone(),
         }
     }
 
@@ -397,15 +393,11 @@ impl Inner {
         self.check_process()?;
         self.law.current().close();
         // Out of the lock before it is joined: its last tick may want to lock something, too.
-        let keeper = self
-            .keeper
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let keeper = lock(&self.keeper).take();
         if let Some(mut keeper) = keeper {
             keeper.stop();
         }
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut closed = lock(&self.closed);
         if !*closed {
             lock(&self.grower).stop();
             self.ceilings.stop();
@@ -425,7 +417,7 @@ impl Inner {
                 .mark_time(self.clock.now())
                 .err()
                 .map(|error| error.to_string());
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+            *lock(&self.trouble) = trouble;
         }
     }
 }

@@ -201,10 +201,7 @@ fn keep(inner: &Arc<Inner>) -> std::io::Result<()> {
             inner.tick(number);
         }
     })?;
-    *inner
-        .keeper
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(keeper);
+    *lock(&inner.keeper) = Some(keeper);
     Ok(())
 }
 

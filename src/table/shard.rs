@@ -348,7 +348,7 @@ impl Shard {
     }
 }
 
-/// Lines that stand for slots used at which so many lines should be more.
+/// How many slots of so many lines may be used before there should be more.
 fn pressing(lines: &[Line]) -> u64 {
     lines::slots(lines.len()) * GROW_PERCENT / 100
 }
