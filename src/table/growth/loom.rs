@@ -74,6 +74,24 @@ fn loom_growth_insert() {
     });
 }
 
+/// A key is seen for the first time while another moves to the lines that it goes to: each has a
+/// slot of its own.
+#[test]
+fn loom_growth_newcomer() {
+    model(|| {
+        let newcomer = Tag::from_bits(11);
+        let table = one_taken();
+        let other = {
+            let table = table.clone();
+            thread::spawn(move || assert!(take(&table, newcomer, NOW, 9)))
+        };
+        grow(&table);
+        other.join().unwrap();
+        let counts = [TAG, newcomer].map(|tag| table.read(tag).count());
+        assert_eq!((counts, slots(&table)), ([1, 1], 1));
+    });
+}
+
 /// What is given back to a counter that moves is given back once.
 #[test]
 fn loom_growth_refund() {
