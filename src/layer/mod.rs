@@ -1,4 +1,4 @@
-//! A `tower` layer that asks a limiter before each HTTP request: under axum, hyper and tonic.
+//! A `tower` layer that asks a limiter before each HTTP request: under axum, hyper and the like.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
