@@ -66,7 +66,11 @@ fn what_a_killed_process_had_acknowledged_is_there() {
     let path = folder.path().join("journal");
     let mut acknowledged = 0;
     let mut committed = 0;
-    for round in 0..ROUNDS {
+    // On a busy machine a life commits little before it ends: then there are more of them.
+    for round in 0..10 * ROUNDS {
+        if round >= ROUNDS && acknowledged > 20 {
+            break;
+        }
         let length = Duration::from_millis(u64::from(round * 37 % 120));
         acknowledged = life(&path, length).unwrap_or(acknowledged);
         if !path.exists() {
@@ -97,6 +101,6 @@ fn what_a_killed_process_had_acknowledged_is_there() {
     }
     assert!(
         acknowledged > 20,
-        "only {acknowledged} commits in {ROUNDS} lives"
+        "only {acknowledged} commits in all lives"
     );
 }
