@@ -155,17 +155,26 @@ impl Table {
         match found.slot {
             Some(slot) if slot.swap(found.word, next) => Put::Done,
             Some(_) => Put::Raced,
-            None => self.put_first(tag, now, next),
+            None => self.insert(tag, now, next),
         }
     }
 
+    /// Puts `word` into a slot for the tag, which was found to have none.
     #[cold]
-    fn put_first(&self, tag: Tag, now: Timestamp, next: Word) -> Put {
-        let first = |word: Word| word.is_absent().then_some(next);
-        match self.update(tag, now, first) {
-            Update::Done { before, .. } if before.is_absent() => Put::Done,
-            Update::Done { .. } => Put::Raced,
-            Update::Full => Put::Full,
+    fn insert(&self, tag: Tag, now: Timestamp, word: Word) -> Put {
+        let shard = self.shard(tag);
+        let mut waiting = Waiting::default();
+        loop {
+            match shard.insert(self.wanted(tag), now, word) {
+                Insert::Done => return Put::Done,
+                Insert::DoneAndPressing => {
+                    self.want(shard, Want::Soon);
+                    return Put::Done;
+                }
+                Insert::Exists => return Put::Raced,
+                Insert::Full if self.is_making_room(shard, &mut waiting) => {}
+                Insert::Full => return Put::Full,
+            }
         }
     }
 
@@ -180,41 +189,17 @@ impl Table {
         now: Timestamp,
         mut step: impl FnMut(Word) -> Option<Word>,
     ) -> Update {
-        let (shard, wanted) = (self.shard(tag), self.wanted(tag));
-        let mut waiting = Waiting::default();
         loop {
-            match shard.search(wanted) {
-                Some((slot, before)) => match step(before) {
-                    None => {
-                        return Update::Done {
-                            before,
-                            after: before,
-                        };
-                    }
-                    Some(after) if slot.swap(before, after) => {
-                        return Update::Done { before, after };
-                    }
-                    Some(_) => {}
-                },
-                None => {
-                    let before = Word::ABSENT;
-                    let Some(after) = step(before) else {
-                        return Update::Done {
-                            before,
-                            after: before,
-                        };
-                    };
-                    match shard.insert(wanted, now, after) {
-                        Insert::Done => return Update::Done { before, after },
-                        Insert::DoneAndPressing => {
-                            self.want(shard, Want::Soon);
-                            return Update::Done { before, after };
-                        }
-                        Insert::Full if self.is_making_room(shard, &mut waiting) => {}
-                        Insert::Full => return Update::Full,
-                        Insert::Exists => {}
-                    }
-                }
+            let found = self.find(tag);
+            let before = found.word;
+            let Some(after) = step(before) else {
+                let after = before;
+                return Update::Done { before, after };
+            };
+            match self.put(tag, now, found, after) {
+                Put::Done => return Update::Done { before, after },
+                Put::Raced => {}
+                Put::Full => return Update::Full,
             }
         }
     }
