@@ -230,6 +230,17 @@ async fn what_the_service_says_itself_stays_and_grpc_is_refused_in_its_own_way()
         refused.into_body().is_end_stream(),
         "headers are all there is"
     );
+    // In the same family of media types; what only begins alike is another.
+    for (kind, answered) in [
+        ("application/grpc", "application/grpc"),
+        ("application/grpc-web+proto", "application/grpc-web"),
+        ("application/grpc-web-text", "application/grpc-web-text"),
+        ("application/grpcs", "application/json"),
+    ] {
+        let refused = service.clone().oneshot(from(kind)).await.unwrap();
+        assert_eq!(refused.headers()["content-type"], answered, "{kind}");
+        assert_eq!(refused.status().as_u16() == 200, answered.contains("grpc"));
+    }
     // No address, and the limit refuses such requests: no wait helps.
     let nobody = service.clone().oneshot(request("/x")).await.unwrap();
     assert_eq!(nobody.status(), 400);
