@@ -12,6 +12,8 @@
 mod app;
 mod chameleon;
 mod chastify;
+#[cfg(feature = "client")]
+mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod edges;
