@@ -70,6 +70,13 @@ impl<B> LimitedBody<B> {
     }
 }
 
+/// An empty one, as layers outside of this one need that answer by themselves, for CORS say.
+impl<B> Default for LimitedBody<B> {
+    fn default() -> Self {
+        Self::refused(String::new())
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for LimitedBody<B> {
     type Data = Bytes;
     type Error = B::Error;

@@ -18,8 +18,8 @@
 //! ```
 //!
 //! Everything else is the policy's: `[request]` says where attributes come from, `[response]` what
-//! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too; and one that
-//! translates gRPC-Web, so that this one sees the trailers.
+//! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too; and one
+//! that translates gRPC-Web, so that this one sees the trailers.
 
 mod body;
 mod desk;
@@ -140,7 +140,8 @@ impl<S> Layer<S> for LimitLayer {
 ///   sets itself stays.
 /// - A refusal never reaches the service.
 /// - Permits (`max_concurrent`) are held until the response's body has ended or is dropped; a
-///   request that is cancelled while it waits gives up its place and is charged nothing.
+///   request that is cancelled while it waits gives up its place and is charged nothing. What goes
+///   on over an upgraded connection (WebSocket) is no body: its permit is back with the response.
 /// - What a limit with `charged_status` took is given back when the service answers with another
 ///   status, not when it fails or is cancelled: a client must not get a try for free by hanging up.
 /// - A gRPC request is answered in gRPC's way: a refusal has a `grpc-status` and the status 200, the

@@ -8,7 +8,7 @@ use crate::headers::Answer;
 use crate::limiter::Decision;
 
 /// Headers of dialects, so that their names need not be made anew for each response.
-static KNOWN: [HeaderName; 9] = [
+static KNOWN: [HeaderName; 10] = [
     RETRY_AFTER,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
@@ -16,6 +16,7 @@ static KNOWN: [HeaderName; 9] = [
     HeaderName::from_static("x-ratelimit-reset-after"),
     HeaderName::from_static("x-ratelimit-tier"),
     HeaderName::from_static("x-ratelimit-wait"),
+    HeaderName::from_static("x-retry-after"),
     HeaderName::from_static("ratelimit"),
     HeaderName::from_static("ratelimit-policy"),
 ];
