@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::ready;
+use std::io::ErrorKind;
 use std::pin::Pin;
+use std::process::Command;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollgate::layer::{LimitLayer, Peer};
 use tollgate::{Limiter, Policy};
@@ -27,6 +30,7 @@ use crate::{common, grpc_example};
 
 /// The example's server, which runs until this is dropped.
 struct Served {
+    address: String,
     limiter: Limiter,
     client: HealthClient<Channel>,
     reporter: HealthReporter,
@@ -46,13 +50,14 @@ async fn serve(policy: &str) -> Served {
     let builder = Limiter::builder(policy).counters(1_000);
     let limiter = builder.open(dir.path().join("data")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap().to_string();
     let (reporter, health) = tonic_health::server::health_reporter();
     let serving = grpc_example::serve(listener, limiter.clone(), Routes::new(health));
     let server = tokio::spawn(async move { serving.await.unwrap() });
-    let channel = Channel::from_shared(url).unwrap();
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
     let channel = channel.connect().await.unwrap();
     Served {
+        address,
         limiter,
         client: HealthClient::new(channel),
         reporter,
@@ -302,5 +307,72 @@ async fn the_trailers_say_whether_a_call_is_charged() {
         used_after(Some("0"), true).await,
         1,
         "who hangs up stays charged"
+    );
+}
+
+/// Calls without trying again until it is refused, then by a policy that tries again after a
+/// millisecond, four times in all, unless it is told otherwise.
+const PYTHON: &str = r#"
+import json, sys
+try:
+    import grpc
+except ImportError:
+    sys.exit("no module grpc")
+policy = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.001s",
+    "maxBackoff": "0.001s",
+    "backoffMultiplier": 1,
+    "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+}
+again = {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
+def check(*options):
+    with grpc.insecure_channel(sys.argv[1], options) as channel:
+        try:
+            call = channel.unary_unary("/grpc.health.v1.Health/Check")
+            call(b"", timeout=60)
+            return {"code": "OK"}
+        except grpc.RpcError as error:
+            told = {name: value for name, value in error.trailing_metadata()}
+            return {"code": error.code().name, "details": error.details(), "told": told}
+for _ in range(1000):
+    refused = check(("grpc.enable_retries", 0))
+    if refused["code"] != "OK":
+        break
+print(json.dumps([refused, check(("grpc.service_config", json.dumps(again)))]))
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_client_is_told_and_comes_again_when_it_is_let_in() {
+    let served = serve(
+        "[limits.checks]\nrate = \"1 per 3 s\"\nkey = \"ip\"\n[response]\nheaders = \"retry-after\"",
+    )
+    .await;
+    let address = served.address.clone();
+    let run = move || {
+        Command::new("python3")
+            .args(["-c", PYTHON, &address])
+            .output()
+    };
+    let output = match tokio::task::spawn_blocking(run).await.unwrap() {
+        Ok(output) if output.stderr.starts_with(b"no module grpc") => {
+            return crate::skipped::say("Python's grpcio is not installed");
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return crate::skipped::say("python3 is not installed");
+        }
+        output => output.unwrap(),
+    };
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let said = serde_json::from_slice::<Value>(&output.stdout);
+    let said = said.unwrap_or_else(|error| panic!("{error}: {errors}"));
+    assert_eq!(said[0]["code"], "RESOURCE_EXHAUSTED");
+    assert_eq!(said[0]["details"], "refused, there is no room");
+    let wait = said[0]["told"]["retry-after"].as_str().unwrap();
+    assert!(["1", "2", "3"].contains(&wait), "{wait}");
+    assert_eq!(
+        said[1],
+        json!({ "code": "OK" }),
+        "it waited as long as it was told"
     );
 }
