@@ -144,9 +144,9 @@ impl<S> Layer<S> for LimitLayer {
 ///   on over an upgraded connection (WebSocket) is no body: its permit is back with the response.
 /// - What a limit with `charged_status` took is given back when the service answers with another
 ///   status, not when it fails or is cancelled: a client must not get a try for free by hanging up.
-/// - A gRPC request is answered in gRPC's way: a refusal has a `grpc-status` and the status 200, the
-///   policy's headers are metadata, and `charged_status` goes by the HTTP status that stands for
-///   gRPC's, in the trailers, too. Under tonic the address is to be found in its `TcpConnectInfo`.
+/// - A gRPC request is answered in gRPC's way: a refusal has a `grpc-status` and the status 200,
+///   the policy's headers are metadata, and `charged_status` goes by the HTTP status that stands
+///   for gRPC's, in the trailers, too. Under tonic the peer's address is in its `TcpConnectInfo`.
 #[derive(Clone, Debug)]
 pub struct Limited<S> {
     inner: S,
