@@ -345,7 +345,8 @@ print(json.dumps([refused, check(("grpc.service_config", json.dumps(again)))]))
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_client_is_told_and_comes_again_when_it_is_let_in() {
     let served = serve(
-        "[limits.checks]\nrate = \"1 per 3 s\"\nkey = \"ip\"\n[response]\nheaders = \"retry-after\"",
+        "[limits.checks]\nrate = \"1 per 3 s\"\nkey = \"ip\"\n\
+         [response]\nheaders = \"retry-after\"",
     )
     .await;
     let address = served.address.clone();
