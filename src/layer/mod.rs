@@ -69,7 +69,8 @@ impl Attributes {
     }
 
     /// The same with one more; a name given twice keeps the later value. Those that no limit of
-    /// the policy refers to are passed over.
+    /// the policy refers to are passed over. `method`, `path` and `route` are the request's own:
+    /// a request with another, where a limit refers to it, is refused as put together wrongly.
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.0.push((name.into(), value.into()));
         self

@@ -365,6 +365,13 @@ fn edge_48_only_trusted_proxies_are_believed() {
             (&["10.8.8.8, 10.9.9.9"], 99),
         ],
     );
+    // A network written IPv4-mapped is the same network.
+    let mapped = "trusted_proxies = [\"::ffff:127.0.0.1\", \"::ffff:10.0.0.0/104\"]";
+    client_of(
+        mapped,
+        "X-Forwarded-For",
+        &[(&["1.1.1.1"], 99), (&["1.1.1.1, 10.1.2.3"], 98)],
+    );
     let standard = format!("{trusted}\nforwarded = \"forwarded\"");
     client_of(
         &standard,
