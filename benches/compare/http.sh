@@ -24,6 +24,7 @@ target=${CARGO_TARGET_DIR:-target}
 work=$(mktemp -d)
 server=
 trap 'if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
+touch "$work/services" "$work/measured"
 "$target/release/examples/http" >"$work/services" &
 server=$!
 # The last line is the server's word that all listen.
@@ -68,28 +69,30 @@ load() {
 for service in "${services[@]}"; do load "$service" 1 >/dev/null; done
 for round in $(seq "$rounds"); do
   for place in "${!services[@]}"; do
-    load "${services[$(((place + round) % ${#services[@]}))]}" "$seconds" >>"$work/measured"
+    said=$(load "${services[$(((place + round) % ${#services[@]}))]}" "$seconds")
+    printf '%s\t%s\n' "$round" "$said" >>"$work/measured"
   done
 done
 
 printf '%s rounds of %s s each, 8 connections, %s processors\n\n' "$rounds" "$seconds" "$(nproc)"
-echo "| service | requests/s | lowest to highest | p50 µs | p99 µs | processor µs a request | more than bare |"
-echo "|---|---|---|---|---|---|---|"
-# The middle one of a service's values in a column; of two, their mean.
-column() { awk -F'\t' -v name="$1" -v column="$2" '$1 == name {print $column}' "$work/measured" | sort -g; }
-median() {
-  column "$1" "$2" | awk '{value[NR] = $1}
-    END {print (value[int((NR + 1) / 2)] + value[int((NR + 2) / 2)]) / 2}'
+echo "| service | requests/s | p50 µs | p99 µs | processor µs a request | more than bare |"
+echo "|---|---|---|---|---|---|"
+# A service's values in a column, in the order of the rounds; what is more than bare, round by round.
+column() { awk -F'\t' -v name="$1" -v column="$2" '$2 == name {print $column}' "$work/measured"; }
+more() { paste <(column "$1" 6) <(column bare 6) | awk '{print $1 - $2}'; }
+# Of the numbers on standard input the middle one, or the mean of two, then the lowest and highest.
+spread() {
+  sort -g | awk -v form="$1" '
+    {value[NR] = $1}
+    END {
+      middle = (value[int((NR + 1) / 2)] + value[int((NR + 2) / 2)]) / 2
+      printf form " (" form " to " form ")", middle, value[1], value[NR]
+    }'
 }
-bare=$(median bare 5)
 for service in "${services[@]}"; do
   name=${service#*$'\t'}
-  awk -v name="$name" -v rate="$(median "$name" 2)" -v half="$(median "$name" 3)" \
-    -v most="$(median "$name" 4)" -v cost="$(median "$name" 5)" -v bare="$bare" \
-    -v low="$(column "$name" 2 | head -n 1)" -v high="$(column "$name" 2 | tail -n 1)" '
-    BEGIN {
-      more = name == "bare" ? "" : sprintf("%+.2f µs", cost - bare)
-      printf "| %s | %.0f | %.0f to %.0f | %.0f | %.0f | %.2f | %s |\n",
-        name, rate, low, high, half, most, cost, more
-    }'
+  above=
+  [ "$name" = bare ] || above=$(more "$name" | spread %+.2f)
+  echo "| $name | $(column "$name" 3 | spread %.0f) | $(column "$name" 4 | spread %.0f) |" \
+    "$(column "$name" 5 | spread %.0f) | $(column "$name" 6 | spread %.2f) | $above |"
 done

@@ -370,7 +370,11 @@ fn edge_48_only_trusted_proxies_are_believed() {
     client_of(
         mapped,
         "X-Forwarded-For",
-        &[(&["1.1.1.1"], 99), (&["1.1.1.1, 10.1.2.3"], 98)],
+        &[
+            (&["1.1.1.1"], 99),
+            (&["2.2.2.2"], 99),
+            (&["1.1.1.1, 10.1.2.3"], 98),
+        ],
     );
     let standard = format!("{trusted}\nforwarded = \"forwarded\"");
     client_of(
