@@ -175,7 +175,7 @@ impl LimitLayer {
         let taken = Taken::from(request, &plan, peer);
         let at_once = self.limiter.acquire_at_once(&taken.request());
         match at_once {
-            Some(admission) => Entry::Judged(Box::new(admission)),
+            Some(admission) => Entry::Judged(admission),
             None => {
                 let (limiter, taken) = (self.limiter.clone(), taken.into_owned());
                 Entry::Waits(Box::pin(async move {
