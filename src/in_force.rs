@@ -143,6 +143,13 @@ impl<T: Keep> InForce<T> {
         })
     }
 
+    /// True if nothing has replaced what a thread has read.
+    #[inline]
+    pub(crate) fn is_in_force(&self, value: &Own<T>) -> bool {
+        // Ordering: acquire, as in `read`.
+        self.generation.load(Ordering::Acquire) == value.generation
+    }
+
     /// The value in force, to keep.
     pub(crate) fn current(&self) -> Arc<T> {
         lock(&self.current).clone()

@@ -224,25 +224,20 @@ impl Limit {
     where
         K: Copy + Into<Key<'k>>,
     {
-        let mut place = 0;
-        for keys in keys.chunks(BATCH) {
-            let mut outcomes = ArrayVec::<Outcome, BATCH>::new();
-            self.check_batch(keys, &mut outcomes);
-            // Out here, so that whatever it does it may: check, or replace the policy.
-            for outcome in outcomes {
-                each(place, outcome);
-                place += 1;
-            }
+        for (batch, keys) in keys.chunks(BATCH).enumerate() {
+            let each = |place, outcome| each(batch * BATCH + place, outcome);
+            self.check_batch(keys, each);
         }
     }
 
-    fn check_batch<'k, K>(&self, keys: &[K], outcomes: &mut ArrayVec<Outcome, BATCH>)
+    fn check_batch<'k, K>(&self, keys: &[K], mut each: impl FnMut(usize, Outcome))
     where
         K: Copy + Into<Key<'k>>,
     {
         let inner = &*self.inner;
         let now = inner.ground.clock.glance();
-        let law = inner.law.read();
+        // Not held on to: whatever `each` does it may, check or replace the policy.
+        let law = inner.law.read().clone();
         let limit = self.find(&law);
         let mut hashes = ArrayVec::<Option<KeyHash>, BATCH>::new();
         let mut touched = 0;
@@ -256,12 +251,16 @@ impl Limit {
         }
         // Loads of which nothing depends on another: they are under way at the same time.
         std::hint::black_box(touched);
-        for hash in hashes {
-            outcomes.push(self.check_hash(&law, limit, hash, now));
+        for (place, (key, hash)) in keys.iter().zip(hashes).enumerate() {
+            let outcome = match inner.law.is_in_force(&law) {
+                true => self.check_hash(&law, limit, hash, now),
+                false => self.check_key((*key).into(), 1),
+            };
+            each(place, outcome);
         }
     }
 
-    // Not inline, so that there is one copy of what it gives, not two.
+    // Not inline, so that what it gives is not copied.
     #[inline(never)]
     fn check_hash(
         &self,

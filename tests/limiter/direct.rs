@@ -155,3 +155,46 @@ fn an_unknown_limit_is_an_error_that_names_it() {
         "the policy has no limit named \"uplaod\""
     );
 }
+
+#[test]
+fn many_at_once_are_many_one_after_the_other() {
+    let policy = UPLOAD.replace("10/min", "3/min");
+    let (at_once, one_by_one) = (world(&policy), world(&policy));
+    let keys: Vec<String> = (0..50)
+        .map(|number| format!("user {}", number % 14))
+        .collect();
+    let mut seen = Vec::new();
+    at_once.limiter.limit("upload").unwrap().check_many(
+        &keys.iter().collect::<Vec<_>>(),
+        |place, outcome| {
+            assert_eq!(place, seen.len(), "in order");
+            seen.push((outcome.verdict(), outcome.used()));
+        },
+    );
+    let upload = one_by_one.limiter.limit("upload").unwrap();
+    let expected = keys.iter().map(|key| upload.check(key));
+    let expected: Vec<_> = expected.map(|one| (one.verdict(), one.used())).collect();
+    assert_eq!(seen, expected);
+    let refused = |verdict: Verdict| !verdict.is_allowed();
+    assert_eq!(seen.iter().filter(|(one, _)| refused(*one)).count(), 8);
+}
+
+#[test]
+fn what_is_told_of_one_of_many_may_check_and_replace_the_policy() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    let mut limits = Vec::new();
+    upload.check_many(&["alice"; 20], |place, outcome| {
+        limits.push(outcome.limit());
+        if place == 1 {
+            assert!(upload.check("bob").is_allowed());
+            world.replace(&UPLOAD.replace("10/min", "5/min"));
+        }
+        if place == 4 {
+            // Not even its key is the same.
+            world.replace("[limits.upload]\nrate = \"7/min\"\nkey = \"ip\"");
+        }
+    });
+    assert_eq!(limits[..5], [10, 10, 5, 5, 5], "each by what is in force");
+    assert!(limits[5..].iter().all(|limit| *limit == 7), "{limits:?}");
+}
