@@ -29,6 +29,8 @@ mod plain;
 mod plan;
 mod rate;
 mod rates;
+#[cfg(feature = "openapi")]
+mod refusals;
 mod request;
 mod resolve;
 mod response;
@@ -56,8 +58,10 @@ pub use fault::{PolicyFault, PolicyFaults};
 pub(crate) use intake::{Forwarded, IntakeSpec, Origin};
 pub(crate) use pieces::{Fact, Piece};
 #[cfg(feature = "openapi")]
-pub(crate) use plain::{PlainHeader, PlainLimit};
+pub(crate) use plain::PlainLimit;
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
+#[cfg(feature = "openapi")]
+pub(crate) use refusals::{PlainBody, PlainHeader, PlainRefusal};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};

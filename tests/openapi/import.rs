@@ -135,7 +135,7 @@ paths:
         "2:11: server: its path `/v1`",
         "3:1: x-throttle: only an operation's is read",
         "6:5: x-throttle: only an operation's is read",
-        "7:5: /a: `$ref` is not followed",
+        "7:11: /a: `$ref: other.yaml` leads to another document, which is not read",
         "12:5: GET /b/{y}: another path stands for the same requests",
         "14:5: GET /c/:d: `:` would begin a capture",
         "16:5: GET /e/{a}{b}: its path is no route: ",
