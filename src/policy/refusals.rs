@@ -1,4 +1,4 @@
-//! What refusals say, for descriptions of an API: each header, and a body with numbers of its limit.
+//! What refusals say, for who describes an API: headers, and a body with numbers of its limit.
 
 use super::concurrency::ConcurrencySpec;
 use super::pieces::{Fact, Piece};
