@@ -117,6 +117,56 @@ fn secrets_show_only_their_ends() {
     }
 }
 
+/// A secret is one however many words it has; what an address or a route is, is none.
+#[test]
+fn secrets_of_several_words_show_only_their_ends() {
+    let policy = "
+limits.phrases = { rate = \"5/h\", key = \"client_ip + phrase + route\" }
+";
+    let dashboard = Dashboard::new().sample(1);
+    let dir = common::scratch();
+    let limiter = Limiter::builder(Policy::from_toml(policy).unwrap())
+        .watch(dashboard.clone())
+        .open(dir.path().join("data"))
+        .unwrap();
+    let request = Request::http("GET", "/a/long/enough/path")
+        .address(
+            "client_ip",
+            "2001:db8:1234:5678::1".parse::<std::net::IpAddr>().unwrap(),
+        )
+        .attribute("phrase", "correct horse battery ip=staple");
+    let _ = limiter.check(&request);
+    let shown = "client_ip=2001:db8:1234:5678:: phrase=corr…aple route=/a/long/enough/path";
+    assert_eq!(data(&dashboard, &limiter)["busiest"][0]["key"], shown);
+}
+
+#[test]
+fn limits_asked_directly_are_counted() {
+    let dashboard = Dashboard::new().sample(1);
+    let (limiter, _dir) = limiter(&dashboard);
+    let per_user = limiter.limit("per-user").unwrap();
+    for _ in 0..7 {
+        let _ = per_user.check("a secret of many letters");
+    }
+    // No key of the limit: counted for it, and for no key.
+    let _ = per_user.check(());
+    let data = data(&dashboard, &limiter);
+    let limits = data["limits"].as_array().unwrap();
+    let limit = limits.iter().find(|one| one["name"] == "per-user").unwrap();
+    assert_eq!(
+        (&limit["allowed"], &limit["refused"]),
+        (&5.into(), &3.into())
+    );
+    let busiest = data["busiest"].as_array().unwrap();
+    assert_eq!(busiest.len(), 1, "{busiest:?}");
+    assert_eq!(busiest[0]["key"], "user=a se…ters");
+    assert_eq!(
+        [&busiest[0]["count"], &busiest[0]["used"]],
+        [&Value::from(7), &5.into()]
+    );
+    assert_eq!(data["refused"][0]["count"], 2);
+}
+
 #[test]
 fn sampled_keys_come_near_the_truth() {
     let dashboard = Dashboard::new().sample(4);

@@ -116,6 +116,21 @@ impl From<()> for Key<'_> {
     }
 }
 
+#[cfg(feature = "dashboard")]
+impl<'k> Key<'k> {
+    pub(super) fn values(self) -> Vec<AttributeValue<'k>> {
+        match self.0 {
+            Values::One(value) => vec![value],
+            Values::Texts(texts) => {
+                let values = texts.iter();
+                values
+                    .map(|text| AttributeValue::Text(text.as_bytes()))
+                    .collect()
+            }
+        }
+    }
+}
+
 impl Key<'_> {
     /// The key's hash; none if the limit's key has another shape.
     #[inline]
@@ -177,14 +192,12 @@ impl Limit {
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
         let glance = self.inner.clock.glance();
-        self.ask(
-            key.into(),
-            glance,
-            cost,
-            |inner, law, limit, counter, outcome| {
-                inner.take_one(law, limit, counter, glance, cost, outcome);
-            },
-        )
+        let key = key.into();
+        let outcome = self.ask(key, glance, cost, |inner, law, limit, counter, outcome| {
+            inner.take_one(law, limit, counter, glance, cost, outcome);
+        });
+        self.inner.tell_of(self, key, &outcome);
+        outcome
     }
 
     /// Takes one from each of many keys, as [`check`](Self::check) does one after the other, and
@@ -217,7 +230,8 @@ impl Limit {
             let mut outcomes = ArrayVec::<Outcome, BATCH>::new();
             self.check_batch(keys, &mut outcomes);
             // Out here, so that whatever it does it may: check, or replace the policy.
-            for outcome in outcomes {
+            for (key, outcome) in keys.iter().zip(outcomes) {
+                self.inner.tell_of(self, (*key).into(), &outcome);
                 each(place, outcome);
                 place += 1;
             }
@@ -366,6 +380,12 @@ impl Limit {
             outcome.slow = inner.clock.is_slow();
         });
         outcome
+    }
+
+    /// The law in force.
+    #[cfg(feature = "dashboard")]
+    pub(super) fn law(&self) -> Arc<Law> {
+        self.inner.law.current()
     }
 
     /// The limit's place in the law.

@@ -212,21 +212,41 @@ fn explain_permits(
 
 /// The values that select a counter.
 fn shown_key(plan: &Plan, parts: Option<KeyParts<'_>>) -> String {
-    match parts {
-        Some(parts) => parts
-            .iter()
-            .map(|part| {
-                let spec = plan.attributes.get(part.attribute.0);
-                format!(
-                    "{}={}",
-                    spec.map_or("?", |spec| &spec.name),
-                    Shown(part.value)
-                )
-            })
-            .collect::<Vec<_>>()
-            .join(" "),
-        None => "the counter of all who lack the key".to_owned(),
-    }
+    show_key(plan, parts.as_ref(), |part| part.value)
+}
+
+/// A value of a key, to be shown.
+pub(crate) struct ShownPart<'p> {
+    /// Its attribute.
+    pub(crate) name: &'p str,
+    pub(crate) value: String,
+    #[cfg_attr(
+        not(feature = "dashboard"),
+        expect(dead_code, reason = "only the dashboard shows some values in part")
+    )]
+    pub(crate) is_address: bool,
+}
+
+/// The values that select a counter, each as `show` shows it.
+pub(super) fn show_key(
+    plan: &Plan,
+    parts: Option<&KeyParts<'_>>,
+    show: impl Fn(ShownPart<'_>) -> String,
+) -> String {
+    let Some(parts) = parts else {
+        return "the counter of all who lack the key".to_owned();
+    };
+    let words = parts.iter().map(|part| {
+        let spec = plan.attributes.get(part.attribute.0);
+        let name = spec.map_or("?", |spec| &spec.name);
+        let part = ShownPart {
+            name,
+            value: Shown(part.value).to_string(),
+            is_address: !matches!(part.value, KeyValue::Text(_)),
+        };
+        format!("{name}={}", show(part))
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn refusal_words(refusal: Refusal) -> String {

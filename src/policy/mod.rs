@@ -39,6 +39,8 @@ mod router;
 mod scan;
 mod scope;
 mod shape;
+#[cfg(feature = "dashboard")]
+mod shown;
 mod statuses;
 mod template;
 mod terms;
@@ -52,6 +54,8 @@ use std::sync::Arc;
 pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
 pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
+#[cfg(feature = "dashboard")]
+pub(crate) use explain::ShownPart;
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
