@@ -122,6 +122,7 @@ fn secrets_show_only_their_ends() {
 fn secrets_of_several_words_show_only_their_ends() {
     let policy = "
 limits.phrases = { rate = \"5/h\", key = \"client_ip + phrase + route\" }
+routes = [{ route = \"GET /a/long/enough/path\", limits = [\"phrases\"] }]
 ";
     let dashboard = Dashboard::new().sample(1);
     let dir = common::scratch();

@@ -41,9 +41,9 @@ const KEY_CHARACTERS_MAX: usize = 160;
 /// service mounts [`answer`](Self::answer) on: behind its own authentication, for it shows keys.
 /// Nothing mounts it by itself. Clones are the same.
 ///
-/// Every decision, and every limit asked directly, is counted for its limits; of one in sixteen, unless
-/// [`sample`](Self::sample) says otherwise, the keys are looked at. Memory is bounded, whatever
-/// the number of keys: a key with more than a hundredth of all requests is in the list.
+/// Every decision, and every limit asked directly, is counted for its limits; of one in sixteen,
+/// unless [`sample`](Self::sample) says otherwise, the keys are looked at. Memory is bounded,
+/// whatever the number of keys: a key with more than a hundredth of all requests is in the list.
 ///
 /// ```
 /// use tollgate::{Dashboard, Limiter, Policy, Request};
