@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use http::{Method, Request as HttpRequest, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::limiter::{Asked, Decision, Limiter, Verdict, Watch};
+use crate::limiter::{Asked, Decision, Limiter, Outcome, Verdict, Watch};
 use crate::policy::{Request, ShownPart};
 use crate::time::Timestamp;
 use sketch::{Name, Numbers, Sketch, Tally};
@@ -22,7 +22,7 @@ const PAGE: &str = include_str!("page.html");
 /// it came from.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-LUxpZ83G3ZP2Izm2vI0iRoAdnF/4voENY2AhXHeK0Wk='; \
-    script-src 'sha256-hL6ZVYa52uMp9urN5udBJtRZPcpixioO2gjXmI1Cr+o='; \
+    script-src 'sha256-eTNLpIf6aX2/0lmxzK6lyiLc2lO5DSrmDdFhTg0iakM='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Threads share so many counts.
@@ -197,10 +197,16 @@ impl Dashboard {
                 refused,
                 would_refuse,
             } = of(name);
-            json!({
+            let mut limit = json!({
                 "name": name, "words": words, "allowed": allowed, "refused": refused,
                 "would_refuse": would_refuse,
-            })
+            });
+            if let Some(all) = usage_of_all(limiter, name) {
+                limit["used"] = all.used().into();
+                limit["of"] = all.limit().into();
+                limit["reset"] = all.reset_at().as_secs_ceil().into();
+            }
+            limit
         });
         let running = policy.concurrency().map(|(name, words)| {
             let usage = limiter.running(name).unwrap_or_default();
@@ -338,6 +344,14 @@ impl Shard {
             _ => counts.allowed += u64::from(is_allowed),
         }
     }
+}
+
+/// The usage of a limit that all share; none of one that has a key, or no end.
+fn usage_of_all(limiter: &Limiter, name: &str) -> Option<Outcome> {
+    let usage = limiter.limit(name).ok()?.usage(());
+    // Without the key that it should have there is no counter, and nothing to have.
+    let has_end = (1..u64::MAX).contains(&usage.limit());
+    has_end.then_some(usage)
 }
 
 /// Those counted most, as JSON.
