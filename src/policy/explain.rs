@@ -212,26 +212,14 @@ fn explain_permits(
 
 /// The values that select a counter.
 fn shown_key(plan: &Plan, parts: Option<KeyParts<'_>>) -> String {
-    show_key(plan, parts.as_ref(), |part| part.value)
+    show_key(plan, parts.as_ref(), |_, value| Shown(value).to_string())
 }
 
-/// A value of a key, to be shown.
-pub(crate) struct ShownPart<'p> {
-    /// Its attribute.
-    pub(crate) name: &'p str,
-    pub(crate) value: String,
-    #[cfg_attr(
-        not(feature = "dashboard"),
-        expect(dead_code, reason = "only the dashboard shows some values in part")
-    )]
-    pub(crate) is_address: bool,
-}
-
-/// The values that select a counter, each as `show` shows it.
+/// The values that select a counter, each with its attribute's name and as `show` shows it.
 pub(super) fn show_key(
     plan: &Plan,
     parts: Option<&KeyParts<'_>>,
-    show: impl Fn(ShownPart<'_>) -> String,
+    show: impl Fn(&str, KeyValue<'_>) -> String,
 ) -> String {
     let Some(parts) = parts else {
         return "the counter of all who lack the key".to_owned();
@@ -239,12 +227,7 @@ pub(super) fn show_key(
     let words = parts.iter().map(|part| {
         let spec = plan.attributes.get(part.attribute.0);
         let name = spec.map_or("?", |spec| &spec.name);
-        let part = ShownPart {
-            name,
-            value: Shown(part.value).to_string(),
-            is_address: !matches!(part.value, KeyValue::Text(_)),
-        };
-        format!("{name}={}", show(part))
+        format!("{name}={}", show(name, part.value))
     });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -258,7 +241,7 @@ fn refusal_words(refusal: Refusal) -> String {
 }
 
 /// A value as people read it.
-struct Shown<'a>(KeyValue<'a>);
+pub(super) struct Shown<'a>(pub(super) KeyValue<'a>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -54,8 +54,6 @@ use std::sync::Arc;
 pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
 pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
-#[cfg(feature = "dashboard")]
-pub(crate) use explain::ShownPart;
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
@@ -72,6 +70,8 @@ pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use response::{
     BodySpec, HeaderSpec, RefusalKind, RefusalSpec, ResponseSpec, default_body,
 };
+#[cfg(feature = "dashboard")]
+pub(crate) use shown::ShownPart;
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,
     LimitIndex, RouteIndex, Strict, TierIndex, WhenFull, WhenUnwritable,

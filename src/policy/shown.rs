@@ -1,10 +1,28 @@
 //! Keys in words, for whom they are shown to.
 
 use super::Policy;
-use super::explain::{ShownPart, show_key};
+use super::explain::{Shown, show_key};
 use super::request::{AttributeValue, Request, RequestError};
 use super::resolve::Resolution;
-use super::terms::KeyParts;
+use super::terms::{KeyParts, KeyValue};
+
+/// A value of a key, to be shown.
+pub(crate) struct ShownPart<'p> {
+    /// Its attribute.
+    pub(crate) name: &'p str,
+    pub(crate) value: String,
+    pub(crate) is_address: bool,
+}
+
+impl<'p> ShownPart<'p> {
+    fn of(name: &'p str, value: KeyValue<'_>) -> Self {
+        Self {
+            name,
+            value: Shown(value).to_string(),
+            is_address: !matches!(value, KeyValue::Text(_)),
+        }
+    }
+}
 
 impl Policy {
     /// Calls `each` with the name of every rate limit that `request` meets, and the key it has
@@ -28,7 +46,8 @@ impl Policy {
             let mut parts = KeyParts::default();
             let has_key = plan.key_parts(limit.key, request, &found, &mut parts);
             let parts = has_key.then_some(&parts);
-            each(&limit.name, show_key(plan, parts, &show));
+            let key = show_key(plan, parts, |name, value| show(ShownPart::of(name, value)));
+            each(&limit.name, key);
         }
         Ok(())
     }
@@ -45,6 +64,9 @@ impl Policy {
         let mut parts = KeyParts::default();
         let order = plan.direct_order(key);
         let fits = plan.direct_parts(key, &order, values, &mut parts);
-        fits.then(|| show_key(plan, Some(&parts), show))
+        fits.then(|| {
+            let show = |name: &str, value: KeyValue<'_>| show(ShownPart::of(name, value));
+            show_key(plan, Some(&parts), show)
+        })
     }
 }
