@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use super::notes::{Notes, left_out};
 use super::operations::{Operation, operations};
+use super::reference::shown;
 use super::throttle::{Audience, EXTENSION, Strategy, Throttle, throttles};
-use super::tree::{Document, Kind};
+use super::tree::{Document, Kind, Node};
 use super::{LeftOut, OpenApiError};
 use crate::policy::Policy;
 
@@ -99,7 +100,7 @@ pub fn import(document: &str, base: &str) -> Result<Imported, OpenApiError> {
         }
     }
     strays(&document, &operations, &mut notes);
-    servers(&document, base, &mut notes);
+    servers(&document, &operations, base, &mut notes);
     document.was_looked_at()?;
     if limits.is_empty() {
         let why = "no operation is throttled, and a policy without limits is none";
@@ -207,25 +208,41 @@ fn strays(document: &Document<'_>, operations: &[Operation<'_>], notes: &mut Not
     }
 }
 
-/// Addresses of servers that end in a path which no route begins with.
-fn servers(document: &Document<'_>, base: &str, notes: &mut Notes) {
-    let root = document.root.map();
-    let servers = root.and_then(|root| document.get(root, "servers"));
-    let Some(Kind::List(servers)) = servers.map(|servers| &servers.kind) else {
+/// Addresses of servers that end in a path which no route begins with: of all operations, of a path's
+/// or of one's own.
+fn servers(document: &Document<'_>, operations: &[Operation<'_>], base: &str, notes: &mut Notes) {
+    let Some(root) = document.root.map() else {
         return;
     };
-    for server in servers.iter().map(|server| document.follow(server)) {
-        let url = server
-            .map()
-            .and_then(|server| document.get(server, "url")?.text());
-        let Some(url) = url else { continue };
-        let after_host = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let path = after_host.find('/').map_or("", |at| &after_host[at..]);
-        let path = path.trim_end_matches('/');
-        if path != base.trim_end_matches('/') {
-            let why = format!("its path `{path}` is not what the routes begin with: `{base}`");
-            notes.push(left_out(server, "server".into(), why));
+    // Before OpenAPI 3 there was one path for all.
+    if let Some(path) = document.get(root, "basePath") {
+        server(path, path.text().unwrap_or_default(), base, notes);
+    }
+    let paths = document.get(root, "paths").and_then(Node::map);
+    let items = paths.into_iter().flat_map(|paths| &paths.entries);
+    let items = items.filter_map(|(_, item)| document.follow(item).map());
+    let operations = operations.iter().filter_map(Operation::map);
+    for map in std::iter::once(root).chain(items).chain(operations) {
+        let servers = document.get(map, "servers");
+        let Some(Kind::List(servers)) = servers.map(|servers| &servers.kind) else {
+            continue;
+        };
+        for node in servers.iter().map(|server| document.follow(server)) {
+            let url = node.map().and_then(|map| document.get(map, "url")?.text());
+            let Some(url) = url else { continue };
+            let after_host = url.split_once("://").map_or(url, |(_, rest)| rest);
+            let path = after_host.find('/').map_or("", |at| &after_host[at..]);
+            server(node, path, base, notes);
         }
+    }
+}
+
+fn server(node: &Node, path: &str, base: &str, notes: &mut Notes) {
+    let path = path.trim_end_matches('/');
+    if path != base.trim_end_matches('/') {
+        let path = shown(path);
+        let why = format!("its path `{path}` is not what the routes begin with: `{base}`");
+        notes.push(left_out(node, "server".into(), why));
     }
 }
 

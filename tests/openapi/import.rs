@@ -148,6 +148,29 @@ paths:
 }
 
 #[test]
+fn servers_whose_paths_are_not_the_base_are_told() {
+    let document = "
+swagger: '2.0'
+basePath: /v1/
+paths:
+  /a:
+    servers: [{url: /v2}]
+    get:
+      servers: [{url: 'https://a.example/v1'}, {url: '{scheme}://b.example/v3'}]
+      x-throttle: [{limit: 1, interval: 1}]
+";
+    let left_out = openapi::import(document, "/v1").unwrap().left_out;
+    let expected = [
+        "6:15: server: its path `/v2` is not what the routes begin with: `/v1`",
+        "8:48: server: its path `/v3` is not what the routes begin with: `/v1`",
+    ];
+    assert_eq!(told(&left_out), expected);
+    let left_out = openapi::import(document, "").unwrap().left_out;
+    let first = "3:11: server: its path `/v1` is not what the routes begin with: ``";
+    assert_eq!(told(&left_out)[0], first);
+}
+
+#[test]
 fn a_base_goes_before_every_path() {
     let document = "servers: [{url: 'https://api.example/v1'}]\n".to_owned()
         + &one("[{limit: 1, interval: 1}]");
