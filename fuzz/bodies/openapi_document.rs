@@ -1,6 +1,8 @@
 //! Any text is a document or an error. What is written into one is read back as it was, writing it
 //! again changes nothing, and what stood in the document still stands there, in its order.
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 use tollgate::{Policy, openapi};
 
@@ -12,6 +14,11 @@ response = { headers = [\"retry-after\", \"x-ratelimit-unix\"], body = { limit =
 routes = [{ route = \"POST /none\", limits = [\"other\"] }]",
 ];
 
+fn policies() -> &'static [Policy; 2] {
+    static READ: OnceLock<[Policy; 2]> = OnceLock::new();
+    READ.get_or_init(|| POLICIES.map(|text| Policy::from_toml(text).expect("it is sound")))
+}
+
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -20,10 +27,9 @@ pub(crate) fn run(bytes: &[u8]) {
         Ok(imported) => imported,
         Err(error) => {
             assert!(!error.to_string().is_empty() && error.line() >= 1);
-            for policy in POLICIES {
-                // It may hold more than a policy can; but then an export does not fail for that.
-                let policy = Policy::from_toml(policy).expect("it is sound");
-                let _ = openapi::export(text, &policy, "");
+            // It may hold more than a policy can; an export does not fail for that.
+            for policy in policies() {
+                let _ = openapi::export(text, policy, "");
             }
             return;
         }
@@ -33,9 +39,8 @@ pub(crate) fn run(bytes: &[u8]) {
         assert!((1..=lines).contains(&one.line()), "{one}");
         assert!(!one.why().is_empty() && !one.place().is_empty());
     }
-    for policy in POLICIES {
-        let policy = Policy::from_toml(policy).expect("it is sound");
-        written(text, &policy);
+    for policy in policies() {
+        written(text, policy);
     }
     if !imported.policy.contains("[limits.") {
         return;
