@@ -120,7 +120,7 @@ impl<'d> Response<'_, 'd> {
 
     /// A response of which nothing is there yet.
     fn whole(&self, refusal: &PlainRefusal) -> Value {
-        let description = http_words(refusal.status);
+        let description = called(refusal.status);
         let mut whole = Entries::new();
         whole.insert("description".into(), description.into());
         if !refusal.headers.is_empty() {
@@ -259,7 +259,7 @@ fn schema(value: &Value) -> Value {
 }
 
 /// What a status is called.
-fn http_words(status: u16) -> &'static str {
+fn called(status: u16) -> &'static str {
     match status {
         429 => "Too Many Requests",
         503 => "Service Unavailable",
