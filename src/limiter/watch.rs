@@ -76,15 +76,20 @@ impl Watches {
     }
 
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[inline]
     pub(super) fn tell(&self, request: &Request<'_>, decision: &Decision) {
-        if !self.0.is_empty() {
+        if !self.is_empty() {
             self.tell_all(request, decision);
         }
     }
 
     #[inline]
     pub(super) fn tell_of(&self, limit: &Limit, key: Key<'_>, outcome: &Outcome) {
-        if !self.0.is_empty() {
+        if !self.is_empty() {
             self.tell_all_of(&Asked {
                 limit,
                 key,

@@ -208,8 +208,8 @@ fn strays(document: &Document<'_>, operations: &[Operation<'_>], notes: &mut Not
     }
 }
 
-/// Addresses of servers that end in a path which no route begins with: of all operations, of a path's
-/// or of one's own.
+/// Addresses of servers that end in a path which no route begins with: those of all operations, of
+/// a path, and of one alone.
 fn servers(document: &Document<'_>, operations: &[Operation<'_>], base: &str, notes: &mut Notes) {
     let Some(root) = document.root.map() else {
         return;
