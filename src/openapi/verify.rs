@@ -41,8 +41,8 @@ pub(super) fn verify(before: &Document<'_>, text: &str, all: &[Said]) -> Result<
     Ok(())
 }
 
-/// That all of `old` is still in `new`, in its order, but for what an export replaces; if not,
-/// where it is not.
+/// That all of `old` is still in `new`, in its order, but for what an export replaces, and that what
+/// is added is there once; if not, where it is not.
 fn kept(old: &Node, new: &Node, added: &BTreeSet<String>) -> Result<(), (usize, usize)> {
     let wrong = Err(old.place);
     match (&old.kind, &new.kind) {
@@ -53,15 +53,22 @@ fn kept(old: &Node, new: &Node, added: &BTreeSet<String>) -> Result<(), (usize, 
             .iter()
             .zip(new)
             .try_for_each(|(old, new)| kept(old, new, added)),
-        (Kind::Map(old), Kind::Map(new)) => {
+        (Kind::Map(before), Kind::Map(new)) => {
             let is_own = |(old, _): &&(Node, Node)| old.text() == Some(EXTENSION);
-            let mut old = old.entries.iter().peekable();
+            let mut old = before.entries.iter().peekable();
             for (key, value) in &new.entries {
                 while old.next_if(is_own).is_some() {}
                 match old.next_if(|(old, _)| old.text() == key.text()) {
                     Some((_, old)) => kept(old, value, added)?,
                     None => match key.text() {
-                        Some(key) if key == EXTENSION || added.contains(key) => {}
+                        Some(key) if key == EXTENSION || added.contains(key) => {
+                            let same = |(own, _): &&(Node, Node)| own.text() == Some(key);
+                            let [before, after] = [&before.entries, &new.entries]
+                                .map(|entries| entries.iter().filter(same).count());
+                            if after > before.max(1) {
+                                return wrong;
+                            }
+                        }
                         _ => return wrong,
                     },
                 }
