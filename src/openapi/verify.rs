@@ -41,8 +41,8 @@ pub(super) fn verify(before: &Document<'_>, text: &str, all: &[Said]) -> Result<
     Ok(())
 }
 
-/// That all of `old` is still in `new`, in its order, but for what an export replaces, and that what
-/// is added is there once; if not, where it is not.
+/// That all of `old` is still in `new`, in its order, but for what an export replaces, and that
+/// what is added is there once; if not, where it is not.
 fn kept(old: &Node, new: &Node, added: &BTreeSet<String>) -> Result<(), (usize, usize)> {
     let wrong = Err(old.place);
     match (&old.kind, &new.kind) {
