@@ -76,14 +76,14 @@ pub use dashboard::Dashboard;
 pub use error::Error;
 #[cfg(not(tollgate_loom))]
 pub use headers::Answer;
-#[cfg(all(feature = "watch", not(tollgate_loom)))]
-pub use limiter::Watch;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, Decision, Growth, Health, Key, Lasts, Limit,
     LimitOutcome, Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding,
     Recovery, Reservations, Running, Trouble, Verdict, Writing,
 };
+#[cfg(all(feature = "watch", not(tollgate_loom)))]
+pub use limiter::{Asked, Watch};
 pub use permits::{
     Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,
 };

@@ -9,6 +9,9 @@ mod damage;
 mod ceilings;
 #[path = "oracle/event.rs"]
 mod event;
+#[cfg(all(feature = "client", feature = "sfv"))]
+#[path = "../fuzz/bodies/header_fields.rs"]
+mod header_fields;
 #[path = "../fuzz/bodies/journal_files.rs"]
 mod journal_files;
 #[path = "../fuzz/bodies/keys.rs"]
@@ -17,6 +20,9 @@ mod keys;
 mod life;
 #[path = "oracle/model.rs"]
 mod model;
+#[cfg(feature = "openapi")]
+#[path = "../fuzz/bodies/openapi_document.rs"]
+mod openapi_document;
 #[path = "../fuzz/bodies/overrides.rs"]
 mod overrides;
 #[path = "../fuzz/bodies/policy_text.rs"]
@@ -47,6 +53,12 @@ fn ceilings() {
     replay("ceilings", ceilings::run);
 }
 
+#[cfg(all(feature = "client", feature = "sfv"))]
+#[test]
+fn header_fields() {
+    replay("header_fields", header_fields::run);
+}
+
 #[test]
 fn journal_files() {
     replay("journal_files", journal_files::run);
@@ -60,6 +72,12 @@ fn keys() {
 #[test]
 fn lives() {
     replay("life", life::live);
+}
+
+#[cfg(feature = "openapi")]
+#[test]
+fn openapi_document() {
+    replay("openapi_document", openapi_document::run);
 }
 
 #[test]

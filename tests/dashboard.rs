@@ -99,6 +99,33 @@ fn s7_each_limits_allowance_and_use() {
     assert_eq!((refused.len(), &refused[0]["count"]), (1, &3.into()));
 }
 
+/// A limit without a key has one counter, whose use is the limit's.
+#[test]
+fn s7_what_all_share_is_shown_with_its_limit() {
+    let text = "
+limits.all = { rate = \"9/h\", algorithm = \"fixed window\" }
+limits.each = { rate = \"5/h\", key = \"user\" }
+limits.tried = { rate = \"5/h\", key = \"user\", shadow = true }
+limits.free = { rate = \"unlimited\" }
+";
+    let dashboard = Dashboard::new();
+    let dir = common::scratch();
+    let limiter = Limiter::builder(Policy::from_toml(text).unwrap())
+        .clock(ManualClock::new(Timestamp::from_secs(1_760_000_000)))
+        .open(dir.path().join("data"))
+        .unwrap();
+    check(&limiter, "alice", 2);
+    let data = data(&dashboard, &limiter);
+    for limit in data["limits"].as_array().unwrap() {
+        let numbers = ["used", "of", "reset"].map(|name| limit[name].as_u64());
+        let expected = match limit["name"] == "all" {
+            true => [Some(2), Some(9), Some(1_760_000_400)],
+            false => [None; 3],
+        };
+        assert_eq!(numbers, expected, "{limit}");
+    }
+}
+
 #[test]
 fn secrets_show_only_their_ends() {
     for (in_full, shown) in [
@@ -115,6 +142,57 @@ fn secrets_show_only_their_ends() {
         check(&limiter, "sk_live_51HxyzSecretn9f3", 1);
         assert_eq!(data(&dashboard, &limiter)["busiest"][0]["key"], shown);
     }
+}
+
+/// A secret is one however many words it has; what an address or a route is, is none.
+#[test]
+fn secrets_of_several_words_show_only_their_ends() {
+    let policy = "
+limits.phrases = { rate = \"5/h\", key = \"client_ip + phrase + route\" }
+routes = [{ route = \"GET /a/long/enough/path\", limits = [\"phrases\"] }]
+";
+    let dashboard = Dashboard::new().sample(1);
+    let dir = common::scratch();
+    let limiter = Limiter::builder(Policy::from_toml(policy).unwrap())
+        .watch(dashboard.clone())
+        .open(dir.path().join("data"))
+        .unwrap();
+    let request = Request::http("GET", "/a/long/enough/path")
+        .address(
+            "client_ip",
+            "2001:db8:1234:5678::1".parse::<std::net::IpAddr>().unwrap(),
+        )
+        .attribute("phrase", "correct horse battery ip=staple");
+    let _ = limiter.check(&request);
+    let shown = "client_ip=2001:db8:1234:5678:: phrase=corr…aple route=/a/long/enough/path";
+    assert_eq!(data(&dashboard, &limiter)["busiest"][0]["key"], shown);
+}
+
+#[test]
+fn limits_asked_directly_are_counted() {
+    let dashboard = Dashboard::new().sample(1);
+    let (limiter, _dir) = limiter(&dashboard);
+    let per_user = limiter.limit("per-user").unwrap();
+    for _ in 0..7 {
+        let _ = per_user.check("a secret of many letters");
+    }
+    // No key of the limit: counted for it, and for no key.
+    let _ = per_user.check(());
+    let data = data(&dashboard, &limiter);
+    let limits = data["limits"].as_array().unwrap();
+    let limit = limits.iter().find(|one| one["name"] == "per-user").unwrap();
+    assert_eq!(
+        (&limit["allowed"], &limit["refused"]),
+        (&5.into(), &3.into())
+    );
+    let busiest = data["busiest"].as_array().unwrap();
+    assert_eq!(busiest.len(), 1, "{busiest:?}");
+    assert_eq!(busiest[0]["key"], "user=a se…ters");
+    assert_eq!(
+        [&busiest[0]["count"], &busiest[0]["used"]],
+        [&Value::from(7), &5.into()]
+    );
+    assert_eq!(data["refused"][0]["count"], 2);
 }
 
 #[test]
@@ -171,6 +249,31 @@ fn only_looked_at_and_never_kept() {
     ] {
         assert!(!page.body().contains(outside), "{outside}");
     }
+}
+
+#[test]
+fn the_page_may_nothing_but_what_it_needs() {
+    let dashboard = Dashboard::new();
+    let (limiter, _dir) = limiter(&dashboard);
+    let response = dashboard.answer(&limiter, &get("/"));
+    let allowed = response.headers()["content-security-policy"]
+        .to_str()
+        .unwrap();
+    let sources = allowed.split("; ").map(|directive| {
+        let (name, source) = directive.split_once(' ').unwrap();
+        let is_hash = source.starts_with("'sha256-") && source.ends_with("='");
+        (name, if is_hash { "a hash" } else { source })
+    });
+    let expected = [
+        ("default-src", "'none'"),
+        ("style-src", "a hash"),
+        ("script-src", "a hash"),
+        ("connect-src", "'self'"),
+        ("base-uri", "'none'"),
+        ("form-action", "'none'"),
+        ("frame-ancestors", "'none'"),
+    ];
+    assert_eq!(sources.collect::<Vec<_>>(), expected);
 }
 
 /// What the page may run is what it has: both hashes are those of what stands in it.

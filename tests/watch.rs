@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tollgate::watch::{Metrics, Refusals};
-use tollgate::{Decision, Limiter, ManualClock, Policy, Request, Timestamp};
+use tollgate::{Asked, Decision, Limiter, ManualClock, Policy, Request, Timestamp, Verdict, Watch};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -71,7 +71,6 @@ fn each_decision_is_told_once() {
     let _ = limiter.check(&alice("GET", "/a"));
     take(&[true]);
     let _ = limiter.usage(&alice("GET", "/a"));
-    let _ = limiter.limit("wide").unwrap().check("alice");
     take(&[]);
     let first = limiter.acquire(&alice("POST", "/jobs"));
     take(&[true]);
@@ -81,6 +80,64 @@ fn each_decision_is_told_once() {
     drop(first);
     let _ = limiter.check_rates(&alice("GET", "/a"));
     take(&[false]);
+}
+
+/// Keeps what limits that are asked directly say.
+#[derive(Clone, Default)]
+struct Direct(Arc<Mutex<Vec<(String, String, Verdict)>>>);
+
+impl Watch for Direct {
+    fn decided(&self, _: &Request<'_>, _: &Decision) {
+        panic!("there is no request");
+    }
+
+    fn asked(&self, asked: &Asked<'_>) {
+        let key = format!("{:?}", asked.key());
+        let name = asked.limit().name().to_owned();
+        // A watch may ask the limit itself, charging nothing.
+        assert!(asked.limit().usage(asked.key()).limit() > 0);
+        let told = (name, key, asked.outcome().verdict());
+        self.0.lock().unwrap().push(told);
+    }
+}
+
+#[test]
+fn a_limit_asked_directly_is_told_of_once() {
+    let direct = Direct::default();
+    let (limiter, _dir) = limiter(direct.clone());
+    let tight = limiter.limit("tight").unwrap();
+    let key = |user: &str| format!("{:?}", tollgate::Key::from(user));
+    let told = |expected: &[(&str, Verdict)]| {
+        let told = std::mem::take(&mut *direct.0.lock().unwrap());
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(user, verdict)| ("tight".to_owned(), key(user), *verdict))
+            .collect();
+        assert_eq!(told, expected);
+    };
+    let first = tight.check("alice");
+    told(&[("alice", Verdict::Allowed)]);
+    let _ = tight.usage("alice");
+    tight.refund("alice", first);
+    let _ = tight.settle("alice", first, 2);
+    tight.reset("alice");
+    told(&[]);
+    let _ = tight.check_cost("alice", 3);
+    told(&[("alice", Verdict::Impossible)]);
+    // Each of a batch as its outcome is given.
+    let users: Vec<String> = (0..40).map(|user| format!("u{}", user / 4)).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    let mut outcomes = Vec::new();
+    tight.check_many(&users, |place, outcome| {
+        assert_eq!(direct.0.lock().unwrap().len(), place + 1);
+        outcomes.push((users[place], outcome.verdict()));
+    });
+    assert!(
+        outcomes
+            .iter()
+            .any(|(_, verdict)| *verdict == Verdict::Refused)
+    );
+    told(&outcomes);
 }
 
 #[test]
@@ -95,6 +152,11 @@ fn numbers_by_limit_and_outcome_and_never_by_key() {
         let _ = limiter.check(&alice("GET", "/health"));
         let _ = limiter.check(&alice("POST", "/jobs"));
         let _ = limiter.check(&Request::http("GET", "/a").attribute("user", "bob"));
+        limiter
+            .limit("tight")
+            .unwrap()
+            .check_many(&["carol"; 7], |_, _| {});
+        let _ = limiter.limit("tried").unwrap().check_cost("carol", 2);
     });
     let mut counted = BTreeMap::new();
     for (key, _, _, value) in snapshots.snapshot().into_vec() {
@@ -111,12 +173,13 @@ fn numbers_by_limit_and_outcome_and_never_by_key() {
     let decisions = "tollgate_decisions_total limit=";
     let requests = "tollgate_requests_total outcome=";
     let expected = [
-        // One without a permit, three over the limit; two of alice's and one of bob's allowed.
+        // One without a permit, three over the limit; two of alice's and one of bob's allowed. Of
+        // carol, who made no request, two were allowed and five refused.
         (format!("{decisions}running outcome=needs_permit"), 1),
-        (format!("{decisions}tight outcome=allowed"), 3),
-        (format!("{decisions}tight outcome=refused"), 4),
+        (format!("{decisions}tight outcome=allowed"), 5),
+        (format!("{decisions}tight outcome=refused"), 9),
         (format!("{decisions}tried outcome=allowed"), 2),
-        (format!("{decisions}tried outcome=would_refuse"), 1),
+        (format!("{decisions}tried outcome=would_refuse"), 2),
         (format!("{decisions}wide outcome=allowed"), 3),
         (format!("{requests}allowed"), 3),
         (format!("{requests}exempt"), 1),
@@ -167,19 +230,27 @@ fn an_event_for_each_refusal_and_none_of_a_key() {
         let bob = Request::http("POST", "/jobs").attribute("user", "bob");
         assert!(!limiter.try_acquire(&bob).is_allowed());
         let _ = limiter.check(&alice("GET", "/health"));
+        let tight = limiter.limit("tight").unwrap();
+        let _ = tight.check("alice-and-her-secret");
+        let _ = tight.check("carol");
+        let tried = limiter.limit("tried").unwrap();
+        let _ = tried.check_cost("carol", 2);
     });
     let lines = heard.0.lock().unwrap().clone();
-    let [shadow, refused, full] = &lines[..] else {
+    let [shadow, refused, full, direct, tried] = &lines[..] else {
         panic!("{lines:#?}");
     };
-    let start = "DEBUG message=would be refused limit=\"tried\" verdict=\"would_refuse\"";
-    assert_eq!(shadow, start);
+    let start_of_shadow = "DEBUG message=would be refused limit=\"tried\" verdict=\"would_refuse\"";
+    assert_eq!(shadow, start_of_shadow);
     assert!(refused.starts_with("INFO message=refused limit=\"tight\" verdict=\"refused\""));
     assert!(refused.contains(" retry_after_ms="), "{refused}");
     assert!(
         full.contains("limit=\"running\" verdict=\"queue_full\" route=\"/jobs\""),
         "{full}"
     );
+    let start = "INFO message=refused limit=\"tight\" verdict=\"refused\" retry_after_ms=";
+    assert!(direct.starts_with(start), "{direct}");
+    assert_eq!(tried, start_of_shadow);
     assert!(
         !lines.iter().any(|line| line.contains("alice")),
         "{lines:#?}"

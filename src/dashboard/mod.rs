@@ -12,8 +12,8 @@ use std::time::SystemTime;
 use http::{Method, Request as HttpRequest, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::limiter::{Decision, Limiter, Verdict, Watch};
-use crate::policy::Request;
+use crate::limiter::{Asked, Decision, Limiter, Outcome, Verdict, Watch};
+use crate::policy::{Request, ShownPart};
 use crate::time::Timestamp;
 use sketch::{Name, Numbers, Sketch, Tally};
 
@@ -22,7 +22,7 @@ const PAGE: &str = include_str!("page.html");
 /// it came from.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-LUxpZ83G3ZP2Izm2vI0iRoAdnF/4voENY2AhXHeK0Wk='; \
-    script-src 'sha256-hL6ZVYa52uMp9urN5udBJtRZPcpixioO2gjXmI1Cr+o='; \
+    script-src 'sha256-eTNLpIf6aX2/0lmxzK6lyiLc2lO5DSrmDdFhTg0iakM='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Threads share so many counts.
@@ -41,9 +41,9 @@ const KEY_CHARACTERS_MAX: usize = 160;
 /// service mounts [`answer`](Self::answer) on: behind its own authentication, for it shows keys.
 /// Nothing mounts it by itself. Clones are the same.
 ///
-/// Every decision is counted for its limits; of one in sixteen, unless
-/// [`sample`](Self::sample) says otherwise, the keys are looked at. Memory is bounded, whatever
-/// the number of keys: a key with more than a hundredth of all requests is in the list.
+/// Every decision, and every limit asked directly, is counted for its limits; of one in sixteen,
+/// unless [`sample`](Self::sample) says otherwise, the keys are looked at. Memory is bounded,
+/// whatever the number of keys: a key with more than a hundredth of all requests is in the list.
 ///
 /// ```
 /// use tollgate::{Dashboard, Limiter, Policy, Request};
@@ -197,10 +197,16 @@ impl Dashboard {
                 refused,
                 would_refuse,
             } = of(name);
-            json!({
+            let mut limit = json!({
                 "name": name, "words": words, "allowed": allowed, "refused": refused,
                 "would_refuse": would_refuse,
-            })
+            });
+            if let Some(all) = usage_of_all(limiter, name) {
+                limit["used"] = all.used().into();
+                limit["of"] = all.limit().into();
+                limit["reset"] = all.reset_at().as_secs_ceil().into();
+            }
+            limit
         });
         let running = policy.concurrency().map(|(name, words)| {
             let usage = limiter.running(name).unwrap_or_default();
@@ -221,80 +227,102 @@ impl Dashboard {
         })
     }
 
-    /// The limits and keys of a decision, by its request.
-    fn keys(&self, request: &Request<'_>, decision: &Decision) -> Vec<(Name, Numbers, Verdict)> {
-        let Ok(explained) = decision.policy().explain(request) else {
-            return Vec::new();
-        };
-        let limits = decision.limits().filter(|one| one.limit() < u64::MAX);
-        let keys = limits.filter_map(|one| {
-            let own = explained
-                .limits
-                .iter()
-                .find(|own| own.limit == one.name())?;
-            let name = Name {
-                limit: one.name().to_owned(),
-                key: self.shown(&own.key),
-            };
-            let numbers = Numbers {
-                used: one.used(),
-                limit: one.limit(),
-                reset_at: one.reset_at(),
-                at: one.at(),
-            };
-            Some((name, numbers, one.verdict()))
-        });
-        keys.collect()
+    /// Whether the keys of this one are looked at.
+    fn looks(&self) -> bool {
+        let sample = self.0.sample;
+        sample == 1 || fastrand::u32(0..sample) == 0
     }
 
-    fn shown(&self, key: &str) -> String {
-        let clipped: String = key.chars().take(KEY_CHARACTERS_MAX).collect();
-        if self.0.in_full {
-            return clipped;
+    /// The limits and keys of a decision, by its request.
+    fn keys(&self, request: &Request<'_>, decision: &Decision) -> Vec<(Name, Numbers, Verdict)> {
+        let mut keys = Vec::new();
+        // A request that cannot be read has none.
+        let _ = decision.policy().show_keys(
+            request,
+            |part| self.shown(part),
+            |limit, key| {
+                let mut limits = decision.limits().filter(|one| one.limit() < u64::MAX);
+                if let Some(one) = limits.find(|one| one.name() == limit) {
+                    let numbers = Numbers {
+                        used: one.used(),
+                        limit: one.limit(),
+                        reset_at: one.reset_at(),
+                        at: one.at(),
+                    };
+                    keys.push((name(limit, &key), numbers, one.verdict()));
+                }
+            },
+        );
+        keys
+    }
+
+    /// A value of a key, or both its ends where it is long enough to be a secret.
+    fn shown(&self, part: ShownPart<'_>) -> String {
+        const OPEN: [&str; 3] = ["route", "path", "method"];
+        let letters: Vec<char> = part.value.chars().collect();
+        let is_open = part.is_address || OPEN.contains(&part.name) || letters.len() <= 12;
+        if self.0.in_full || is_open {
+            return part.value;
         }
-        let words: Vec<_> = clipped.split(' ').map(masked).collect();
-        words.join(" ")
+        let [first, last] = [&letters[..4], &letters[letters.len() - 4..]].map(String::from_iter);
+        format!("{first}…{last}")
+    }
+
+    fn count<'l>(
+        &self,
+        limits: impl Iterator<Item = (&'l str, Verdict)>,
+        keys: &[(Name, Numbers, Verdict)],
+        is_allowed: bool,
+    ) {
+        let sample = u64::from(self.0.sample);
+        let mut shard = lock(&self.0.shards[own_shard()]);
+        for (name, verdict) in limits {
+            shard.count(name, verdict, is_allowed);
+        }
+        for (name, numbers, verdict) in keys {
+            shard.busiest.count(name, sample, *numbers);
+            if !verdict.is_allowed() {
+                shard.refused.count(name, sample, *numbers);
+            }
+        }
     }
 }
 
-/// A value of a key, or both its ends where it is long enough to be a secret.
-fn masked(word: &str) -> String {
-    const OPEN: [&str; 4] = ["ip", "route", "path", "method"];
-    let (name, value) = word.split_once('=').unwrap_or(("", word));
-    let letters: Vec<char> = value.chars().collect();
-    if letters.len() <= 12 || OPEN.contains(&name) {
-        return word.to_owned();
+fn name(limit: &str, key: &str) -> Name {
+    Name {
+        limit: limit.to_owned(),
+        key: key.chars().take(KEY_CHARACTERS_MAX).collect(),
     }
-    let [first, last] = [&letters[..4], &letters[letters.len() - 4..]];
-    let sign = if name.is_empty() { "" } else { "=" };
-    let [first, last] = [first, last].map(String::from_iter);
-    format!("{name}{sign}{first}…{last}")
 }
 
 impl Watch for Dashboard {
     fn decided(&self, request: &Request<'_>, decision: &Decision) {
-        let sample = self.0.sample;
-        let looks = sample == 1 || fastrand::u32(0..sample) == 0;
-        let keys = if looks {
-            self.keys(request, decision)
-        } else {
-            Vec::new()
+        let keys = match self.looks() {
+            true => self.keys(request, decision),
+            false => Vec::new(),
         };
-        let is_allowed = decision.is_allowed();
-        let mut shard = lock(&self.0.shards[own_shard()]);
-        let rates = decision.limits().map(|one| (one.name(), one.verdict()));
-        for (name, verdict) in rates {
-            shard.count(name, verdict, is_allowed);
-        }
-        for one in decision.concurrency() {
-            shard.count(one.name(), one.verdict(), is_allowed);
-        }
-        for (name, numbers, verdict) in keys {
-            shard.busiest.count(&name, sample.into(), numbers);
-            if !verdict.is_allowed() {
-                shard.refused.count(&name, sample.into(), numbers);
-            }
-        }
+        let limits = decision.limits().map(|one| (one.name(), one.verdict()));
+        let others = decision.concurrency();
+        let others = others.map(|one| (one.name(), one.verdict()));
+        self.count(limits.chain(others), &keys, decision.is_allowed());
+    }
+
+    fn asked(&self, asked: &Asked<'_>) {
+        let (limit, outcome) = (asked.limit().name(), asked.outcome());
+        let verdict = outcome.verdict();
+        let looks = self.looks() && outcome.limit() < u64::MAX;
+        let key = looks.then(|| asked.shown_key(|part| self.shown(part)));
+        let keys = key.flatten().map(|key| {
+            let numbers = Numbers {
+                used: outcome.used(),
+                limit: outcome.limit(),
+                reset_at: outcome.reset_at(),
+                at: outcome.at(),
+            };
+            (name(limit, &key), numbers, verdict)
+        });
+        let limits = std::iter::once((limit, verdict));
+        self.count(limits, keys.as_slice(), verdict.is_allowed());
     }
 }
 
@@ -316,6 +344,14 @@ impl Shard {
             _ => counts.allowed += u64::from(is_allowed),
         }
     }
+}
+
+/// The usage of a limit that all share; none of one that has a key, or no end.
+fn usage_of_all(limiter: &Limiter, name: &str) -> Option<Outcome> {
+    let usage = limiter.limit(name).ok()?.usage(());
+    // Without the key that it should have there is no counter, and nothing to have.
+    let has_end = (1..u64::MAX).contains(&usage.limit());
+    has_end.then_some(usage)
 }
 
 /// Those counted most, as JSON.

@@ -140,6 +140,22 @@ mod tests {
         }
     }
 
+    /// Who came late is found all the same among those who were there before.
+    #[test]
+    fn a_newcomer_takes_the_count_of_whom_it_replaces() {
+        let mut sketch = Sketch::default();
+        for key in 0..Sketch::KEYS_MAX as u64 {
+            sketch.count(&name(key), 10, NUMBERS);
+        }
+        let late = name(1_000);
+        for other in 0..200 {
+            sketch.count(&late, 1, NUMBERS);
+            sketch.count(&name(2_000 + other), 1, NUMBERS);
+        }
+        let tally = tallies(&sketch)[&late];
+        assert_eq!((tally.count, tally.excess), (210, 10));
+    }
+
     #[test]
     fn what_two_counted_is_added() {
         let mut sketches = [Sketch::default(), Sketch::default()];

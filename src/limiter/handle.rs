@@ -116,6 +116,21 @@ impl From<()> for Key<'_> {
     }
 }
 
+#[cfg(feature = "dashboard")]
+impl<'k> Key<'k> {
+    pub(super) fn values(self) -> Vec<AttributeValue<'k>> {
+        match self.0 {
+            Values::One(value) => vec![value],
+            Values::Texts(texts) => {
+                let values = texts.iter();
+                values
+                    .map(|text| AttributeValue::Text(text.as_bytes()))
+                    .collect()
+            }
+        }
+    }
+}
+
 impl Key<'_> {
     /// The key's hash; none if the limit's key has another shape.
     #[inline]
@@ -184,7 +199,19 @@ impl Limit {
     /// Takes `cost`, if there is room for all of it.
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
-        self.check_key(key.into(), cost)
+        let key = key.into();
+        if self.inner.is_watched() {
+            return self.check_told(key, cost);
+        }
+        self.check_key(key, cost)
+    }
+
+    /// The same where somebody is told of it.
+    #[cold]
+    fn check_told(&self, key: Key<'_>, cost: u64) -> Outcome {
+        let outcome = self.check_key(key, cost);
+        self.inner.tell_of(self, key, &outcome);
+        outcome
     }
 
     // What it gives is put together where it is to stand, at the end of every way: an outcome is
@@ -256,6 +283,7 @@ impl Limit {
                 true => self.check_hash(&law, limit, hash, now),
                 false => self.check_key((*key).into(), 1),
             };
+            self.inner.tell_of(self, (*key).into(), &outcome);
             each(place, outcome);
         }
     }
@@ -373,6 +401,12 @@ impl Limit {
             override_key: (meter.override_key == meter.key).then_some(key),
         };
         Ok((meter, self.inner.counter(law, meter, &applied)))
+    }
+
+    /// The law in force.
+    #[cfg(feature = "dashboard")]
+    pub(super) fn law(&self) -> Arc<Law> {
+        self.inner.law.current()
     }
 
     /// The limit's place in the law.

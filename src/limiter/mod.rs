@@ -51,7 +51,7 @@ pub use overrides::{Override, OverrideKey};
 pub use reserving::Reservations;
 pub use store::Opened;
 #[cfg(feature = "watch")]
-pub use watch::Watch;
+pub use watch::{Asked, Watch};
 
 use crate::counter::Ground;
 use crate::error::Error;
@@ -369,6 +369,24 @@ impl Inner {
         self.watches.tell(request, decision);
         #[cfg(not(feature = "watch"))]
         let _ = (request, decision);
+    }
+
+    /// Whether anybody is told of decisions.
+    #[inline]
+    fn is_watched(&self) -> bool {
+        #[cfg(feature = "watch")]
+        return !self.watches.is_empty();
+        #[cfg(not(feature = "watch"))]
+        false
+    }
+
+    /// Tells who wants to know of a limit that was asked directly.
+    #[inline]
+    fn tell_of(&self, limit: &Limit, key: Key<'_>, outcome: &Outcome) {
+        #[cfg(feature = "watch")]
+        self.watches.tell_of(limit, key, outcome);
+        #[cfg(not(feature = "watch"))]
+        let _ = (limit, key, outcome);
     }
 
     /// Puts the law in force that `next` makes of the present one.

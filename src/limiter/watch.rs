@@ -3,21 +3,62 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Decision;
 #[cfg(feature = "dashboard")]
-use crate::policy::Policy;
+use super::law::Law;
+use super::{Decision, Key, Limit, Outcome};
 use crate::policy::Request;
+#[cfg(feature = "dashboard")]
+use crate::policy::{Policy, ShownPart};
 
 /// Is told of every request that a limiter judges: see
 /// [`Builder::watch`](crate::Builder::watch).
 ///
-/// A function of a request and a decision is one. Requests with a wait are told of when it is over;
-/// a limit asked directly ([`Limiter::limit`](crate::Limiter::limit)), and a look at the usage, are
-/// not.
+/// A function of a request and a decision is one, which is not told of limits asked directly.
+/// Requests with a wait are told of when it is over; looks at the usage, refunds and settlements
+/// are not.
 pub trait Watch: Send + Sync {
     /// A request was judged so. Called on the thread that asked, which waits for it: it should be
     /// quick, and not panic.
     fn decided(&self, request: &Request<'_>, decision: &Decision);
+
+    /// A limit was asked directly ([`Limiter::limit`](crate::Limiter::limit)), as above. Of a batch
+    /// each key is told of, as its outcome is given.
+    fn asked(&self, asked: &Asked<'_>) {
+        let _ = asked;
+    }
+}
+
+/// What a limit that was asked directly said.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    limit: &'a Limit,
+    key: Key<'a>,
+    outcome: &'a Outcome,
+}
+
+impl<'a> Asked<'a> {
+    /// The limit.
+    pub fn limit(&self) -> &'a Limit {
+        self.limit
+    }
+
+    /// The key that it was asked about.
+    pub fn key(&self) -> Key<'a> {
+        self.key
+    }
+
+    /// What it said.
+    pub fn outcome(&self) -> &'a Outcome {
+        self.outcome
+    }
+
+    /// The key in words, by the policy in force; none if it is no key of the limit.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn shown_key(&self, show: impl Fn(ShownPart<'_>) -> String) -> Option<String> {
+        let law: std::sync::Arc<Law> = self.limit.law();
+        let values = self.key.values();
+        law.policy.show_direct_key(self.limit.name(), &values, show)
+    }
 }
 
 impl<F: Fn(&Request<'_>, &Decision) + Send + Sync> Watch for F {
@@ -35,9 +76,32 @@ impl Watches {
     }
 
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[inline]
     pub(super) fn tell(&self, request: &Request<'_>, decision: &Decision) {
-        if !self.0.is_empty() {
+        if !self.is_empty() {
             self.tell_all(request, decision);
+        }
+    }
+
+    #[inline]
+    pub(super) fn tell_of(&self, limit: &Limit, key: Key<'_>, outcome: &Outcome) {
+        if !self.is_empty() {
+            self.tell_all_of(&Asked {
+                limit,
+                key,
+                outcome,
+            });
+        }
+    }
+
+    #[cold]
+    fn tell_all_of(&self, asked: &Asked<'_>) {
+        for watch in &self.0 {
+            watch.asked(asked);
         }
     }
 

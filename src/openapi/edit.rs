@@ -21,29 +21,47 @@ impl<'d> Edits<'d> {
         }
     }
 
-    /// Sets entries of a map, which stands at `node`: those it has in their place, the others
-    /// before its first. Once for each map.
-    pub(super) fn set(&mut self, node: &Node, map: &Map, entries: &[(&str, Value)]) {
+    /// Changes entries of a map, which stands at `node`: those it has in their place, the others
+    /// before its first; what has no value goes. Once for each map.
+    pub(super) fn change(&mut self, node: &Node, map: &Map, entries: &[(String, Option<Value>)]) {
         let mut added = Vec::new();
+        let mut gone = None;
         for (key, value) in entries {
-            match map.entry(key) {
-                Some((name, old)) => {
+            match (map.entry(key), value) {
+                (Some((name, old)), Some(value)) => {
                     let text = self.entry(map, name, key, value);
-                    self.changes.push((name.start..old.end.max(name.end), text));
+                    self.changes.push((self.span(name, old), text));
                 }
-                None => added.push((*key, value)),
+                (None, Some(value)) => added.push((&**key, value)),
+                (Some((name, old)), None) => gone = Some((name, old)),
+                (None, None) => {}
             }
         }
-        if added.is_empty() {
-            return;
+        match gone {
+            // What comes takes the place of what goes.
+            Some((name, old)) if !added.is_empty() => {
+                let between = match map.is_flow {
+                    true => ", ".to_owned(),
+                    false => self.break_and_indent(name),
+                };
+                let added = added.iter();
+                let added = added.map(|(key, value)| self.entry(map, name, key, value));
+                let text = added.collect::<Vec<_>>().join(&between);
+                self.changes.push((self.span(name, old), text));
+            }
+            Some((name, _)) => self.remove(map, name),
+            None if !added.is_empty() => self.add(node, map, &added),
+            None => {}
         }
+    }
+
+    /// Puts entries before the first of a map.
+    fn add(&mut self, node: &Node, map: &Map, added: &[(&str, &Value)]) {
+        let entries = added.iter();
         let Some((first, _)) = map.entries.first() else {
-            let entries: Vec<_> = added
-                .iter()
-                .map(|(key, value)| one_line(key, value))
-                .collect();
-            let text = format!("{{{}}}", entries.join(", "));
-            self.changes.push((self.brace(node)..node.end, text));
+            let entries: Vec<_> = entries.map(|(key, value)| one_line(key, value)).collect();
+            let after = self.brace(node) + 1;
+            self.changes.push((after..after, entries.join(", ")));
             return;
         };
         if map.is_flow {
@@ -55,61 +73,73 @@ impl<'d> Edits<'d> {
                 .unwrap_or_default();
             // A comment in between stays where it is.
             let space = if space.trim().is_empty() { space } else { " " };
-            let entries = added.iter();
-            let entries = entries.map(|(key, value)| format!("{space}{},", one_line(key, value)));
-            let mut text: String = entries.collect();
-            if space.is_empty() {
-                text.push(' ');
-            }
+            let text = match space {
+                "" => entries
+                    .map(|(key, value)| format!("{}, ", one_line(key, value)))
+                    .collect(),
+                space => entries
+                    .map(|(key, value)| format!("{space}{},", one_line(key, value)))
+                    .collect(),
+            };
             self.changes.push((after..after, text));
         } else {
             let indent = self.break_and_indent(first);
-            let entries = added.iter();
             let entries = entries.map(|(key, value)| self.entry(map, first, key, value) + &indent);
             self.changes
                 .push((first.start..first.start, entries.collect()));
         }
     }
 
-    /// Takes an entry out of a map.
-    pub(super) fn remove(&mut self, map: &Map, key: &str) {
-        let of_key = |(name, _): &(Node, Node)| name.text() == Some(key);
-        let Some(place) = map.entries.iter().position(of_key) else {
+    /// Takes the entry of this key out of a map.
+    fn remove(&mut self, map: &Map, key: &Node) {
+        let own = |(name, _): &(Node, Node)| name.number == key.number;
+        let Some(place) = map.entries.iter().position(own) else {
             return;
         };
         let (name, value) = &map.entries[place];
-        let end = value.end.max(name.end);
+        let end = self.span(name, value).end;
+        let between = |from: usize, to: usize| self.document.text.get(from..to).unwrap_or("");
         let before = place
             .checked_sub(1)
             .and_then(|place| map.entries.get(place));
         let change = match (before, map.entries.get(place + 1)) {
-            (_, Some((next, _))) => (name.start..next.start, String::new()),
-            (Some((last, value)), None) => (value.end.max(last.end)..end, String::new()),
+            (_, Some((next, _))) => {
+                // Comments on what follows stay, but for those before a comma.
+                let gap = between(end, next.start);
+                let comma = map
+                    .is_flow
+                    .then(|| gap.find(',').map_or(gap.len(), |at| at + 1));
+                let comma = comma.unwrap_or(0);
+                let spaces = gap.get(comma..).unwrap_or_default();
+                let spaces = spaces.len() - spaces.trim_start().len();
+                (name.start..end + comma + spaces, String::new())
+            }
+            (Some((last, value)), None) => {
+                let last = self.span(last, value).end;
+                let gap = between(last, name.start);
+                let kept = if map.is_flow { 0 } else { gap.trim_end().len() };
+                (last + kept..end, String::new())
+            }
             (None, None) if map.is_flow => (name.start..end, String::new()),
             (None, None) => (name.start..end, "{}".into()),
         };
         self.changes.push(change);
     }
 
-    /// The text with all changes.
-    pub(super) fn apply(mut self) -> String {
+    /// The text with all changes; none if two of them are in the same place.
+    pub(super) fn apply(mut self) -> Option<String> {
         // Stable: what is added stands before what it is added to.
         self.changes
             .sort_by_key(|(range, _)| (range.start, range.end));
         let mut text = String::new();
         let mut from = 0;
         for (range, change) in &self.changes {
-            text.push_str(
-                self.document
-                    .text
-                    .get(from..range.start)
-                    .unwrap_or_default(),
-            );
+            text.push_str(self.document.text.get(from..range.start)?);
             text.push_str(change);
             from = range.end;
         }
-        text.push_str(self.document.text.get(from..).unwrap_or_default());
-        text
+        text.push_str(self.document.text.get(from..)?);
+        Some(text)
     }
 
     /// An entry as its map is written; `beside` is a key of it.
@@ -120,6 +150,17 @@ impl<'d> Edits<'d> {
         let mut text = String::new();
         render::block(key, value, &self.break_and_indent(beside), &mut text);
         text
+    }
+
+    /// Where an entry stands.
+    fn span(&self, key: &Node, value: &Node) -> Range<usize> {
+        if value.end > value.start {
+            return key.start..value.end;
+        }
+        // Nothing stands where the value should; but the colon is the entry's.
+        let rest = self.document.text.get(key.end..).unwrap_or_default();
+        let colon = rest.trim_start_matches([' ', '\t']).strip_prefix(':');
+        key.start..colon.map_or(key.end, |after| self.document.text.len() - after.len())
     }
 
     /// The end of a line, and what stands before a key on the next.

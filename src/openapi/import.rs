@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::operations::{Operation, left_out, operations};
+use super::notes::{Notes, left_out};
+use super::operations::{Operation, operations};
+use super::reference::shown;
 use super::throttle::{Audience, EXTENSION, Strategy, Throttle, throttles};
-use super::tree::{Document, Kind};
+use super::tree::{Document, Kind, Node};
 use super::{LeftOut, OpenApiError};
 use crate::policy::Policy;
 
@@ -73,15 +75,15 @@ impl Limit {
 /// ```
 pub fn import(document: &str, base: &str) -> Result<Imported, OpenApiError> {
     let document = Document::read(document)?;
-    let mut left_out = Vec::new();
+    let mut notes = Notes::default();
     let mut limits = BTreeSet::new();
     // The routes that meet the same limits, by the names of these.
     let mut routes: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    let operations = operations(&document, &mut left_out);
+    let operations = operations(&document, &mut notes);
     for operation in &operations {
-        let throttles = throttles(&document, operation, &mut left_out);
-        let own = paired(operation, &throttles, &mut left_out);
+        let throttles = throttles(&document, operation, &mut notes);
+        let own = paired(operation, &throttles, &mut notes);
         if own.is_empty() {
             continue;
         }
@@ -94,16 +96,17 @@ pub fn import(document: &str, base: &str) -> Result<Imported, OpenApiError> {
                     .push(route);
                 limits.extend(own);
             }
-            Err(why) => left_out.push(operation.left_out(operation.key, why)),
+            Err(why) => notes.push(operation.left_out(operation.key, why)),
         }
     }
-    strays(&document, &operations, &mut left_out);
-    servers(&document, base, &mut left_out);
+    strays(&document, &operations, &mut notes);
+    servers(&document, &operations, base, &mut notes);
+    document.was_looked_at()?;
     if limits.is_empty() {
         let why = "no operation is throttled, and a policy without limits is none";
-        left_out.push(self::left_out(&document.root, "document".into(), why));
+        notes.push(left_out(&document.root, "document".into(), why));
     }
-    left_out.sort();
+    let left_out = notes.sorted()?;
     let policy = text(&limits, &routes);
     if !limits.is_empty()
         && let Err(faults) = Policy::from_toml(&policy)
@@ -115,11 +118,7 @@ pub fn import(document: &str, base: &str) -> Result<Imported, OpenApiError> {
 }
 
 /// The limits that an operation's throttles make.
-fn paired(
-    operation: &Operation<'_>,
-    throttles: &[Throttle],
-    left_out: &mut Vec<LeftOut>,
-) -> BTreeSet<Limit> {
+fn paired(operation: &Operation<'_>, throttles: &[Throttle], notes: &mut Notes) -> BTreeSet<Limit> {
     let alike = |a: &Throttle, b: &Throttle| {
         (a.strategy, a.interval_secs) == (b.strategy, b.interval_secs) && a.audience != b.audience
     };
@@ -144,7 +143,7 @@ fn paired(
             (Audience::Authenticated, None) => {
                 let why = "a limit for `authenticated` needs one for `default` beside it, of the \
                            same strategy and interval";
-                left_out.push(operation.left_out(operation.key, why));
+                notes.push(operation.left_out(operation.key, why));
             }
         }
     }
@@ -187,9 +186,9 @@ fn route(
 }
 
 /// Every `x-throttle` that is none of an operation's.
-fn strays(document: &Document<'_>, operations: &[Operation<'_>], left_out: &mut Vec<LeftOut>) {
+fn strays(document: &Document<'_>, operations: &[Operation<'_>], notes: &mut Notes) {
     let own = operations.iter();
-    let own = own.filter_map(|operation| operation.map(document)?.entry(EXTENSION));
+    let own = own.filter_map(|operation| document.entry(operation.map()?, EXTENSION));
     let own: BTreeSet<usize> = own.map(|(key, _)| key.start).collect();
     let mut nodes = vec![&document.root];
     while let Some(node) = nodes.pop() {
@@ -200,7 +199,7 @@ fn strays(document: &Document<'_>, operations: &[Operation<'_>], left_out: &mut 
                 for (key, value) in &map.entries {
                     if key.text() == Some(EXTENSION) && !own.contains(&key.start) {
                         let why = "only an operation's is read";
-                        left_out.push(self::left_out(key, EXTENSION.into(), why));
+                        notes.push(left_out(key, EXTENSION.into(), why));
                     }
                     nodes.push(value);
                 }
@@ -209,23 +208,41 @@ fn strays(document: &Document<'_>, operations: &[Operation<'_>], left_out: &mut 
     }
 }
 
-/// Addresses of servers that end in a path which no route begins with.
-fn servers(document: &Document<'_>, base: &str, left_out: &mut Vec<LeftOut>) {
-    let root = document.root.map();
-    let servers = root.and_then(|root| document.get(root, "servers"));
-    let Some(Kind::List(servers)) = servers.map(|servers| &servers.kind) else {
+/// Addresses of servers that end in a path which no route begins with: those of all operations, of
+/// a path, and of one alone.
+fn servers(document: &Document<'_>, operations: &[Operation<'_>], base: &str, notes: &mut Notes) {
+    let Some(root) = document.root.map() else {
         return;
     };
-    for server in servers.iter().map(|server| document.follow(server)) {
-        let url = server.map().and_then(|server| server.get("url")?.text());
-        let Some(url) = url else { continue };
-        let after_host = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let path = after_host.find('/').map_or("", |at| &after_host[at..]);
-        let path = path.trim_end_matches('/');
-        if path != base.trim_end_matches('/') {
-            let why = format!("its path `{path}` is not what the routes begin with: `{base}`");
-            left_out.push(self::left_out(server, "server".into(), why));
+    // Before OpenAPI 3 there was one path for all.
+    if let Some(path) = document.get(root, "basePath") {
+        server(path, path.text().unwrap_or_default(), base, notes);
+    }
+    let paths = document.get(root, "paths").and_then(Node::map);
+    let items = paths.into_iter().flat_map(|paths| &paths.entries);
+    let items = items.filter_map(|(_, item)| document.follow(item).map());
+    let operations = operations.iter().filter_map(Operation::map);
+    for map in std::iter::once(root).chain(items).chain(operations) {
+        let servers = document.get(map, "servers");
+        let Some(Kind::List(servers)) = servers.map(|servers| &servers.kind) else {
+            continue;
+        };
+        for node in servers.iter().map(|server| document.follow(server)) {
+            let url = node.map().and_then(|map| document.get(map, "url")?.text());
+            let Some(url) = url else { continue };
+            let after_host = url.split_once("://").map_or(url, |(_, rest)| rest);
+            let path = after_host.find('/').map_or("", |at| &after_host[at..]);
+            server(node, path, base, notes);
         }
+    }
+}
+
+fn server(node: &Node, path: &str, base: &str, notes: &mut Notes) {
+    let path = path.trim_end_matches('/');
+    if path != base.trim_end_matches('/') {
+        let path = shown(path);
+        let why = format!("its path `{path}` is not what the routes begin with: `{base}`");
+        notes.push(left_out(node, "server".into(), why));
     }
 }
 

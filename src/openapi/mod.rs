@@ -4,20 +4,28 @@
 //! `{ limit, interval, strategy, for }`, so many requests in so many seconds, counted by `ip`,
 //! `user`, `route` or `ip_user` (the user; without one, the address), for `default` (everyone) or
 //! `authenticated` callers. [`import`] makes a policy of what all operations say; [`export`] writes
-//! what a policy says into the document, with the response 429 and its headers.
+//! what a policy says into the document, with the responses to what it refuses: status, headers,
+//! body.
 //!
 //! The document is YAML or JSON. It is edited where something changes and nowhere else: order,
 //! comments, anchors and line ends stay, but for comments inside an `x-throttle` that is replaced.
-//! Aliases are followed where limits are read, never unfolded; `$ref`, merge keys (`<<`) and what
-//! stands behind an alias are not edited. Whatever is not taken over is told, with its place.
+//! Aliases and references (`$ref: '#/components/...'`) are followed, never unfolded: what several
+//! operations share is edited once, where it stands, if they all have the same limits. Merge keys
+//! (`<<`) and references to other documents are not followed. Whatever is not taken over is told,
+//! with its place.
 
 mod edit;
 mod export;
 mod import;
+mod notes;
 mod operations;
+mod reference;
 mod render;
+mod response;
 mod throttle;
 mod tree;
+mod verify;
+mod wishes;
 
 use std::error::Error;
 use std::fmt;

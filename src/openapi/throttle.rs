@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::LeftOut;
+use super::notes::Notes;
 use super::operations::Operation;
+use super::reference::{Note, shown};
 use super::tree::{Document, Kind, Map, Node};
 
 /// The extension's name.
@@ -79,39 +80,50 @@ impl Throttle {
     }
 }
 
-/// What an operation says of its limits; what cannot be taken over goes to `left_out`.
+/// More throttles of one operation are not read: no request meets so many limits.
+const THROTTLES_MAX: usize = 64;
+
+/// What an operation says of its limits; what cannot be taken over goes to `notes`.
 pub(super) fn throttles(
     document: &Document<'_>,
     operation: &Operation<'_>,
-    left_out: &mut Vec<LeftOut>,
+    notes: &mut Notes,
 ) -> Vec<Throttle> {
-    let map = operation.map(document);
-    let Some(value) = map.and_then(|map| document.get(map, EXTENSION)) else {
+    let map = operation.map();
+    let Some((key, value)) = map.and_then(|map| document.entry(map, EXTENSION)) else {
         return Vec::new();
     };
-    let items = match &value.kind {
-        Kind::List(items) => items.iter().map(|item| document.follow(item)).collect(),
-        _ => vec![value],
-    };
     let mut found = Vec::new();
-    for item in items {
-        match read(document, item) {
+    let mut tell = |(node, why): Note<'_>| notes.push(operation.left_out(node, why));
+    let value = match document.resolve(value) {
+        Ok(value) => value,
+        Err(note) => {
+            tell(note);
+            return found;
+        }
+    };
+    let items = match &value.kind {
+        Kind::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(value),
+    };
+    if items.len() > THROTTLES_MAX {
+        tell((
+            key,
+            format!("only its first {THROTTLES_MAX} throttles are read"),
+        ));
+    }
+    for item in items.iter().take(THROTTLES_MAX) {
+        let read = document.resolve(item).and_then(|item| read(document, item));
+        match read {
             Ok((throttles, notes)) => {
                 found.extend(throttles);
-                left_out.extend(
-                    notes
-                        .into_iter()
-                        .map(|(node, why)| operation.left_out(node, why)),
-                );
+                notes.into_iter().for_each(&mut tell);
             }
-            Err((node, why)) => left_out.push(operation.left_out(node, why)),
+            Err(note) => tell(note),
         }
     }
     found
 }
-
-/// A value and what is wrong with it.
-type Note<'n> = (&'n Node, String);
 
 /// One entry: for each audience a limit, and what it says besides that nobody knows.
 fn read<'n>(
@@ -148,8 +160,14 @@ fn read<'n>(
     let audiences = document.get(map, "for");
     match audiences.map(|node| (node, &node.kind)) {
         None => known(Audience::Everyone),
-        Some((_, Kind::List(names))) => {
-            for name in names {
+        Some((node, Kind::List(names))) => {
+            if names.len() > THROTTLES_MAX {
+                notes.push((
+                    node,
+                    format!("only its first {THROTTLES_MAX} audiences are read"),
+                ));
+            }
+            for name in names.iter().take(THROTTLES_MAX) {
                 let name = document.follow(name);
                 let named = AUDIENCES.iter().find(|(_, own)| name.text() == Some(own));
                 match named {
@@ -163,7 +181,7 @@ fn read<'n>(
     for (key, _) in &map.entries {
         let name = key.text().unwrap_or_default();
         if !["limit", "interval", "strategy", "for"].contains(&name) {
-            notes.push((key, format!("`{name}` of a throttle is not known")));
+            notes.push((key, format!("`{}` of a throttle is not known", shown(name))));
         }
     }
     Ok((throttles, notes))
@@ -171,7 +189,7 @@ fn read<'n>(
 
 fn unknown(what: &str, node: &Node) -> String {
     match node.text() {
-        Some(name) => format!("the {what} `{}` is not known", name.escape_debug()),
+        Some(name) => format!("the {what} `{}` is not known", shown(name)),
         None => format!("a {what} is a name"),
     }
 }

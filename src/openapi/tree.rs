@@ -2,6 +2,7 @@
 //! that it also is.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -14,6 +15,9 @@ pub(super) const TEXT_BYTES_MAX: usize = 16 << 20;
 const DEPTH_MAX: usize = 128;
 /// or has more values. Aliases count as one each: they are never unfolded.
 const NODES_MAX: usize = 2_000_000;
+/// So many entries are looked at on the way to what is wanted: what aliases and references share is
+/// looked at again for each that shares it.
+const LOOKS_MAX: u64 = 20_000_000;
 
 /// A value, and where it stands.
 #[derive(Debug)]
@@ -23,6 +27,9 @@ pub(super) struct Node {
     pub(super) end: usize,
     /// Line and column, from 1.
     pub(super) place: (usize, usize),
+    /// Its own, in the order of the text.
+    pub(super) number: usize,
+    pub(super) has_anchor: bool,
     pub(super) kind: Kind,
 }
 
@@ -46,10 +53,6 @@ impl Map {
         self.entries
             .iter()
             .find(|(name, _)| name.text() == Some(key))
-    }
-
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
-        self.entry(key).map(|(_, value)| value)
     }
 }
 
@@ -86,6 +89,8 @@ pub(super) struct Document<'t> {
     pub(super) root: Node,
     /// Paths of the nodes that have anchors, as places among children.
     anchors: HashMap<usize, Vec<usize>>,
+    /// How many entries may still be looked at.
+    looks: Cell<u64>,
 }
 
 impl<'t> Document<'t> {
@@ -112,7 +117,24 @@ impl<'t> Document<'t> {
             text,
             root,
             anchors,
+            looks: Cell::new(LOOKS_MAX),
         })
+    }
+
+    /// Counts so many entries as looked at; false if that is more than may be.
+    pub(super) fn look_at(&self, entries: usize) -> bool {
+        let left = self.looks.get().checked_sub(entries as u64);
+        self.looks.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// An error if not all that was wanted was looked at.
+    pub(super) fn was_looked_at(&self) -> Result<(), OpenApiError> {
+        if self.looks.get() > 0 {
+            return Ok(());
+        }
+        let problem = "what its aliases and references share is too much to be read for each";
+        Err(OpenApiError::at((1, 1), problem))
     }
 
     /// What an alias stands for; any other node is itself.
@@ -135,9 +157,16 @@ impl<'t> Document<'t> {
             })
     }
 
+    /// An entry of a map.
+    pub(super) fn entry<'n>(&self, map: &'n Map, key: &str) -> Option<&'n (Node, Node)> {
+        // One more, so that what is empty counts, too.
+        let may = self.look_at(map.entries.len() + 1);
+        map.entry(key).filter(|_| may)
+    }
+
     /// A value of a map, followed.
     pub(super) fn get<'n>(&'n self, map: &'n Map, key: &str) -> Option<&'n Node> {
-        map.get(key).map(|node| self.follow(node))
+        self.entry(map, key).map(|(_, value)| self.follow(value))
     }
 }
 
@@ -226,6 +255,7 @@ impl<'t> Reader<'t> {
             let problem = format!("more than {NODES_MAX} values, or nested beyond {DEPTH_MAX}");
             return Err(OpenApiError::at(place(&span.start), problem));
         }
+        let number = self.nodes;
         let start = self.bytes(span.start.index());
         let end = self.bytes(span.end.index());
         let at = place(&span.start);
@@ -253,6 +283,8 @@ impl<'t> Reader<'t> {
             start,
             end,
             place: at,
+            number,
+            has_anchor: anchor != 0,
             kind,
         })
     }
@@ -263,7 +295,7 @@ impl<'t> Reader<'t> {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
                 // A block ends where its last value does: the parser saw it end much later.
-                let closed = (!span.is_empty()).then(|| self.bytes(span.end.index()));
+                let closed = self.bracket(&span);
                 return Ok((items, closed.unwrap_or(end)));
             }
             self.path.push(items.len());
@@ -279,7 +311,7 @@ impl<'t> Reader<'t> {
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
-                let closed = (!span.is_empty()).then(|| self.bytes(span.end.index()));
+                let closed = self.bracket(&span);
                 let is_flow = closed.is_some();
                 return Ok((Map { entries, is_flow }, closed.unwrap_or(end)));
             }
@@ -293,6 +325,12 @@ impl<'t> Reader<'t> {
             end = value.end.max(key.end);
             entries.push((key, value));
         }
+    }
+
+    /// Behind the bracket that ends a list or a map; none for one without. The span goes on
+    /// over what follows in the line.
+    fn bracket(&mut self, span: &Span) -> Option<usize> {
+        (!span.is_empty()).then(|| self.bytes(span.start.index()) + 1)
     }
 
     /// The byte that a character begins at. Events come in order but for a few steps back.

@@ -212,21 +212,24 @@ fn explain_permits(
 
 /// The values that select a counter.
 fn shown_key(plan: &Plan, parts: Option<KeyParts<'_>>) -> String {
-    match parts {
-        Some(parts) => parts
-            .iter()
-            .map(|part| {
-                let spec = plan.attributes.get(part.attribute.0);
-                format!(
-                    "{}={}",
-                    spec.map_or("?", |spec| &spec.name),
-                    Shown(part.value)
-                )
-            })
-            .collect::<Vec<_>>()
-            .join(" "),
-        None => "the counter of all who lack the key".to_owned(),
-    }
+    show_key(plan, parts.as_ref(), |_, value| Shown(value).to_string())
+}
+
+/// The values that select a counter, each with its attribute's name and as `show` shows it.
+pub(super) fn show_key(
+    plan: &Plan,
+    parts: Option<&KeyParts<'_>>,
+    show: impl Fn(&str, KeyValue<'_>) -> String,
+) -> String {
+    let Some(parts) = parts else {
+        return "the counter of all who lack the key".to_owned();
+    };
+    let words = parts.iter().map(|part| {
+        let spec = plan.attributes.get(part.attribute.0);
+        let name = spec.map_or("?", |spec| &spec.name);
+        format!("{name}={}", show(name, part.value))
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn refusal_words(refusal: Refusal) -> String {
@@ -238,7 +241,7 @@ fn refusal_words(refusal: Refusal) -> String {
 }
 
 /// A value as people read it.
-struct Shown<'a>(KeyValue<'a>);
+pub(super) struct Shown<'a>(pub(super) KeyValue<'a>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -29,6 +29,8 @@ mod plain;
 mod plan;
 mod rate;
 mod rates;
+#[cfg(feature = "openapi")]
+mod refusals;
 mod request;
 mod resolve;
 mod response;
@@ -37,6 +39,8 @@ mod router;
 mod scan;
 mod scope;
 mod shape;
+#[cfg(feature = "dashboard")]
+mod shown;
 mod statuses;
 mod template;
 mod terms;
@@ -56,14 +60,18 @@ pub use fault::{PolicyFault, PolicyFaults};
 pub(crate) use intake::{Forwarded, IntakeSpec, Origin};
 pub(crate) use pieces::{Fact, Piece};
 #[cfg(feature = "openapi")]
-pub(crate) use plain::{PlainHeader, PlainLimit};
+pub(crate) use plain::PlainLimit;
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
+#[cfg(feature = "openapi")]
+pub(crate) use refusals::{PlainBody, PlainHeader, PlainRefusal};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use response::{
     BodySpec, HeaderSpec, LimitTold, RefusalKind, RefusalSpec, ResponseSpec, default_body,
 };
+#[cfg(feature = "dashboard")]
+pub(crate) use shown::ShownPart;
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,
     LimitIndex, RouteIndex, Strict, TierIndex, WhenFull, WhenUnwritable,

@@ -1,10 +1,9 @@
 //! Limits as plain numbers, for formats that know no more: an amount, seconds, and whose.
 
-use super::pieces::{Fact, Piece};
 use super::plan::LimitSpec;
+use super::refusals::{self, PlainRefusal};
 use super::request::{Request, RequestError};
 use super::resolve::Resolution;
-use super::response::{HeaderSpec, RefusalKind};
 use super::shape::Shape;
 use super::terms::{Cost, RateSpec};
 use super::{Policy, key::KeySpec};
@@ -27,56 +26,41 @@ pub(crate) struct PlainLimit<'p> {
     pub(crate) is_whole: bool,
 }
 
-/// A header of a refusal.
+/// What a policy says to a request, as far as plain numbers say it.
 #[derive(Debug)]
-pub(crate) struct PlainHeader {
-    /// In capitals where a word begins.
-    pub(crate) name: String,
-    pub(crate) is_number: bool,
-    pub(crate) what: &'static str,
+pub(crate) struct Plain<'p> {
+    pub(crate) limits: Vec<PlainLimit<'p>>,
+    /// The names of the limits on how many may run at a time.
+    pub(crate) others: Vec<&'p str>,
+    /// What is answered where one of them makes the request wait, by status.
+    pub(crate) refusals: Vec<PlainRefusal>,
 }
 
 impl Policy {
-    /// The headers of a response to a request that one of these limits makes wait, each once.
-    pub(crate) fn refusal_headers(&self, limits: &[PlainLimit<'_>]) -> Vec<PlainHeader> {
-        let response = &self.plan.response;
-        let refusals = response.refusals.iter().filter(|refusal| {
-            let mut own = refusal.limits.iter();
-            refusal.when == RefusalKind::Limited
-                && (refusal.limits.is_empty()
-                    || own.any(|name| limits.iter().any(|limit| *limit.name == **name)))
-        });
-        let own = refusals.filter_map(|refusal| refusal.headers.as_ref());
-        let mut headers: Vec<PlainHeader> = Vec::new();
-        for spec in response.headers.iter().chain(own.flatten()) {
-            for header in header(spec) {
-                if headers.iter().all(|known| known.name != header.name) {
-                    headers.push(header);
-                }
-            }
-        }
-        headers
-    }
-
-    /// The rate limits that `request` meets, and the names of the others.
+    /// What is said to `request`.
     ///
     /// # Errors
     /// If the request was put together wrongly, or its path is too long to be read.
-    pub(crate) fn plain_limits(
-        &self,
-        request: &Request<'_>,
-    ) -> Result<(Vec<PlainLimit<'_>>, Vec<&str>), RequestError> {
+    pub(crate) fn plain(&self, request: &Request<'_>) -> Result<Plain<'_>, RequestError> {
         let plan = &*self.plan;
         let mut found = Resolution::default();
         plan.resolve(request, &mut found)?;
         let limits = found.picks.iter();
-        let limits = limits.filter_map(|pick| Some(self.plain(plan.limits.get(pick.limit.0)?)));
+        let limits: Vec<_> = limits
+            .filter_map(|pick| plan.limits.get(pick.limit.0))
+            .collect();
         let others = found.permits.iter();
-        let others = others.filter_map(|pick| Some(&*plan.concurrency.get(pick.limit.0)?.name));
-        Ok((limits.collect(), others.collect()))
+        let others: Vec<_> = others
+            .filter_map(|pick| plan.concurrency.get(pick.limit.0))
+            .collect();
+        Ok(Plain {
+            refusals: refusals::of(plan, &limits, &others),
+            limits: limits.iter().map(|limit| self.plain_limit(limit)).collect(),
+            others: others.iter().map(|limit| &*limit.name).collect(),
+        })
     }
 
-    fn plain<'p>(&'p self, limit: &'p LimitSpec) -> PlainLimit<'p> {
+    fn plain_limit<'p>(&'p self, limit: &'p LimitSpec) -> PlainLimit<'p> {
         let plan = &*self.plan;
         let own = limit.rates.first();
         let rate = own.and_then(|own| rate(limit, own));
@@ -112,7 +96,7 @@ impl Policy {
 }
 
 /// So many in so many seconds.
-fn rate(limit: &LimitSpec, rate: &RateSpec) -> Option<(u64, u64)> {
+pub(super) fn rate(limit: &LimitSpec, rate: &RateSpec) -> Option<(u64, u64)> {
     match (&rate.rule, &limit.shape) {
         (Rule::Bucket(bucket), _) => {
             let (tokens, period_nanos) = bucket.rate();
@@ -127,57 +111,4 @@ fn rate(limit: &LimitSpec, rate: &RateSpec) -> Option<(u64, u64)> {
         }
         _ => None,
     }
-}
-
-fn header(spec: &HeaderSpec) -> Vec<PlainHeader> {
-    let plain = |name: &str, is_number, what| PlainHeader {
-        name: in_capitals(name),
-        is_number,
-        what,
-    };
-    match spec {
-        HeaderSpec::Line { name, value } => {
-            let fact = match &**value {
-                [Piece::Text(fact, _)] => Some(*fact),
-                _ => None,
-            };
-            let (is_number, what) = meaning(fact);
-            vec![plain(name, is_number, what)]
-        }
-        HeaderSpec::Draft => vec![
-            plain("ratelimit", false, "What is left of which limit"),
-            plain("ratelimit-policy", false, "How much in what time"),
-        ],
-    }
-}
-
-fn meaning(fact: Option<Fact>) -> (bool, &'static str) {
-    match fact {
-        Some(Fact::Limit) => (true, "How many requests there are in all"),
-        Some(Fact::Remaining) => (true, "How many requests are left"),
-        Some(Fact::Used) => (true, "How many requests were used"),
-        Some(Fact::Reset) => (true, "When all of them are back, in Unix seconds"),
-        Some(Fact::ResetAfter) => (true, "Seconds until all of them are back"),
-        Some(Fact::RetryAfter) => (true, "Seconds until the next request is accepted"),
-        Some(Fact::Tier) => (false, "The caller's tier"),
-        Some(Fact::LimitName) => (false, "The limit that refuses"),
-        Some(Fact::Reason) => (false, "Why it is refused"),
-        Some(Fact::Status) => (true, "The status"),
-        None => (false, "About the limit"),
-    }
-}
-
-/// `Retry-After` of `retry-after`.
-fn in_capitals(name: &str) -> String {
-    let mut capital = true;
-    let letters = name.chars().map(|letter| {
-        let shown = if capital {
-            letter.to_ascii_uppercase()
-        } else {
-            letter
-        };
-        capital = letter == '-';
-        shown
-    });
-    letters.collect()
 }

@@ -3,7 +3,7 @@
 use metrics::{SharedString, counter};
 
 use super::word;
-use crate::limiter::{Decision, Verdict, Watch};
+use crate::limiter::{Asked, Decision, Verdict, Watch};
 use crate::policy::Request;
 
 /// Counts decisions with the `metrics` facade, under whatever recorder the service installed.
@@ -11,7 +11,8 @@ use crate::policy::Request;
 /// `tollgate_requests_total` by `outcome`: `allowed`, `refused`, `exempt`, `malformed`;
 /// `tollgate_decisions_total` by `limit` and `outcome`: the verdict in one word (`allowed`,
 /// `would_refuse`, `refused`, `queue_full`, ...). Of a refused request only the limits that refuse
-/// are counted, for the others took nothing. Never by key: as many series as the policy has limits.
+/// are counted, for the others took nothing. A limit asked directly is counted as a decision, and
+/// is no request. Never by key: as many series as the policy has limits.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, watch::Metrics};
@@ -42,6 +43,11 @@ impl Watch for Metrics {
         for one in decision.concurrency() {
             count(one.name(), one.verdict(), is_allowed);
         }
+    }
+
+    fn asked(&self, asked: &Asked<'_>) {
+        let verdict = asked.outcome().verdict();
+        count(asked.limit().name(), verdict, verdict.is_allowed());
     }
 }
 

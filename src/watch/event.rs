@@ -1,13 +1,15 @@
 //! Events of `tracing`.
 
+use std::time::Duration;
+
 use super::word;
-use crate::limiter::{Decision, Verdict, Watch};
+use crate::limiter::{Asked, Decision, Verdict, Watch};
 use crate::policy::Request;
 
 /// An event of `tracing` for each refusal, at level `INFO` and with the target `tollgate`: which
 /// limit refused, how, of which route and tier, and after how many milliseconds it is worth trying
-/// again. What only a limit in shadow would have refused is an event at level `DEBUG`. Keys are
-/// never told: they may be secrets.
+/// again. What only a limit in shadow would have refused is an event at level `DEBUG`. A limit that
+/// is asked directly has neither route nor tier to tell. Keys are never told: they may be secrets.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, watch::Refusals};
@@ -42,15 +44,34 @@ impl Watch for Refusals {
         let rate = decision.ruling().filter(|one| !one.is_allowed());
         let rate = rate.map(|one| (one.name(), one.verdict()));
         let refusing = rate.or(full);
-        let wait = decision.retry_after();
         tracing::info!(
             target: "tollgate",
             limit = refusing.map(|(name, _)| name),
             verdict = refusing.map_or("malformed", |(_, verdict)| word(verdict)),
             route = decision.route(),
             tier = decision.tier(),
-            retry_after_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_ms = decision.retry_after().map(millis),
             "refused"
         );
     }
+
+    fn asked(&self, asked: &Asked<'_>) {
+        let (limit, outcome) = (asked.limit().name(), asked.outcome());
+        let verdict = outcome.verdict();
+        if verdict == Verdict::Shadowed {
+            tracing::debug!(target: "tollgate", limit, verdict = word(verdict), "would be refused");
+        } else if !verdict.is_allowed() {
+            tracing::info!(
+                target: "tollgate",
+                limit,
+                verdict = word(verdict),
+                retry_after_ms = outcome.retry_after().map(millis),
+                "refused"
+            );
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

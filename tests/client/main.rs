@@ -15,6 +15,7 @@ mod server;
 mod skakio;
 #[path = "../common/skipped.rs"]
 mod skipped;
+mod structured;
 mod systems;
 
 use std::path::{Path, PathBuf};

@@ -46,6 +46,18 @@ fn into_blocks() {
               description: Seconds until the next request is accepted
               schema:
                 type: integer
+          content:
+            \"application/json\":
+              schema:
+                type: object
+                properties:
+                  code:
+                    type: integer
+                  message:
+                    type: string
+              example:
+                code: 429
+                message: \"refused, there is no room\"
       summary: x
 ";
     assert_eq!(exported(&before, TEN), post(after));
@@ -79,7 +91,7 @@ fn a_throttle_that_is_replaced_takes_only_its_own_place() {
         interval: 1
       # after
       responses:
-        '429': {description: d, headers: {Retry-After: {}}}
+        '429': {description: d, headers: {Retry-After: {}}, content: {}}
 ";
     let after = "      x-throttle:
         - limit: 10
@@ -88,9 +100,43 @@ fn a_throttle_that_is_replaced_takes_only_its_own_place() {
           for: [\"default\"]
       # after
       responses:
-        '429': {description: d, headers: {Retry-After: {}}}
+        '429': {description: d, headers: {Retry-After: {}}, content: {}}
 ";
     assert_eq!(exported(&post(before), TEN), post(after));
+}
+
+#[test]
+fn what_comes_takes_the_place_of_what_goes() {
+    let heavy = "limits.heavy = { max_concurrent = 4, key = \"ip\" }\nresponse.headers = []\n";
+    for (before, start) in [
+        (post("      x-throttle: []\n"), post("      responses:\n")),
+        (
+            "paths: {/a: {post: {x-throttle: []}}}".into(),
+            "paths: {/a: {post: {\"responses\": {\"429\": ".into(),
+        ),
+    ] {
+        let throttled = before.replace("[]", "[{limit: 1, interval: 1}]");
+        let result = openapi::export(&throttled, &policy(heavy), "").unwrap();
+        assert!(result.document.starts_with(&start), "{}", result.document);
+        assert!(!result.document.contains("x-throttle"));
+    }
+}
+
+#[test]
+fn a_throttle_that_goes_leaves_comments_on_others() {
+    let throttle = "      x-throttle: [{limit: 1, interval: 1}]";
+    for (before, after) in [
+        (
+            format!("{throttle} # ten\n      # next\n      summary: x\n"),
+            "      # ten\n      # next\n      summary: x\n",
+        ),
+        (
+            format!("      summary: x # last\n      # ten\n{throttle}\n"),
+            "      summary: x # last\n      # ten\n",
+        ),
+    ] {
+        assert_eq!(exported(&post(&before), NONE), post(after));
+    }
 }
 
 #[test]
@@ -123,16 +169,52 @@ fn a_throttle_of_nothing_any_more_goes() {
 
 #[test]
 fn what_two_operations_share_is_not_edited_for_one() {
-    let shared = "paths:\n  /a:\n    post: &both\n      summary: x\n  /b:\n    get: *both\n";
-    let result = openapi::export(shared, &policy(TEN), "").unwrap();
-    // The other stands behind an alias: it is told, for it says so now, too.
-    let told = super::told(&result.left_out);
-    assert_eq!(told, Vec::<String>::new());
+    let block = "paths:\n  /a:\n    post: &both\n      summary: x\n  /b:\n    get: *both\n";
     let flow = "x: &all {post: {summary: x}}\npaths:\n  /a: *all\n  /b: *all\n";
-    let error = openapi::export(flow, &policy(TEN), "")
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("shares what is edited"), "{error}");
+    let item = "paths: {/a: {$ref: '#/x'}, /b: {$ref: '#/x'}}\nx: {post: {summary: x}}\n";
+    for (shared, place) in [(block, "3:5"), (flow, "1:10"), (item, "2:5")] {
+        let result = openapi::export(shared, &policy(TEN), "").unwrap();
+        assert_eq!(result.document, shared);
+        let why = "POST /a: others that have other limits share it: not edited";
+        assert_eq!(super::told(&result.left_out), [format!("{place}: {why}")]);
+    }
+}
+
+#[test]
+fn what_two_operations_share_is_edited_once_for_both() {
+    let both = TEN.replace("\"POST /a\"", "[\"POST /a\", \"POST /b\"]");
+    for shared in [
+        "x: &all {post: {summary: x}}\npaths:\n  /a: *all\n  /b: *all\n",
+        "paths:\n  /a: &all\n    post:\n      summary: x\n  /b: *all\n",
+        "paths: {/a: {$ref: '#/x/y'}, /b: {$ref: '#/x/y'}}\nx:\n  y: {post: {summary: x}}\n",
+        "paths: {/a: {post: {$ref: '#/x'}}, /b: {post: {$ref: '#/x'}}}\nx: {summary: x}\n",
+    ] {
+        let after = exported(shared, &both);
+        assert_eq!(after.matches("x-throttle").count(), 1, "{after}");
+        assert_eq!(after.matches("Retry-After").count(), 1, "{after}");
+        let routes = imported(&after);
+        assert!(
+            routes.contains("\"POST /a\",\n  \"POST /b\",\n"),
+            "{routes}"
+        );
+    }
+}
+
+#[test]
+fn what_aliases_lead_to_is_not_replaced() {
+    let document = "paths:
+  /a:
+    post:
+      x-throttle: &one [{limit: 1, interval: 1}]
+  /b:
+    get:
+      x-throttle: *one
+";
+    let result = openapi::export(document, &policy(TEN), "").unwrap();
+    let why = "4:7: POST /a: its `x-throttle` is where aliases lead to: not edited";
+    assert_eq!(super::told(&result.left_out), [why]);
+    let other = "  /b:\n    get:\n      {}\n";
+    assert!(result.document.ends_with(other), "{}", result.document);
 }
 
 #[test]
@@ -176,11 +258,22 @@ key = \"ip\"
 fn swaggers_headers_have_no_schema() {
     let document = "swagger: '2.0'\npaths:\n  /a:\n    post:\n      summary: x\n";
     let after = exported(document, TEN);
-    assert!(
-        after.contains("accepted\n              type: integer\n"),
-        "{after}"
-    );
-    assert!(!after.contains("schema"));
+    let rest = "accepted
+              type: integer
+          schema:
+            type: object
+            properties:
+              code:
+                type: integer
+              message:
+                type: string
+          examples:
+            \"application/json\":
+              code: 429
+              message: \"refused, there is no room\"
+      summary: x
+";
+    assert!(after.ends_with(rest), "{after}");
 }
 
 #[test]
@@ -206,5 +299,60 @@ fn the_headers_are_those_the_policy_sends() {
     }
     let silent = TEN.replace("[\"retry-after\"]", "[]");
     let bare = exported("paths:\n  /a:\n    post:\n      summary: x\n", &silent);
-    assert!(bare.contains("\"429\":\n          description: Too Many Requests\n      summary"));
+    let start = "\"429\":\n          description: Too Many Requests\n          content:";
+    assert!(bare.contains(start), "{bare}");
+}
+
+#[test]
+fn entries_without_a_value_are_replaced_whole() {
+    for (before, after) in [
+        (
+            "      x-throttle:\n      responses: {}\n",
+            "      responses: {}\n",
+        ),
+        ("      x-throttle: # none\n", "      {} # none\n"),
+        (
+            "      summary: x\n      x-throttle :\n",
+            "      summary: x\n",
+        ),
+    ] {
+        assert_eq!(exported(&post(before), NONE), post(after));
+    }
+    let silent = TEN.replace("[\"retry-after\"]", "[]");
+    let after = exported(&post("      responses:\n      summary: x\n"), &silent);
+    let start = post("      x-throttle:\n");
+    assert!(after.starts_with(&start), "{after}");
+    assert!(
+        after.contains("      responses:\n        \"429\":\n"),
+        "{after}"
+    );
+    assert!(after.ends_with("no room\"\n      summary: x\n"), "{after}");
+}
+
+/// Where an edit would change more than it should, there is an error and no document.
+#[test]
+fn what_would_change_is_not_written() {
+    let changed = "cannot be edited without a change of something else";
+    let broken = "cannot be edited: what comes of it is no document (";
+    for (lines, text, told) in [
+        // Its last line ends would become one less.
+        (
+            "      summary: |+\n        a\n\n      x-throttle: 3\n",
+            NONE,
+            format!("5:9: {changed}"),
+        ),
+        (
+            "      ? x-throttle\n      : 1\n",
+            TEN,
+            format!("4:7: {changed}"),
+        ),
+        (
+            "      ? summary\n      : x\n",
+            TEN,
+            format!("1:1: {broken}"),
+        ),
+    ] {
+        let error = openapi::export(&post(lines), &policy(text), "").unwrap_err();
+        assert!(error.to_string().starts_with(&told), "{lines}: {error}");
+    }
 }

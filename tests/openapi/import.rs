@@ -135,7 +135,7 @@ paths:
         "2:11: server: its path `/v1`",
         "3:1: x-throttle: only an operation's is read",
         "6:5: x-throttle: only an operation's is read",
-        "7:5: /a: `$ref` is not followed",
+        "7:11: /a: `$ref: other.yaml` leads to another document, which is not read",
         "12:5: GET /b/{y}: another path stands for the same requests",
         "14:5: GET /c/:d: `:` would begin a capture",
         "16:5: GET /e/{a}{b}: its path is no route: ",
@@ -145,6 +145,29 @@ paths:
         assert!(told.starts_with(start), "{told}");
     }
     assert_eq!((left_out[0].line(), left_out[0].column()), (2, 11));
+}
+
+#[test]
+fn servers_whose_paths_are_not_the_base_are_told() {
+    let document = "
+swagger: '2.0'
+basePath: /v1/
+paths:
+  /a:
+    servers: [{url: /v2}]
+    get:
+      servers: [{url: 'https://a.example/v1'}, {url: '{scheme}://b.example/v3'}]
+      x-throttle: [{limit: 1, interval: 1}]
+";
+    let left_out = openapi::import(document, "/v1").unwrap().left_out;
+    let expected = [
+        "6:15: server: its path `/v2` is not what the routes begin with: `/v1`",
+        "8:48: server: its path `/v3` is not what the routes begin with: `/v1`",
+    ];
+    assert_eq!(told(&left_out), expected);
+    let left_out = openapi::import(document, "").unwrap().left_out;
+    let first = "3:11: server: its path `/v1` is not what the routes begin with: ``";
+    assert_eq!(told(&left_out)[0], first);
 }
 
 #[test]

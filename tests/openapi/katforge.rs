@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tollgate::{Request, openapi};
 
-use super::{exported, limits, policy, told};
+use super::{exported, limits, policy};
 
 const DOCUMENT: &str = include_str!("katforge.yaml");
 
@@ -87,15 +87,10 @@ fn k3_a_round_changes_no_policy() {
         .lines()
         .filter(|line| !exported.document.lines().any(|new| new == *line));
     let changed: Vec<_> = kept.map(str::trim).collect();
+    let limited = "Limited: {description: Too many}";
     let guest = "post: {x-throttle: [{limit: 60, interval: 60, strategy: ip}], responses: {}}";
-    assert_eq!(changed, [guest, "responses: ~"]);
-    assert_eq!(
-        told(&exported.left_out),
-        [
-            "67:14: POST /v1/games/stumper/questions/generate: its response 429 stands behind a \
-             reference, or is no map: not edited"
-        ]
-    );
+    assert_eq!(changed, [guest, "responses: ~", limited]);
+    assert_eq!(exported.left_out, []);
     // A second export finds nothing to do.
     let second = openapi::export(&exported.document, &policy(&imported.policy), "").unwrap();
     assert_eq!(second.document, exported.document);
@@ -103,10 +98,10 @@ fn k3_a_round_changes_no_policy() {
 
 #[test]
 fn k3_the_response_and_its_header() {
-    let imported = openapi::import(DOCUMENT, "").unwrap();
-    let text = openapi::export(DOCUMENT, &policy(&imported.policy), "")
-        .unwrap()
-        .document;
+    let imported = openapi::import(DOCUMENT, "").unwrap().policy;
+    let speaking = "headers = [\"retry-after\"]\nbody = { message = \"Rate limit exceeded\" }";
+    let speaking = imported.replace("headers = [\"retry-after\"]", speaking);
+    let text = exported(DOCUMENT, &speaking);
     let login = "
       responses:
         \"429\":
@@ -116,13 +111,22 @@ fn k3_the_response_and_its_header() {
               description: Seconds until the next request is accepted
               schema:
                 type: integer
+          content:
+            \"application/json\":
+              schema:
+                type: object
+                properties:
+                  message:
+                    type: string
+              example:
+                message: Rate limit exceeded
         '200': {description: A token}
 ";
     assert!(text.contains(login), "{text}");
     assert_eq!(
         text.matches("etry-").count(),
-        10,
-        "each but the one behind a reference"
+        11,
+        "each, one of them behind a reference"
     );
     assert!(text.contains("# as documented\n"), "comments stay");
 }
@@ -152,7 +156,7 @@ def same(old, new, at):
     if isinstance(old, dict) and isinstance(new, dict):
         for key in new.keys() - old.keys():
             added += 1
-            assert str(key) in ('responses', '429', 'headers', 'Retry-After'), (at, key)
+            assert str(key) in ('responses', '429', 'headers', 'content'), (at, key)
         for key in old:
             same(old[key], new[key], at + [key])
     elif old is not None:
@@ -167,7 +171,7 @@ print(added)
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "8");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "12");
 }
 
 /// K4 in a document: two audiences of one limit.

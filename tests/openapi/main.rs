@@ -7,6 +7,8 @@ mod command;
 mod edits;
 mod import;
 mod katforge;
+mod references;
+mod responses;
 #[path = "../common/skipped.rs"]
 mod skipped;
 
