@@ -86,6 +86,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let names: Vec<_> = TABLES.iter().map(|(name, _)| *name).collect();
         return Err(format!("{name}: --quick, --write, {}", names.join(", ")).into());
     }
+    if writes && !arguments.is_empty() {
+        return Err("what is written is all of it: no names beside --write".into());
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let root = writes.then_some(root);
     let plots = root.as_ref().map(|root| root.join("benches/plots"));

@@ -159,6 +159,21 @@ fn a_crash_at_any_step_of_a_renewal_leaves_the_old_or_the_new() {
 }
 
 #[test]
+fn that_all_is_gone_but_the_folder_is_told() {
+    let folder = crate::directory::scratch();
+    let path = folder.path().join("journal");
+    let (mut journal, _) = open(&path);
+    journal.commit(&words(10, 1)).unwrap();
+    drop(journal);
+    std::fs::remove_file(path.join("current")).unwrap();
+    std::fs::remove_dir_all(path.join("000001")).unwrap();
+    std::fs::create_dir(path.join("000001")).unwrap();
+    let (mut journal, report) = open(&path);
+    assert!(!report.is_new && report.is_unmarked && journal.should_renew(10));
+    assert!(held(&mut journal).is_empty());
+}
+
+#[test]
 fn a_crash_at_any_step_of_the_first_creation_is_no_loss_and_no_error() {
     let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
