@@ -5,7 +5,7 @@
     python3 fuzz/coverage.py --corpus DIR life  and what a longer run left in DIR/life, of these targets
 
 Needs cargo-fuzz, and the toolchain's own `llvm-tools` (`rustup component add llvm-tools --toolchain
-nightly`). Builds below fuzz/target, or below what CARGO_TARGET_DIR says.
+nightly`). Builds below fuzz/target/counted, or below what CARGO_TARGET_DIR says.
 """
 
 import collections
@@ -18,7 +18,7 @@ import sys
 FUZZ = pathlib.Path(__file__).resolve().parent
 ROOT = FUZZ.parent
 CARGO = ["cargo", "+nightly"]
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", FUZZ / "target"))
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", FUZZ / "target/counted"))
 
 
 def said(*command):
@@ -35,7 +35,7 @@ def run(target, corpus):
         cwd=ROOT,
         check=True,
     )
-    programs = TARGET.glob(f"*/coverage/*/release/{target}")
+    programs = TARGET.glob(f"*/release/{target}")
     return next(programs), FUZZ / "coverage" / target / "coverage.profdata"
 
 

@@ -175,8 +175,8 @@ impl Generations {
                 found = store.sequence();
                 self.store = Some(store);
                 self.sequence = found.max(acknowledged);
-                // The sequence 1 is that of a generation just made: nothing was acknowledged yet. One
-                // that holds not even that has lost it.
+                // The sequence 1 is that of a generation just made: nothing was acknowledged yet.
+                // One that holds not even that has lost it.
                 report.is_unmarked = mark.is_none() && found != 1;
                 let renewed = if found > acknowledged.max(1) {
                     self.write_anew()?

@@ -1,8 +1,8 @@
 //! Tollgate beside its peers, in one run: prints its tables as Markdown.
 //!
-//!     cargo run --release --manifest-path benches/compare/Cargo.toml              about ten minutes
-//!     cargo run --release --manifest-path benches/compare/Cargo.toml -- --quick   about one
-//!     cargo run --release --manifest-path benches/compare/Cargo.toml -- --write   and the files
+//!     cargo run --release --manifest-path benches/compare/Cargo.toml             ten minutes
+//!     cargo run --release --manifest-path benches/compare/Cargo.toml -- --quick  one
+//!     cargo run --release --manifest-path benches/compare/Cargo.toml -- --write  and the files
 //!
 //! With `--write` the goals go into the README, all tables into `benches/FIGURES.md`, and two plots
 //! into `benches/plots`. Words after these name the tables that are wanted, if not all.

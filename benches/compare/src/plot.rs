@@ -15,13 +15,14 @@ pub fn plot(path: &Path, title: &str, pairs: &[Pair]) {
         .fold(0.0, f64::max)
         * 1.1;
     let (first, last) = (pairs[0].0, pairs[pairs.len() - 1].0);
-    let is_wide = last > 100.0 * first;
+    let is_wide = last >= 100.0 * first;
     let at = |value: f64| if is_wide { value.log10() } else { value };
     let area = SVGBackend::new(&path, (640, 320)).into_drawing_area();
     area.fill(&WHITE).expect("it is drawn");
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 18))
         .margin(10)
+        .margin_right(30)
         .x_label_area_size(30)
         .y_label_area_size(50)
         .build_cartesian_2d(at(first)..at(last), 0.0..most)

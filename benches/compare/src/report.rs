@@ -123,7 +123,12 @@ impl Report {
             root.join("benches/FIGURES.md"),
             format!("{head}{}", self.text),
         )?;
-        put_between(&root.join("README.md"), &format!("{machine}\n\n{goals}"))
+        let plot =
+            "![ns a check by the number of keys, Tollgate and governor](benches/plots/keys.svg)";
+        put_between(
+            &root.join("README.md"),
+            &format!("{machine}\n\n{goals}\n\n{plot}"),
+        )
     }
 }
 

@@ -187,11 +187,12 @@ pub fn table(plan: &Plan, report: &mut Report) {
         &what,
         &columns,
     );
+    let keys = plan.pick(1_000, 10_000);
     for (count, order, threads) in [
         (1, Order::Uniform, 1),
-        (10_000, Order::Uniform, 1),
-        (10_000, Order::Uniform, 2),
-        (10_000, Order::Zipf, 2),
+        (keys, Order::Uniform, 1),
+        (keys, Order::Uniform, 2),
+        (keys, Order::Zipf, 2),
     ] {
         let rounds = Rounds {
             rounds: plan.rounds(),
