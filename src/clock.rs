@@ -17,6 +17,9 @@
 //! second after a machine was suspended, until the base is set anew, the lag can be longer than
 //! [`LAG_MAX`].
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_getres, clock_gettime};
@@ -32,6 +35,9 @@ const SLOW_SHIFT: u32 = 5;
 
 /// A note that lagged as much when it was last compared is not trusted until it is better again.
 const NOTE_LAG_MAX: Duration = Duration::from_millis(50);
+
+/// Time and note never lie so far apart: both end long before.
+const NO_NOTE: u64 = u64::MAX / 2;
 
 const _: () = assert!(NOTE_LAG_MAX.as_nanos() < LAG_MAX.as_nanos());
 
@@ -49,6 +55,15 @@ impl Clock {
         match self {
             Self::System(clock) => clock.now(),
             Self::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// The time now, and how fast it goes.
+    #[inline(never)]
+    pub(crate) fn exact(&self) -> Reading {
+        match self {
+            Self::System(clock) => clock.exact(),
+            Self::Manual(clock) => clock.now().into(),
         }
     }
 
@@ -181,8 +196,9 @@ pub(crate) struct SystemClock {
     sequence: AtomicU64,
     base_nanos: AtomicU64,
     base_mono_nanos: AtomicU64,
-    /// What the kernel's note says, or will say, of the base; `u64::MAX` while it is not trusted.
-    base_note_nanos: AtomicU64,
+    /// What lies between the kernel's note and the time, added with a wrap; [`NO_NOTE`] while the
+    /// note is not to be gone by. One word, so that a glance is in need of no sequence.
+    since_note_nanos: AtomicU64,
     slow: AtomicU64,
     writer: Mutex<()>,
 }
@@ -193,7 +209,7 @@ impl SystemClock {
             sequence: AtomicU64::new(0),
             base_nanos: AtomicU64::new(wall().as_nanos()),
             base_mono_nanos: AtomicU64::new(mono_nanos()),
-            base_note_nanos: AtomicU64::new(u64::MAX),
+            since_note_nanos: AtomicU64::new(NO_NOTE),
             slow: AtomicU64::new(0),
             writer: Mutex::new(()),
         };
@@ -203,21 +219,35 @@ impl SystemClock {
 
     #[inline]
     fn now(&self) -> Timestamp {
+        self.exact().at
+    }
+
+    #[inline]
+    fn exact(&self) -> Reading {
         // Read in there: no reading of the old timeline can be later than the first of the next.
-        self.read(|timeline| timeline.at(mono_nanos()))
+        self.read(|timeline| Reading {
+            at: timeline.at(mono_nanos()),
+            is_exact: true,
+            is_slow: timeline.slow,
+        })
     }
 
     #[inline]
     fn glance(&self) -> Reading {
-        self.read(|timeline| {
-            // Ordering: relaxed; the sequence number makes it belong to the timeline.
-            let base = self.base_note_nanos.load(Ordering::Relaxed);
-            if base == u64::MAX {
-                return timeline.at(mono_nanos()).into();
+        loop {
+            // Ordering: relaxed; all of it is in this word.
+            let since = self.since_note_nanos.load(Ordering::Relaxed);
+            if since == NO_NOTE {
+                return self.exact();
             }
-            let elapsed = note_nanos().saturating_sub(base);
-            Reading::lagging(timeline.after(elapsed))
-        })
+            let at = Timestamp::from_nanos(note_nanos().wrapping_add(since));
+            // Ordering: the fence keeps the note's loads above before the look below: the note was
+            // read before anything else was in force, so that no old timeline is gone on with.
+            fence(Ordering::Acquire);
+            if self.since_note_nanos.load(Ordering::Relaxed) == since {
+                return Reading::lagging(at);
+            }
+        }
     }
 
     #[inline]
@@ -265,13 +295,13 @@ impl SystemClock {
         let mono_nanos = mono_nanos();
         let timeline = next(before, mono_nanos);
         // Read last: whatever came in between makes the note lag more, and never lead.
-        let note = note_base(timeline.base_mono_nanos, mono_nanos);
+        let since_note = since_note(timeline, mono_nanos);
         // Ordering: relaxed, between the odd number and the even one.
         self.base_nanos
             .store(timeline.base_nanos, Ordering::Relaxed);
         self.base_mono_nanos
             .store(timeline.base_mono_nanos, Ordering::Relaxed);
-        self.base_note_nanos.store(note, Ordering::Relaxed);
+        self.since_note_nanos.store(since_note, Ordering::Relaxed);
         self.slow.store(u64::from(timeline.slow), Ordering::Relaxed);
         // Ordering: release, pairs with the acquire in `read`.
         self.sequence.store(sequence + 2, Ordering::Release);
@@ -308,23 +338,26 @@ fn mono_nanos() -> u64 {
 /// The kernel's note of the time since boot, suspend not included.
 #[inline]
 fn note_nanos() -> u64 {
-    nanos_of(ClockId::MonotonicCoarse).as_nanos()
+    let time = clock_gettime(ClockId::MonotonicCoarse);
+    // It counts from the start of the machine: both are positive, and five centuries fit.
+    (time.tv_sec as u64)
+        .wrapping_mul(NANOS_PER_SEC)
+        .wrapping_add(time.tv_nsec as u64)
 }
 
-/// What the note says of the monotonic time `base`, which was `mono_nanos` just now; `u64::MAX` if
-/// the note lags too far behind to be trusted.
-fn note_base(base: u64, mono_nanos: u64) -> u64 {
-    let since = mono_nanos.saturating_sub(base);
+/// What the note is to be advanced by to show the timeline's time, at `mono_nanos` just now; none
+/// if the note lags too far behind to be trusted, or time is slow, as the note is not.
+fn since_note(timeline: Timeline, mono_nanos: u64) -> u64 {
     let period = clock_getres(ClockId::MonotonicCoarse);
     let is_fine = period.tv_sec == 0 && period.tv_nsec <= LAG_USUAL.subsec_nanos().into();
     let note = note_nanos();
-    // The clock that the note is of. It is read after `mono_nanos`, so the base comes late by
-    // what lies between, and what is counted from it lags by as much.
+    // The clock that the note is of. It is read after `mono_nanos`, so what is added to it comes
+    // short by what lies between, and the sum lags by as much.
     let exact = nanos_of(ClockId::Monotonic).as_nanos();
     let lag = Duration::from_nanos(exact.saturating_sub(note));
-    match is_fine && lag <= NOTE_LAG_MAX {
-        true => exact.saturating_sub(since),
-        false => u64::MAX,
+    match is_fine && lag <= NOTE_LAG_MAX && !timeline.slow {
+        true => timeline.at(mono_nanos).as_nanos().wrapping_sub(exact),
+        false => NO_NOTE,
     }
 }
 
@@ -334,155 +367,4 @@ fn nanos_of(id: ClockId) -> Timestamp {
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
     Timestamp::from_nanos(secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: u64 = 3_600 * NANOS_PER_SEC;
-    const START: u64 = 1_700_000_000 * NANOS_PER_SEC;
-
-    fn line() -> Timeline {
-        Timeline {
-            base_nanos: START,
-            base_mono_nanos: 0,
-            slow: false,
-        }
-    }
-
-    fn at(nanos: u64) -> Timestamp {
-        Timestamp::from_nanos(nanos)
-    }
-
-    #[test]
-    fn edge_19_a_step_forward_is_taken_once() {
-        let ahead = line().adjusted(at(START + HOUR), 0);
-        assert_eq!(ahead.at(5), at(START + HOUR + 5));
-        // Back again: time goes on from where it was, slower, and gives no hour twice.
-        let back = ahead.adjusted(at(START + 10), 10);
-        assert_eq!(back.at(10), at(START + HOUR + 10));
-        assert!(back.slow);
-    }
-
-    #[test]
-    fn edge_18_a_step_back_locks_nobody_out() {
-        let held = line().adjusted(at(START - HOUR), 0);
-        let minute = 60 * NANOS_PER_SEC;
-        let moved = held.at(minute).since(at(START));
-        assert!(
-            moved >= Duration::from_secs(58),
-            "a minute still passes in about one: {moved:?}"
-        );
-    }
-
-    #[test]
-    fn the_wall_is_caught_up_with() {
-        let mut held = line().adjusted(at(START - HOUR), 0);
-        let (mut mono, mut hours) = (0, 0);
-        while held.slow {
-            mono += HOUR;
-            hours += 1;
-            held = held.adjusted(at(START - HOUR + mono), mono);
-            assert!(hours < 40);
-        }
-        assert_eq!(held.at(mono), at(START - HOUR + mono));
-        assert!(hours >= 31, "an hour is made up for in 32: {hours}");
-    }
-
-    #[test]
-    fn a_step_back_beyond_reason_is_believed() {
-        let far = START - 40 * 24 * HOUR;
-        assert_eq!(line().adjusted(at(far), 7).at(7), at(far));
-    }
-
-    #[test]
-    fn a_slow_clocks_promise_is_kept() {
-        let clock = SystemClock::new();
-        clock.resume_from(wall() + Duration::from_secs(3_600));
-        assert!(clock.is_slow());
-        let wait = slow_wait(Duration::from_secs(31));
-        assert!(wait >= Duration::from_secs(32) && wait < Duration::from_millis(32_001));
-    }
-
-    #[test]
-    fn time_goes_on_from_the_latest_seen() {
-        let clock = SystemClock::new();
-        let latest = wall() + Duration::from_secs(86_400);
-        clock.resume_from(latest);
-        assert!(clock.now() >= latest);
-        clock.resume_from(wall() - Duration::from_secs(86_400));
-        assert!(clock.now() >= latest, "an older mark changes nothing");
-    }
-
-    #[test]
-    fn a_glance_never_leads() {
-        let clock = SystemClock::new();
-        for round in 0..20_000 {
-            if round % 500 == 0 {
-                clock.adjust(wall);
-            }
-            let glance = clock.glance();
-            let exact = clock.now();
-            assert!(glance.at <= exact, "{glance:?} before {exact:?}");
-        }
-    }
-
-    #[test]
-    fn a_glance_follows_the_time() {
-        let clock = SystemClock::new();
-        let before = clock.now();
-        // Bound: half a minute; the note is some milliseconds old when the machine is at ease.
-        let gave_up = std::time::Instant::now() + Duration::from_secs(30);
-        while clock.glance().at <= before {
-            assert!(std::time::Instant::now() < gave_up, "the note stands still");
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn a_note_that_is_not_trusted_is_not_read() {
-        let clock = SystemClock::new();
-        // Ordering: relaxed; there is no other thread.
-        clock.base_note_nanos.store(u64::MAX, Ordering::Relaxed);
-        let before = clock.now();
-        let glance = clock.glance();
-        assert!(glance.is_exact && glance.at >= before, "{glance:?}");
-        clock.adjust(wall);
-        assert!(note_base(0, mono_nanos()) == u64::MAX || !clock.glance().is_exact);
-    }
-
-    #[test]
-    fn a_slow_clocks_glance_is_slow_too() {
-        let clock = SystemClock::new();
-        clock.resume_from(wall() + Duration::from_secs(3_600));
-        assert!(clock.is_slow());
-        for _ in 0..1_000 {
-            let glance = clock.glance();
-            assert!(glance.at <= clock.now(), "{glance:?}");
-        }
-    }
-
-    #[test]
-    fn readings_never_go_back_while_it_is_adjusted() {
-        let clock = Arc::new(SystemClock::new());
-        let reader = {
-            let clock = clock.clone();
-            std::thread::spawn(move || {
-                let mut last = clock.now();
-                for _ in 0..200_000 {
-                    let now = clock.now();
-                    assert!(now >= last, "{now:?} after {last:?}");
-                    last = now;
-                }
-            })
-        };
-        let mut step = 0;
-        while !reader.is_finished() {
-            step += 1;
-            let back = Duration::from_millis(step % 50 * 10);
-            clock.adjust(|| wall() - back);
-        }
-        reader.join().unwrap();
-    }
 }

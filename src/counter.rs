@@ -2,34 +2,37 @@
 //!
 //! This is where the algorithms, the table and the clock meet, and the only place.
 
+mod at_once;
 #[cfg(all(test, tollgate_loom))]
 mod loom;
+mod strict;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
+pub(crate) use at_once::Pending;
+use at_once::note;
+
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
-use crate::ceiling::{Ceilings, Demand, Unraised};
+use crate::ceiling::{Ceilings, Unraised};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
-use crate::sync::{AtomicU64, Ordering, fence};
-use crate::table::{Put, Table, Update};
+use crate::sync::{Arc, AtomicU64, Ordering, fence};
+use crate::table::{Put, Table};
 use crate::time::{Reading, Timestamp};
 
-/// What all counters of a check share.
-#[derive(Clone, Copy)]
-pub(crate) struct Ground<'a> {
-    pub(crate) table: &'a Table,
+/// What all counters share.
+pub(crate) struct Ground {
+    pub(crate) table: Arc<Table>,
     /// Where newcomers count together when the table has no slot for them.
-    pub(crate) shared: &'a Table,
-    pub(crate) calendars: &'a [Calendar],
-    pub(crate) clock: &'a Clock,
+    pub(crate) shared: Arc<Table>,
+    pub(crate) clock: Clock,
     /// Where changes to logged counters are noted.
-    pub(crate) inbox: &'a Inbox,
+    pub(crate) inbox: Arc<Inbox>,
     /// How far strict counters may count.
-    pub(crate) ceilings: &'a Ceilings,
+    pub(crate) ceilings: Ceilings,
     /// Words found further in the future than any clock of ours can have put them.
-    pub(crate) healed: &'a AtomicU64,
+    pub(crate) healed: AtomicU64,
 }
 
 /// How a strict counter asks the disk.
@@ -44,7 +47,8 @@ pub(crate) struct Reserve {
 /// A counter, by its rule and its tag.
 #[derive(Clone, Copy)]
 pub(crate) struct Counter<'a> {
-    pub(crate) ground: Ground<'a>,
+    pub(crate) ground: &'a Ground,
+    pub(crate) calendars: &'a [Calendar],
     pub(crate) rule: &'a Rule,
     pub(crate) tag: Tag,
     /// True if its changes are to be written to the journal.
@@ -87,9 +91,9 @@ impl<'a> Counter<'a> {
     #[inline]
     fn table(&self) -> &'a Table {
         if self.is_shared {
-            self.ground.shared
+            &self.ground.shared
         } else {
-            self.ground.table
+            &self.ground.table
         }
     }
 
@@ -109,43 +113,13 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The words as they count. Where ceilings were lost together with the counters, a strict
-    /// counter that nothing is known of was spent at that time; or is now, if that lies ahead of a
-    /// clock that was set back.
-    #[inline]
-    fn known(&self, period: Period, words: Pair, now: Timestamp) -> Pair {
-        match self.reserve {
-            None => words,
-            Some(_) => self.known_of_strict(period, words, now),
-        }
-    }
-
-    #[cold]
-    fn known_of_strict(&self, period: Period, mut words: Pair, now: Timestamp) -> Pair {
-        let Some(closed) = self.ground.ceilings.closed() else {
-            return words;
-        };
-        let closed = closed.min(now);
-        let then = self.rule.period(closed, self.ground.calendars);
-        let is_main = self.rule.parity(then) == self.rule.parity(period);
-        let word = if is_main {
-            &mut words.main
-        } else {
-            &mut words.other
-        };
-        if word.is_absent() && (is_main || self.rule.has_pair()) {
-            *word = self.rule.spent(then, closed);
-        }
-        words
-    }
-
     /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
     pub(crate) fn look(&self, now: impl Into<Reading>, cost: u64) -> Seen {
         let mut now = now.into();
         let mut suspect = None;
         loop {
-            let period = self.rule.period(now.at, self.ground.calendars);
+            let period = self.rule.period(now.at, self.calendars);
             let (main, other) = self.tags(period);
             let words = self.known(
                 period,
@@ -157,7 +131,7 @@ impl<'a> Counter<'a> {
             );
             match self.rule.step(period, words, now.at, cost) {
                 step if self.is_unsure(step, period, words, now, cost) => now = self.exactly(),
-                Step::Future => now = self.explain(words, now.at, &mut suspect).into(),
+                Step::Future => now = self.explain(words, now.at, &mut suspect),
                 step => {
                     return Seen {
                         step,
@@ -174,8 +148,25 @@ impl<'a> Counter<'a> {
     /// for the disk.
     #[inline]
     pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
-        let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
         let now = now.into();
+        match self.take_at_once(now, cost) {
+            Some(seen) => Take::Judged(seen),
+            None => self.take_with_care(now, cost),
+        }
+    }
+
+    // By value, as all that is not a part of a straight take: what is referred to must be in
+    // memory, and there it would be put at every check.
+    #[inline(never)]
+    pub(crate) fn take_with_care(self, mut now: Reading, cost: u64) -> Take {
+        if !now.is_exact && self.is_plain() {
+            // Most often it was that.
+            now = self.exactly();
+            if let Some(seen) = self.take_at_once(now, cost) {
+                return Take::Judged(seen);
+            }
+        }
+        let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
         self.change(now, cost, must, |rule, period, words, now| {
             rule.step(period, words, now, cost)
         })
@@ -200,9 +191,9 @@ impl<'a> Counter<'a> {
             && (step == Step::Refuse || !self.rule.holds(step, period, words, now.at, cost))
     }
 
-    #[inline(never)]
+    #[inline]
     fn exactly(&self) -> Reading {
-        self.ground.clock.now().into()
+        self.ground.clock.exact()
     }
 
     /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
@@ -217,7 +208,7 @@ impl<'a> Counter<'a> {
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
         loop {
-            let period = self.rule.period(now.at, self.ground.calendars);
+            let period = self.rule.period(now.at, self.calendars);
             let (main_tag, other_tag) = self.tags(period);
             let other = self.other(other_tag);
             let found = self.table().find(main_tag);
@@ -236,7 +227,7 @@ impl<'a> Counter<'a> {
                     continue;
                 }
                 Step::Future => {
-                    now = self.explain(words, now.at, &mut suspect).into();
+                    now = self.explain(words, now.at, &mut suspect);
                     continue;
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),
@@ -262,7 +253,7 @@ impl<'a> Counter<'a> {
             }
             let after = self.marked(next);
             match self.table().put(main_tag, now.at, found, after) {
-                Put::Done => self.note(main_tag, main, after),
+                Put::Done => note(self.ground, main_tag, main, after),
                 Put::Raced => continue,
                 Put::Full => return Take::Full,
             }
@@ -278,90 +269,10 @@ impl<'a> Counter<'a> {
 
     /// The time, exactly, but no earlier than a reading before.
     fn no_earlier(&self, than: Reading) -> Reading {
-        than.at.max(self.ground.clock.now()).into()
-    }
-
-    /// True if the disk knows that the word may stand here, or need not know.
-    #[inline]
-    fn is_covered(&self, tag: Tag, word: Word) -> bool {
-        self.reserve.is_none() || self.ground.ceilings.covers(tag, word)
-    }
-
-    /// True if the ceiling was not brought down below the word while it was put here.
-    #[inline]
-    fn is_still_covered(&self, tag: Tag, word: Word) -> bool {
-        if self.reserve.is_none() {
-            return true;
-        }
-        // Ordering: a full fence between the word and the second look at the ceiling, see
-        // `Ceilings::lower`: the writing thread does the reverse.
-        fence(Ordering::SeqCst);
-        self.ground.ceilings.covers(tag, word)
-    }
-
-    /// Brings the ceiling down after the word, so that no more than one reservation lies between.
-    fn bring_down(&self, tag: Tag, word: Word) {
-        let Some(Reserve { amount, .. }) = self.reserve else {
-            return;
-        };
-        let now = self.ground.clock.now();
-        let above = |amount| match word.is_live(now) {
-            true => self.rule.ahead(word.clean(), now, amount),
-            // As good as none: whatever is counted next is larger.
-            false => word.clean(),
-        };
-        let ceilings = self.ground.ceilings;
-        // Half of a reservation is left, so that not every refund is a write.
-        if ceilings.is_above(tag, above(amount)) {
-            ceilings.lower(tag, above(amount / 2));
-        }
-    }
-
-    /// What to ask of the disk so that `word` may stand here.
-    fn demand(&self, tag: Tag, word: Word, now: Timestamp, amount: u64) -> Demand {
-        Demand {
-            tag,
-            least: word,
-            target: self.rule.ahead(word, now, amount),
-            now,
-            is_awaited: true,
-        }
-    }
-
-    /// Takes a slot for a newcomer; false if there is none. Nobody without a slot gets a ceiling:
-    /// put back after a power cut, it would take the room of one that was counted.
-    #[cold]
-    fn has_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
-        // What is known though no word says so must not be forgotten for it. Else a dead word, as
-        // in `reset`.
-        let place = match known.is_live(now) {
-            true => known.clean(),
-            false => Word::bucket(now),
-        };
-        let place = |main: Word| main.is_absent().then_some(place);
-        self.table().update(tag, now, place) != Update::Full
-    }
-
-    /// Waits until the disk knows that the word may stand here, unless it refuses.
-    #[cold]
-    fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> Result<(), Unraised> {
-        let amount = self.reserve.map_or(0, |reserve| reserve.amount);
-        let demand = self.demand(tag, word, now, amount);
-        self.ground.ceilings.raise(demand)
-    }
-
-    /// Asks for a later ceiling when half of what was reserved is used.
-    #[inline]
-    fn look_ahead(&self, tag: Tag, word: Word, now: Timestamp) {
-        if let Some(Reserve { amount, .. }) = self.reserve {
-            let soon = self.rule.ahead(word.clean(), now, amount / 2);
-            if !self.ground.ceilings.covers(tag, soon) {
-                let demand = Demand {
-                    least: soon,
-                    ..self.demand(tag, word.clean(), now, amount)
-                };
-                self.ground.ceilings.ask(demand);
-            }
+        let now = self.exactly();
+        Reading {
+            at: now.at.max(than.at),
+            ..now
         }
     }
 
@@ -369,14 +280,6 @@ impl<'a> Counter<'a> {
     #[inline]
     fn marked(&self, word: Word) -> Word {
         if self.is_logged { word.dirty() } else { word }
-    }
-
-    /// Notes a change that made a clean word dirty.
-    #[inline]
-    fn note(&self, tag: Tag, before: Word, after: Word) {
-        if after.is_dirty() && !before.is_dirty() {
-            self.ground.inbox.mark(tag);
-        }
     }
 
     /// Replaces the word of a tag that has a slot.
@@ -390,7 +293,7 @@ impl<'a> Counter<'a> {
             }
         });
         if let Some((before, after)) = amended {
-            self.note(tag, before, after);
+            note(self.ground, tag, before, after);
             if before != after {
                 self.bring_down(tag, after);
             }
@@ -403,19 +306,19 @@ impl<'a> Counter<'a> {
     /// Or it does not: then the clock was once wrong, or the limit was slower, and the words are
     /// healed.
     #[cold]
-    fn explain(&self, words: Pair, now: Timestamp, suspect: &mut Option<Pair>) -> Timestamp {
+    fn explain(&self, words: Pair, now: Timestamp, suspect: &mut Option<Pair>) -> Reading {
         if *suspect == Some(words) {
             self.heal(now);
         }
         *suspect = Some(words);
-        self.ground.clock.now()
+        self.exactly()
     }
 
     /// Puts in the place of words from the future what they can mean at most: all is used. Nobody
     /// knows any more what was used, so nothing more is admitted in this window, or before the
     /// bucket fills again; and nobody is locked out for longer.
     fn heal(&self, now: Timestamp) {
-        let period = self.rule.period(now, self.ground.calendars);
+        let period = self.rule.period(now, self.calendars);
         let (main_tag, other_tag) = self.tags(period);
         let is_future =
             |main, other| self.rule.step(period, Pair { main, other }, now, 1) == Step::Future;

@@ -6,29 +6,96 @@
 #[cfg(all(test, tollgate_loom))]
 mod loom;
 
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::sync::atomic::AtomicU64 as Count;
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
 
-/// Values of one kind that a thread keeps at once. One more, and the eldest is fetched anew when
-/// asked.
+/// Values of one kind that a thread keeps at once. One more, and the one that was asked for
+/// least lately goes.
 // Bound: an idle thread keeps at most so many replaced values in memory, until it reads or ends.
 const KEPT: usize = 8;
 
 /// A thread's own reference to a value: counting it disturbs no other thread.
-pub(crate) type Own<T> = Arc<Arc<T>>;
+pub(crate) type Own<T> = Arc<Kept<T>>;
+
+/// A value that a thread keeps.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    /// Whose value it is, and which one of all that were in force there.
+    cell: u64,
+    generation: u64,
+    value: Arc<T>,
+}
+
+impl<T> Deref for Kept<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
 
 /// What can be in force. A static cannot be generic, so each kind brings its own.
 pub(crate) trait Keep: Sized + 'static {
     /// Calls `visit` with what this thread keeps of this kind.
-    fn with_kept<R>(visit: impl FnOnce(&mut Vec<Kept<Self>>) -> R) -> R;
+    fn with_keeping<R>(visit: impl FnOnce(&Keeping<Self>) -> R) -> R;
 }
 
-/// A value that a thread keeps, and when it was in force.
-pub(crate) struct Kept<T> {
-    cell: u64,
-    generation: u64,
-    value: Own<T>,
+/// What a thread keeps of one kind.
+pub(crate) struct Keeping<T> {
+    /// What it asked for last; none while that is in use.
+    last: Cell<Option<Own<T>>>,
+    /// What it asked for before, the latest last.
+    others: RefCell<Vec<Own<T>>>,
+}
+
+impl<T> Keeping<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            last: Cell::new(None),
+            others: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Takes out what was asked for last, if it is this.
+    #[inline]
+    fn take(&self, cell: u64, generation: u64) -> Option<Own<T>> {
+        let last = self.last.take()?;
+        if last.cell == cell && last.generation == generation {
+            return Some(last);
+        }
+        self.put_aside(last);
+        None
+    }
+
+    /// Puts in what was asked for last.
+    #[inline]
+    fn put(&self, value: Own<T>) {
+        if let Some(before) = self.last.replace(Some(value)) {
+            self.put_aside(before);
+        }
+    }
+
+    #[cold]
+    fn put_aside(&self, value: Own<T>) {
+        let mut others = self.others.borrow_mut();
+        others.retain(|other| other.cell != value.cell);
+        if others.len() == KEPT - 1 {
+            others.remove(0);
+        }
+        others.push(value);
+    }
+
+    /// Takes out what was put aside, if it is this.
+    fn take_aside(&self, cell: u64, generation: u64) -> Option<Own<T>> {
+        let mut others = self.others.borrow_mut();
+        let is_it = |other: &Own<T>| other.cell == cell && other.generation == generation;
+        let place = others.iter().position(is_it)?;
+        Some(others.remove(place))
+    }
 }
 
 #[derive(Debug)]
@@ -51,41 +118,29 @@ impl<T: Keep> InForce<T> {
         }
     }
 
-    /// Calls `read` with the value in force.
+    /// The value in force, for as long as the caller holds on to it.
     #[inline]
-    pub(crate) fn read<R>(&self, read: impl FnOnce(&Own<T>) -> R) -> R {
+    pub(crate) fn read(&self) -> InUse<T> {
         // Ordering: acquire, pairs with the release in `replace`: who sees the number finds at
         // least that value behind the lock, and sees what was done before it was replaced.
         let generation = self.generation.load(Ordering::Acquire);
-        T::with_kept(|kept| {
-            let found = kept.iter().position(|one| one.cell == self.id);
-            let place = match found {
-                Some(place) if kept[place].generation == generation => place,
-                _ => self.fetch(kept, found, generation),
-            };
-            read(&kept[place].value)
-        })
+        let last = T::with_keeping(|keeping| keeping.take(self.id, generation));
+        InUse(Some(last.unwrap_or_else(|| self.find(generation))))
     }
 
-    /// Keeps the present value under the number that was read before it: it may be a later one's,
-    /// and is fetched once more then; under a number read later an old value would stay.
+    /// The value in force, where it is not what was asked for last.
     #[cold]
-    fn fetch(&self, kept: &mut Vec<Kept<T>>, found: Option<usize>, generation: u64) -> usize {
-        let value = Arc::new(self.current());
-        let fresh = Kept {
-            cell: self.id,
-            generation,
-            value,
-        };
-        if let Some(place) = found {
-            kept[place] = fresh;
-            return place;
-        }
-        if kept.len() == KEPT {
-            kept.remove(0);
-        }
-        kept.push(fresh);
-        kept.len() - 1
+    fn find(&self, generation: u64) -> Own<T> {
+        let aside = T::with_keeping(|keeping| keeping.take_aside(self.id, generation));
+        // The present value under the number that was read before it: it may be a later one's, and
+        // is fetched once more then; under a number read later an old value would stay.
+        aside.unwrap_or_else(|| {
+            Arc::new(Kept {
+                cell: self.id,
+                generation,
+                value: self.current(),
+            })
+        })
     }
 
     /// The value in force, to keep.
@@ -104,6 +159,31 @@ impl<T: Keep> InForce<T> {
         // Ordering: release, pairs with the acquire in `read`.
         self.generation.fetch_add(1, Ordering::Release);
         Ok(Replaced { before, now })
+    }
+}
+
+/// What a thread reads. It was taken out of what the thread keeps, and goes back when this is
+/// dropped, so that nothing stands in the way of reading while it is read.
+pub(crate) struct InUse<T: Keep>(Option<Own<T>>);
+
+impl<T: Keep> Deref for InUse<T> {
+    type Target = Own<T>;
+
+    #[inline]
+    fn deref(&self) -> &Own<T> {
+        match &self.0 {
+            Some(value) => value,
+            None => unreachable!("it goes back when this is dropped"),
+        }
+    }
+}
+
+impl<T: Keep> Drop for InUse<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            T::with_keeping(|keeping| keeping.put(value));
+        }
     }
 }
 

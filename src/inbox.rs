@@ -32,7 +32,8 @@ impl Inbox {
     }
 
     /// Notes that the tag's word has become dirty. Never waits, never fails.
-    #[inline]
+    // Not inline: most changes are to words that are dirty already.
+    #[inline(never)]
     pub(crate) fn mark(&self, tag: Tag) {
         if self.queue.push(tag).is_err() {
             // Ordering: release, pairs with the acquire in `take_missed`: who sees the flag sees

@@ -81,7 +81,15 @@ impl<'k> KeyHasher<'k> {
         }
     }
 
+    /// The hash of a key that is one text.
     #[inline]
+    pub(crate) fn only_text(keys: &'k HashKeys, name: NameHash, text: &[u8]) -> KeyHash {
+        let mut hasher = Self::new(keys);
+        hasher.part(name, Kind::Text, text);
+        hasher.finish()
+    }
+
+    #[inline(always)]
     fn part(&mut self, name: NameHash, kind: Kind, bytes: &[u8]) {
         // Usize is at most 64 bits wide everywhere, and a part has a bound far below.
         let length = bytes.len() as u64;

@@ -24,6 +24,8 @@ pub(crate) struct Reading {
     pub(crate) at: Timestamp,
     /// False if it may be later than `at` by up to [`LAG_MAX`].
     pub(crate) is_exact: bool,
+    /// True while the clock waits for the wall: a span of its time takes a little longer.
+    pub(crate) is_slow: bool,
 }
 
 impl Reading {
@@ -32,6 +34,7 @@ impl Reading {
         Self {
             at,
             is_exact: false,
+            is_slow: false,
         }
     }
 }
@@ -50,7 +53,11 @@ impl Reading {
 impl From<Timestamp> for Reading {
     #[inline]
     fn from(at: Timestamp) -> Self {
-        Self { at, is_exact: true }
+        Self {
+            at,
+            is_exact: true,
+            is_slow: false,
+        }
     }
 }
 

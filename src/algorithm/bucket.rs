@@ -98,6 +98,11 @@ impl Bucket {
         if self.period_ticks == self.period_nanos {
             return at.as_nanos();
         }
+        self.scaled_ticks(at)
+    }
+
+    #[inline(never)]
+    fn scaled_ticks(&self, at: Timestamp) -> u64 {
         let scaled = u128::from(at.as_nanos()) * u128::from(self.period_ticks);
         u64::try_from(scaled / u128::from(self.period_nanos)).unwrap_or(u64::MAX)
     }
@@ -108,6 +113,11 @@ impl Bucket {
         if self.period_ticks == self.period_nanos {
             return Timestamp::from_nanos(ticks);
         }
+        self.scaled_instant(ticks)
+    }
+
+    #[inline(never)]
+    fn scaled_instant(&self, ticks: u64) -> Timestamp {
         let scaled = u128::from(ticks) * u128::from(self.period_nanos);
         let nanos = scaled.div_ceil(u128::from(self.period_ticks));
         Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -124,7 +134,7 @@ impl Bucket {
         2 * self.ticks_of(self.burst)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn step(&self, word: Word, now: Timestamp, cost: u64) -> Step {
         let now_ticks = self.ticks(now);
         let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
@@ -149,7 +159,7 @@ impl Bucket {
     /// See [`Rule::holds`](super::Rule::holds). With more to come back than the clock can lag, a
     /// take moves the arrival time on by its cost, whenever it is; a bucket at rest starts anew
     /// from the time of the take, and that must be exact.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn holds(&self, step: Step, word: Word, now: Timestamp, cost: u64) -> bool {
         let latest = now + LAG_MAX;
         match step {

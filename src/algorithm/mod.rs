@@ -20,7 +20,7 @@ pub(crate) use word::Word;
 use std::fmt;
 use std::time::Duration;
 
-use crate::time::{NANOS_PER_SEC, Timestamp};
+use crate::time::{NANOS_PER_SEC, Reading, Timestamp};
 
 /// What a limit allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,6 +244,48 @@ impl Rule {
             Self::Window(window) => window.step(period, words.main, now, cost),
             Self::Sliding(sliding) => sliding.step(period, words, now, cost),
         }
+    }
+
+    /// What taking `cost` comes to, and the period that counts it, if it comes to that at whatever
+    /// instant the reading stands for, and one word is all there is to it. None says nothing.
+    ///
+    /// It is what [`step`](Self::step) and [`holds`](Self::holds) say, in one, for most checks.
+    #[inline(always)]
+    pub(crate) fn judge_surely(
+        &self,
+        calendars: &[Calendar],
+        word: Word,
+        now: Reading,
+        cost: u64,
+    ) -> Option<(Period, Step)> {
+        match self {
+            Self::Bucket(bucket) if cost > 0 => {
+                let word = word.of_kind(false);
+                let step = bucket.step(word, now.at, cost);
+                let is_sure = now.is_exact || bucket.holds(step, word, now.at, cost);
+                is_sure.then_some((Period::default(), step))
+            }
+            Self::Window(_) if cost > 0 => self.judge_surely_by_window(calendars, word, now, cost),
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
+    fn judge_surely_by_window(
+        &self,
+        calendars: &[Calendar],
+        word: Word,
+        now: Reading,
+        cost: u64,
+    ) -> Option<(Period, Step)> {
+        let period = self.period(now.at, calendars);
+        let words = Pair {
+            main: word,
+            other: Word::ABSENT,
+        };
+        let step = self.step(period, words, now.at, cost);
+        let is_sure = now.is_exact || self.holds(step, period, words, now.at, cost);
+        is_sure.then_some((period, step))
     }
 
     /// True if taking `cost` comes to this `step`, which is what it comes to at `now`, at every

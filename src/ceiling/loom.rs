@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Demand, InMemory};
+use super::{Ceilings, Demand};
 use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::sync::lock;
@@ -22,8 +22,8 @@ fn loom_ceiling_asked_ahead() {
     builder.preemption_bound = Some(2);
     builder.check(|| {
         let counters = Arc::new(Table::new(vec![Region::heap(1)]));
-        let memory = Arc::new(InMemory::new(&[&counters], NOW));
-        let ceilings = &memory.ceilings;
+        let (ceilings, memory) = Ceilings::in_memory(&[&counters], NOW);
+        let ceilings = Arc::new(ceilings);
         let demand = |count| Demand {
             tag: TAG,
             least: Word::window(DIES_AT, count),
@@ -33,8 +33,8 @@ fn loom_ceiling_asked_ahead() {
         };
         assert_eq!(ceilings.raise(demand(1)), Ok(()));
         let other = {
-            let memory = memory.clone();
-            thread::spawn(move || memory.ceilings.ask(demand(2)))
+            let ceilings = ceilings.clone();
+            thread::spawn(move || ceilings.ask(demand(2)))
         };
         ceilings.ask(demand(2));
         other.join().unwrap();

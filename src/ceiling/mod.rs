@@ -368,17 +368,10 @@ impl Ceilings {
     }
 }
 
-/// Ceilings on a medium in memory, for models and tests of those who count.
 #[cfg(test)]
-pub(crate) struct InMemory {
-    pub(crate) ceilings: Ceilings,
-    #[cfg(tollgate_loom)]
-    twin: medium::Twin,
-}
-
-#[cfg(test)]
-impl InMemory {
-    pub(crate) fn new(tables: &[&Arc<Table>], now: Timestamp) -> Self {
+impl Ceilings {
+    /// Ceilings of these tables on a medium in memory, and that, for those who count.
+    pub(crate) fn in_memory(tables: &[&Arc<Table>], now: Timestamp) -> (Self, InMemory) {
         let twin = medium::Twin::new(medium::Content::default());
         let tables = tables.iter().map(|table| Arc::clone(table)).collect();
         let counters = Counters {
@@ -386,20 +379,28 @@ impl InMemory {
             worth: Worth::New,
         };
         let table = Arc::new(Table::new(vec![crate::table::Region::heap(1)]));
-        let opened = Ceilings::on(Box::new(twin.clone()), [0; 16], table, counters, now);
+        let opened = Self::on(Box::new(twin.clone()), [0; 16], table, counters, now);
         let (ceilings, _) = opened.unwrap_or_else(|_| unreachable!("memory does not fail"));
-        Self {
-            ceilings,
-            #[cfg(tollgate_loom)]
-            twin,
-        }
+        (ceilings, InMemory(twin))
     }
+}
 
+/// A medium in memory.
+#[cfg(test)]
+pub(crate) struct InMemory(
+    #[cfg_attr(
+        not(tollgate_loom),
+        expect(dead_code, reason = "only models look at it")
+    )]
+    medium::Twin,
+);
+
+#[cfg(all(test, tollgate_loom))]
+impl InMemory {
     /// The ceiling that a power cut at this instant would leave.
-    #[cfg(tollgate_loom)]
     pub(crate) fn durable(&self, tag: Tag) -> Word {
         let mut last = Word::ABSENT;
-        let found = file::read(&mut self.twin.clone(), [0; 16], &mut |of, word| {
+        let found = file::read(&mut self.0.clone(), [0; 16], &mut |of, word| {
             if of == tag {
                 last = word;
             }

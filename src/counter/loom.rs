@@ -5,7 +5,7 @@ use loom::thread;
 
 use super::{Counter, Ground, Reserve, Take};
 use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, Sliding, Step, Window, Word};
-use crate::ceiling::InMemory;
+use crate::ceiling::{Ceilings, InMemory};
 use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
 use crate::key::Tag;
@@ -23,41 +23,34 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 /// All that counters share, with a clock that stands still.
 struct World {
-    table: Arc<Table>,
-    shared: Arc<Table>,
+    ground: Ground,
     calendars: Vec<Calendar>,
-    clock: Clock,
-    inbox: Inbox,
-    memory: InMemory,
-    healed: AtomicU64,
+    disk: InMemory,
 }
 
 impl World {
     fn new(now: Timestamp) -> Arc<Self> {
         let table = Arc::new(Table::new(vec![Region::heap(1)]));
         let shared = Arc::new(Table::new(vec![Region::heap(1)]));
+        let (ceilings, disk) = Ceilings::in_memory(&[&table, &shared], now);
         Arc::new(Self {
-            memory: InMemory::new(&[&table, &shared], now),
-            table,
-            shared,
+            ground: Ground {
+                table,
+                shared,
+                clock: Clock::Manual(ManualClock::new(now)),
+                inbox: Arc::new(Inbox::new(1)),
+                ceilings,
+                healed: AtomicU64::new(0),
+            },
             calendars: Vec::new(),
-            clock: Clock::Manual(ManualClock::new(now)),
-            inbox: Inbox::new(1),
-            healed: AtomicU64::new(0),
+            disk,
         })
     }
 
     fn counter<'a>(&'a self, rule: &'a Rule, bits: u64) -> Counter<'a> {
         Counter {
-            ground: Ground {
-                table: &self.table,
-                shared: &self.shared,
-                calendars: &self.calendars,
-                clock: &self.clock,
-                inbox: &self.inbox,
-                ceilings: &self.memory.ceilings,
-                healed: &self.healed,
-            },
+            ground: &self.ground,
+            calendars: &self.calendars,
             rule,
             tag: Tag::from_bits(bits),
             is_logged: false,
@@ -130,7 +123,10 @@ fn loom_counter_window_roll() {
             let world = World::new(after);
             for which in (0..=1).filter(|_| has_slots) {
                 let tag = Tag::from_bits(4).sibling(which);
-                let update = world.table.update(tag, NOW, |_| Some(Word::window(90, 1)));
+                let update = world
+                    .ground
+                    .table
+                    .update(tag, NOW, |_| Some(Word::window(90, 1)));
                 assert_ne!(update, Update::Full);
             }
             let other = {
@@ -175,8 +171,8 @@ fn loom_counter_all_or_none() {
         let mine = both(&world);
         let theirs = other.join().unwrap();
         assert!(mine ^ theirs, "the second limit has room for one");
-        assert_eq!(world.table.read(Tag::from_bits(4)).count(), 1);
-        assert_eq!(world.table.read(Tag::from_bits(8)).count(), 1);
+        assert_eq!(world.ground.table.read(Tag::from_bits(4)).count(), 1);
+        assert_eq!(world.ground.table.read(Tag::from_bits(8)).count(), 1);
     });
 }
 
@@ -207,7 +203,10 @@ fn loom_counter_refund_and_settle_against_take() {
             let mine = u32::from(took(world.counter(&rule, 4).take(NOW, 1)));
             other.join().unwrap();
             let expected = if charges { 3 + 4 } else { 3 - 2 };
-            assert_eq!(world.table.read(Tag::from_bits(4)).count(), expected + mine);
+            assert_eq!(
+                world.ground.table.read(Tag::from_bits(4)).count(),
+                expected + mine
+            );
         });
     }
 }
@@ -238,15 +237,15 @@ fn loom_counter_dirty_against_drain() {
         let mut drain = || {
             let sweep = || {
                 let mut dirty = Vec::new();
-                world.table.for_each(|tag, word| {
+                world.ground.table.for_each(|tag, word| {
                     if word.is_dirty() {
                         dirty.push(tag);
                     }
                 });
                 dirty
             };
-            for tag in world.inbox.drain(sweep) {
-                if let Some(word) = world.table.wash(tag) {
+            for tag in world.ground.inbox.drain(sweep) {
+                if let Some(word) = world.ground.table.wash(tag) {
                     written[usize::from(tag.bits() == 8)] = word.count();
                 }
             }
@@ -255,7 +254,10 @@ fn loom_counter_dirty_against_drain() {
         taker.join().unwrap();
         drain();
         assert_eq!(written, [2, 1]);
-        world.table.for_each(|_, word| assert!(!word.is_dirty()));
+        world
+            .ground
+            .table
+            .for_each(|_, word| assert!(!word.is_dirty()));
     });
 }
 
@@ -281,9 +283,12 @@ fn loom_counter_overflow() {
         for bits in 1..=4 {
             // Three live on, one dies at 110.
             let dies_at = if bits == 1 { 110 } else { 200 };
-            let update = world.table.update(Tag::from_bits(bits << 2), NOW, |_| {
-                Some(Word::window(dies_at, 1))
-            });
+            let update = world
+                .ground
+                .table
+                .update(Tag::from_bits(bits << 2), NOW, |_| {
+                    Some(Word::window(dies_at, 1))
+                });
             assert_ne!(update, Update::Full);
         }
         let other = {
@@ -296,12 +301,12 @@ fn loom_counter_overflow() {
         // A slot has died: it takes one of them in, the other still shares.
         let later = Timestamp::from_secs(111);
         assert!(newcomer(&world, 32, later));
-        assert_eq!(world.table.read(Tag::from_bits(32)).count(), 1);
+        assert_eq!(world.ground.table.read(Tag::from_bits(32)).count(), 1);
         assert!(
             newcomer(&world, 36, later),
             "the shared window is a new one"
         );
-        assert!(world.table.read(Tag::from_bits(36)).is_absent());
+        assert!(world.ground.table.read(Tag::from_bits(36)).is_absent());
     });
 }
 
@@ -313,7 +318,7 @@ fn take_strictly(world: &World) -> bool {
     if let Take::Judged(seen) = taken
         && let Step::Admit(word) = seen.step
     {
-        let durable = world.memory.durable(Tag::from_bits(4));
+        let durable = world.disk.durable(Tag::from_bits(4));
         assert!(word.count() <= durable.count(), "admitted, yet not durable");
     }
     took(taken)
@@ -348,8 +353,8 @@ fn loom_ceiling_take() {
         };
         assert!(take_strictly(&world));
         assert!(other.join().unwrap());
-        assert_eq!(world.table.read(Tag::from_bits(4)).count(), 2);
-        world.memory.ceilings.stop();
+        assert_eq!(world.ground.table.read(Tag::from_bits(4)).count(), 2);
+        world.ground.ceilings.stop();
     });
 }
 
@@ -368,9 +373,9 @@ fn loom_ceiling_brought_down() {
         };
         strict(&world, &rule).refund(seen.period, word, 2);
         assert!(take_strictly(&world));
-        world.memory.ceilings.stop();
-        let durable = world.memory.durable(Tag::from_bits(4));
-        assert!(world.table.read(Tag::from_bits(4)).count() <= durable.count());
+        world.ground.ceilings.stop();
+        let durable = world.disk.durable(Tag::from_bits(4));
+        assert!(world.ground.table.read(Tag::from_bits(4)).count() <= durable.count());
     });
 }
 
@@ -391,7 +396,7 @@ fn loom_counter_calendar_edge() {
         let mine = took(world.counter(&rule, 4).take(after, 1));
         let theirs = other.join().unwrap();
         assert!(mine && theirs);
-        let word = world.table.read(Tag::from_bits(4));
+        let word = world.ground.table.read(Tag::from_bits(4));
         assert_eq!(word.dies_at_secs(), 2 * 86_400);
         // Who was late either came first, in the old day, or counts in the new one.
         assert!((1..=2).contains(&word.count()));

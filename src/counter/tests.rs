@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Counter, Ground, Seen, Take};
 use crate::algorithm::{Bucket, Frame, Rule, Step, Window, Word};
-use crate::ceiling::InMemory;
+use crate::ceiling::Ceilings;
 use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
 use crate::key::Tag;
@@ -19,17 +19,18 @@ fn take(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word) {
     if !word.is_absent() {
         table.update(tag, now, |_| Some(word));
     }
-    let memory = InMemory::new(&[&table, &table], now);
+    let (ceilings, _) = Ceilings::in_memory(&[&table, &table], now);
+    let ground = Ground {
+        table: table.clone(),
+        shared: table.clone(),
+        clock: Clock::Manual(ManualClock::new(now)),
+        inbox: Arc::new(Inbox::new(1)),
+        ceilings,
+        healed: AtomicU64::new(0),
+    };
     let counter = Counter {
-        ground: Ground {
-            table: &table,
-            shared: &table,
-            calendars: &[],
-            clock: &Clock::Manual(ManualClock::new(now)),
-            inbox: &Inbox::new(1),
-            ceilings: &memory.ceilings,
-            healed: &AtomicU64::new(0),
-        },
+        ground: &ground,
+        calendars: &[],
         rule: &rule,
         tag,
         is_logged: false,

@@ -1,24 +1,23 @@
 //! Models of a limit that is overridden while others take from it, with a word as the table has it.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{InForce, Keep, Kept};
+use super::{InForce, Keep, Keeping};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A law of one limit: how much may be taken.
 struct Law(u64);
 
 loom::thread_local! {
-    static KEPT_LAWS: RefCell<Vec<Kept<Law>>> = RefCell::new(Vec::new());
+    static KEEPING: Keeping<Law> = Keeping::new();
 }
 
 impl Keep for Law {
-    fn with_kept<R>(visit: impl FnOnce(&mut Vec<Kept<Self>>) -> R) -> R {
-        KEPT_LAWS.with(|kept| visit(&mut kept.borrow_mut()))
+    fn with_keeping<R>(visit: impl FnOnce(&Keeping<Self>) -> R) -> R {
+        KEEPING.with(visit)
     }
 }
 
@@ -37,15 +36,14 @@ impl World {
 
     /// Takes one, if the law that this thread finds in force has room: true then.
     fn take(&self) -> bool {
-        self.law.read(|law| {
-            // Ordering: as a hit in the table.
-            let take = self
-                .taken
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                    (taken < law.0).then_some(taken + 1)
-                });
-            take.is_ok()
-        })
+        let law = self.law.read();
+        // Ordering: as a hit in the table.
+        let take = self
+            .taken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                (taken < law.0).then_some(taken + 1)
+            });
+        take.is_ok()
     }
 
     fn change(&self, most: u64) {
@@ -63,7 +61,7 @@ fn loom_override_against_take() {
             loom::model(move || {
                 let world = World::new(before);
                 if keeps_one {
-                    world.law.read(|law| assert_eq!(law.0, before));
+                    assert_eq!(world.law.read().0, before);
                 }
                 let other = {
                     let world = world.clone();
@@ -73,7 +71,7 @@ fn loom_override_against_take() {
                 let by_either = world.take();
                 other.join().unwrap();
                 // From here on nobody may go by the law before.
-                world.law.read(|law| assert_eq!(law.0, after));
+                assert_eq!(world.law.read().0, after);
                 let taken = 1 + u64::from(by_either);
                 assert_eq!(world.take(), taken < after);
             });
@@ -91,13 +89,13 @@ fn loom_override_against_override() {
             thread::spawn(move || world.change(1))
         };
         world.change(2);
-        let seen = world.law.read(|law| law.0);
+        let seen = world.law.read().0;
         other.join().unwrap();
         let stays = world.law.current().0;
         assert!(
             seen == stays || seen == 2,
             "what went before never comes back"
         );
-        world.law.read(|law| assert_eq!(law.0, stays));
+        assert_eq!(world.law.read().0, stays);
     });
 }

@@ -17,7 +17,7 @@
 
 use std::hash::Hasher;
 
-use siphasher::sip::{SipHasher13, SipHasher24};
+use siphasher::sip::SipHasher24;
 
 use super::Secret;
 
@@ -57,8 +57,12 @@ impl HashKeys {
         }
     }
 
-    pub(super) fn sip(&self) -> SipHasher13 {
-        self.secret.hasher()
+    /// Of a text that does not go in whole.
+    #[cold]
+    fn sip(&self, bytes: &[u8]) -> u64 {
+        let mut sip = self.secret.hasher();
+        sip.write(bytes);
+        sip.finish()
     }
 }
 
@@ -89,14 +93,12 @@ impl Sum {
     }
 
     /// A header and the bytes behind it, whose number the header tells.
-    #[inline]
+    // Always: most of it falls away where a sum begins, and that is in every check.
+    #[inline(always)]
     pub(super) fn bytes(&mut self, keys: &HashKeys, header: u64, bytes: &[u8]) {
         let length = bytes.len();
         if length > INLINE_BYTES_MAX {
-            let mut sip = keys.sip();
-            sip.write(bytes);
-            self.pair(keys, header, sip.finish());
-            return;
+            return self.pair(keys, header, keys.sip(bytes));
         }
         let Some((first, mut rest)) = bytes.split_first_chunk::<8>() else {
             return self.pair(keys, header, short(bytes));

@@ -102,7 +102,7 @@ impl<'a> Asking<'a> {
             inner,
             request,
             admission: Admission {
-                decision: Decision::new(inner.law.read(Clone::clone)),
+                decision: Decision::new(inner.law.read().clone()),
                 running: Running::default(),
             },
             place: 0,

@@ -6,16 +6,15 @@ use super::Inner;
 use super::concurrency::{ConcurrencyEntry, hopeless};
 use super::decision::{Decision, Entry, Identity};
 use super::law::{Law, OwnLaw};
-use super::outcome::{Outcome, Source, Verdict};
-use crate::algorithm::Rule;
+use super::meter::Meter;
+use super::outcome::{Outcome, Verdict};
 use crate::algorithm::Step;
-use crate::counter::{Counter, Ground, Seen, Take};
-use crate::key::{KeyHash, Tag};
+use crate::counter::{Counter, Pending};
+use crate::key::KeyHash;
 use crate::policy::{
     KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request, Resolution,
-    TierIndex, WhenFull,
+    TierIndex,
 };
-use crate::sync::Ordering;
 use crate::time::Reading;
 
 /// What is wanted of the limits.
@@ -45,6 +44,9 @@ impl Hashes {
         hash
     }
 }
+
+/// What is to be taken from each limit, where a look has shown all there is to it.
+type PendingTakes<'l> = ArrayVec<Option<Pending<'l>>, PICKS_MAX>;
 
 /// A request under a law.
 struct Asked<'a, 'r> {
@@ -104,24 +106,15 @@ pub(super) struct Applied {
 }
 
 impl Inner {
-    #[inline]
-    pub(super) fn ground<'a>(&'a self, law: &'a Law) -> Ground<'a> {
-        Ground {
-            table: &self.store.table,
-            shared: &self.store.shared,
-            calendars: &law.plan().calendars,
-            clock: &self.clock,
-            inbox: &self.inbox,
-            ceilings: &self.ceilings,
-            healed: &self.healed,
-        }
-    }
-
-    #[inline]
-    pub(super) fn counter<'a>(&'a self, law: &'a Law, applied: &Applied) -> Counter<'a> {
-        let rule = law.rule(applied.limit, applied.tier, applied.override_key);
-        let tag = law.meter(applied.limit).tag(applied.key);
-        self.counter_of(law, rule, applied.limit, tag)
+    #[inline(always)]
+    pub(super) fn counter<'a>(
+        &'a self,
+        law: &'a Law,
+        meter: &'a Meter,
+        applied: &Applied,
+    ) -> Counter<'a> {
+        let rule = law.rule(meter, applied.limit, applied.tier, applied.override_key);
+        self.counter_of(law, meter, rule, meter.tag(applied.key))
     }
 
     /// Judges a request. The decision, an empty one, is filled where it stands: it is large.
@@ -147,24 +140,28 @@ impl Inner {
             }
             Some(id) => self.judge_once(&asked, &id, decision),
         }
-        self.note_slowness(decision);
     }
 
     /// Judges a request with an id: if it is a repeat, it is answered as before.
     #[cold]
     fn judge_once(&self, asked: &Asked<'_, '_>, id: &Applied, decision: &mut Decision) {
-        let counter = self.counter(asked.law, id);
+        let meter = asked.law.meter(id.limit);
+        let counter = self.counter(asked.law, meter, id);
         decision.identity = Identity::New;
         let is_repeat = self.turns.once(
             counter.tag,
             decision,
             // An id is counted once, so a known one has no room.
-            |_| !matches!(counter.look(self.clock.now(), 1).step, Step::Admit(_)),
+            |_| {
+                !matches!(
+                    counter.look(self.ground.clock.now(), 1).step,
+                    Step::Admit(_)
+                )
+            },
             |decision| self.judge_limits(asked, decision),
             |decision| {
-                let now = self.clock.now();
-                let mut outcome = Outcome::new(counter.rule, counter.look(now, 0), 0);
-                self.take_one(asked.law, id.limit, &counter, now.into(), 1, &mut outcome);
+                let now = self.ground.clock.exact();
+                let outcome = self.take_one(meter, &counter, now, 1);
                 if outcome.taken.is_some() {
                     decision.identity = Identity::Kept(Entry {
                         limit: id.limit,
@@ -176,7 +173,7 @@ impl Inner {
         );
         if is_repeat {
             decision.identity = Identity::Repeat;
-            self.look_at_all(asked, decision);
+            self.look_at_all(asked, decision, &mut PendingTakes::new());
         }
     }
 
@@ -188,10 +185,11 @@ impl Inner {
             self.take_only(asked, pick, decision);
             return decision.is_allowed();
         }
-        let now = self.look_at_all(asked, decision);
+        let mut pending = PendingTakes::new();
+        let now = self.look_at_all(asked, decision, &mut pending);
         let takes = takes && decision.is_allowed();
         if takes {
-            self.take_all(asked.law, decision, now);
+            self.take_all(asked.law, decision, &pending, now);
         }
         takes && decision.is_allowed()
     }
@@ -207,29 +205,30 @@ impl Inner {
             key: asked.hash_or_shared(meter.key),
             override_key: meter.override_key().map(|key| asked.hash_or_shared(key)),
         };
-        let (now, cost) = (self.clock.glance(), pick.cost);
-        let counter = self.counter(law, &applied);
-        let verdict = Verdict::Allowed;
+        let (now, cost) = (self.ground.clock.glance(), pick.cost);
+        let counter = self.counter(law, meter, &applied);
         decision.entries.push(Entry {
             limit: pick.limit,
             tag: counter.tag,
-            outcome: Outcome::without_counter(counter.rule, now, cost, verdict),
+            outcome: self.take_one(meter, &counter, now, cost),
         });
-        if let Some(entry) = decision.entries.last_mut() {
-            self.take_one(law, pick.limit, &counter, now, cost, &mut entry.outcome);
-        }
     }
 
-    /// Puts the word of every limit on the request into the decision; nothing is taken. Gives the
-    /// time that it was judged by.
-    fn look_at_all(&self, asked: &Asked<'_, '_>, decision: &mut Decision) -> Reading {
+    /// Puts the word of every limit on the request into the decision, and what is to be taken where
+    /// that is plain already; nothing is taken. Gives the time that it was judged by.
+    fn look_at_all<'l>(
+        &'l self,
+        asked: &Asked<'l, '_>,
+        decision: &mut Decision,
+        pending: &mut PendingTakes<'l>,
+    ) -> Reading {
         let Asked {
             law, resolution, ..
         } = *asked;
         let mut now = match asked.want {
             // Nothing but the numbers is wanted, and they are to be exact.
-            Want::Look => self.clock.now().into(),
-            _ => self.clock.glance(),
+            Want::Look => self.ground.clock.exact(),
+            _ => self.ground.clock.glance(),
         };
         let is_repeat = decision.is_repeat();
         let mut hashes = Hashes::default();
@@ -243,8 +242,9 @@ impl Inner {
                     .override_key()
                     .map(|key| hashes.get(asked, key)),
             };
-            let entry = self.look_at(law, pick, &applied, &mut now, is_repeat);
+            let (entry, take) = self.look_at(law, pick, &applied, &mut now, is_repeat);
             decision.entries.push(entry);
+            pending.push(take);
         }
         if asked.want != Want::Rates {
             for pick in &resolution.permits {
@@ -259,37 +259,37 @@ impl Inner {
     /// Takes from all limits of a decision that has only looked, and allowed.
     pub(super) fn take_rates(&self, decision: &mut Decision) {
         let law = decision.law.clone();
-        self.take_all(&law, decision, self.clock.glance());
-        self.note_slowness(decision);
-    }
-
-    fn note_slowness(&self, decision: &mut Decision) {
-        if self.clock.is_slow() {
-            let entries = decision.entries.iter_mut();
-            entries.for_each(|entry| entry.outcome.slow = true);
-        }
+        self.take_all(&law, decision, &[], self.ground.clock.glance());
     }
 
     /// One limit's word on a request; nothing is taken. Where the time has to be read exactly, the
     /// limits that follow are judged by that, too.
     #[inline]
-    fn look_at(
-        &self,
-        law: &Law,
+    fn look_at<'l>(
+        &'l self,
+        law: &'l Law,
         pick: &Pick,
         applied: &Applied,
         now: &mut Reading,
         is_repeat: bool,
-    ) -> Entry {
+    ) -> (Entry, Option<Pending<'l>>) {
         let limit = pick.limit;
-        let counter = self.counter(law, applied);
+        let meter = law.meter(limit);
+        let counter = self.counter(law, meter, applied);
         let cost = if is_repeat { 0 } else { pick.cost };
+        let mut pending = None;
         let mut outcome = match pick.refusal {
             Some(refusal) if !is_repeat => {
                 Outcome::without_counter(counter.rule, *now, cost, hopeless(refusal))
             }
             _ => {
-                let seen = counter.look(*now, cost);
+                let seen = match counter.look_at_once(*now, cost) {
+                    Some((seen, take)) => {
+                        pending = take;
+                        seen
+                    }
+                    None => counter.look(*now, cost),
+                };
                 *now = seen.now;
                 Outcome::new(counter.rule, seen, cost)
             }
@@ -297,25 +297,39 @@ impl Inner {
         if is_repeat {
             outcome.verdict = Verdict::Repeated;
         }
-        outcome.put_in_shadow(law.meter(limit).shadow);
-        Entry {
+        outcome.put_in_shadow(meter.shadow);
+        let entry = Entry {
             limit,
             tag: counter.tag,
             outcome,
-        }
+        };
+        (entry, pending)
     }
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
     /// taken. Limits in shadow that have no room are passed over.
-    fn take_all(&self, law: &Law, decision: &mut Decision, now: Reading) {
+    fn take_all(
+        &self,
+        law: &Law,
+        decision: &mut Decision,
+        pending: &[Option<Pending<'_>>],
+        now: Reading,
+    ) {
         for place in 0..decision.entries.len() {
             let entry = &mut decision.entries[place];
             if entry.outcome.verdict != Verdict::Allowed {
                 continue;
             }
+            if let Some(Some(take)) = pending.get(place)
+                && take.make(&self.ground)
+            {
+                entry.outcome.take(entry.tag, take.after());
+                continue;
+            }
             let (rule, cost) = (entry.outcome.rule, entry.outcome.cost);
-            let counter = self.counter_of(law, &rule, entry.limit, entry.tag);
-            self.take_one(law, entry.limit, &counter, now, cost, &mut entry.outcome);
+            let meter = law.meter(entry.limit);
+            let counter = self.counter_of(law, meter, &rule, entry.tag);
+            entry.outcome = self.take_one(meter, &counter, now, cost);
             if entry.outcome.is_allowed() {
                 continue;
             }
@@ -325,117 +339,6 @@ impl Inner {
             return;
         }
     }
-
-    /// An entry's own counter.
-    #[inline]
-    fn counter_of<'a>(
-        &'a self,
-        law: &'a Law,
-        rule: &'a Rule,
-        limit: LimitIndex,
-        tag: Tag,
-    ) -> Counter<'a> {
-        let meter = law.meter(limit);
-        Counter {
-            ground: self.ground(law),
-            rule,
-            tag,
-            is_logged: meter.is_logged,
-            reserve: meter.reserve(rule),
-            is_shared: false,
-        }
-    }
-
-    /// The counter that an entry's cost was taken from, if it was taken.
-    pub(super) fn source_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Option<Counter<'a>> {
-        let Source { tag, is_shared } = entry.outcome.taken?;
-        Some(Counter {
-            tag,
-            is_shared,
-            ..self.counter_of(law, &entry.outcome.rule, entry.limit, entry.tag)
-        })
-    }
-
-    /// Takes `cost` from a counter, or from the one that newcomers share if that is how the limit
-    /// wants it and there is no room for a counter. The outcome is written where it is to stand.
-    #[inline]
-    pub(super) fn take_one(
-        &self,
-        law: &Law,
-        limit: LimitIndex,
-        counter: &Counter<'_>,
-        now: Reading,
-        cost: u64,
-        outcome: &mut Outcome,
-    ) {
-        match counter.take(now, cost) {
-            Take::Judged(seen) => *outcome = judged(counter, seen, cost),
-            Take::Full => *outcome = self.take_without_slot(law, limit, counter, now, cost),
-            Take::Unsecured(seen) => *outcome = unsecured(counter, seen, cost),
-        }
-        outcome.put_in_shadow(law.meter(limit).shadow);
-    }
-
-    #[cold]
-    fn take_without_slot(
-        &self,
-        law: &Law,
-        limit: LimitIndex,
-        counter: &Counter<'_>,
-        now: Reading,
-        cost: u64,
-    ) -> Outcome {
-        // Ordering: relaxed; a number to look at.
-        self.newcomers.fetch_add(1, Ordering::Relaxed);
-        let verdict = match law.limit(limit).when_full {
-            WhenFull::Share => {
-                let shared = Counter {
-                    tag: law.meter(limit).shared,
-                    is_shared: true,
-                    ..*counter
-                };
-                match shared.take(now, cost) {
-                    Take::Judged(seen) => return judged(&shared, seen, cost),
-                    // The shared table is large enough for every limit of a policy; words of
-                    // limits long gone may still fill it for a while.
-                    Take::Full => Verdict::TableFull,
-                    Take::Unsecured(seen) => return unsecured(&shared, seen, cost),
-                }
-            }
-            WhenFull::Refuse => Verdict::TableFull,
-            WhenFull::Admit => Verdict::Allowed,
-        };
-        Outcome::without_counter(counter.rule, now, cost, verdict)
-    }
-
-    /// Gives back what an entry took.
-    pub(super) fn give_back(&self, law: &Law, entry: &mut Entry) {
-        let Outcome {
-            rule,
-            words,
-            period,
-            now,
-            cost,
-            ..
-        } = entry.outcome;
-        let Some(counter) = self.source_of(law, entry) else {
-            return;
-        };
-        counter.refund(period, words.main, cost);
-        // The numbers shown are those without the take.
-        entry.outcome.words.main = rule.refund(words.main, words.main, now.at, cost);
-        entry.outcome.taken = None;
-    }
-}
-
-/// What a take from `counter` came to.
-#[inline]
-fn judged(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
-    let source = Source {
-        tag: counter.tag,
-        is_shared: counter.is_shared,
-    };
-    Outcome::of_take(counter.rule, seen, cost, source)
 }
 
 /// What a limit on how many run at a time says to a request before any permit is asked for.
@@ -464,10 +367,4 @@ fn permits_of(
         (None, Want::Rates | Want::Permits) => {}
     }
     entry
-}
-
-/// What a take from a strict counter came to that the disk refuses to know of: nothing.
-#[cold]
-fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
-    Outcome::new(counter.rule, seen, cost).with_verdict(Verdict::Unwritable)
 }

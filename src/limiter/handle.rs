@@ -17,8 +17,7 @@ use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
 use crate::key::KeyHash;
-use crate::policy::{AttributeValue, KEY_PARTS_MAX, LimitIndex};
-use crate::time::Reading;
+use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
 
 /// A limit of a limiter, to be asked directly.
 ///
@@ -120,11 +119,19 @@ impl Key<'_> {
     /// The key's hash; none if the limit's key has another shape.
     #[inline]
     fn hash(&self, law: &Law, meter: &Meter) -> Option<KeyHash> {
-        let key = meter.key;
         match self.0 {
             Values::One(AttributeValue::Text(text)) => law.text_hash(meter, text),
-            Values::One(value) => law.direct_hash(key, &[value]),
-            Values::Texts(texts) => {
+            values => values.hash(law, meter.key),
+        }
+    }
+}
+
+impl Values<'_> {
+    #[inline(never)]
+    fn hash(self, law: &Law, key: KeyIndex) -> Option<KeyHash> {
+        match self {
+            Self::One(value) => law.direct_hash(key, &[value]),
+            Self::Texts(texts) => {
                 let values = texts
                     .iter()
                     .map(|text| AttributeValue::Text(text.as_bytes()));
@@ -176,15 +183,19 @@ impl Limit {
     /// Takes `cost`, if there is room for all of it.
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
-        let glance = self.inner.clock.glance();
-        self.ask(
-            key.into(),
-            glance,
-            cost,
-            |inner, law, limit, counter, outcome| {
-                inner.take_one(law, limit, counter, glance, cost, outcome);
-            },
-        )
+        self.check_key(key.into(), cost)
+    }
+
+    // What it gives is put together where it is to stand, at the end of every way: an outcome is
+    // large for something that is made at each check.
+    fn check_key(&self, key: Key<'_>, cost: u64) -> Outcome {
+        let inner = &*self.inner;
+        let now = inner.ground.clock.glance();
+        let law = inner.law.read();
+        match self.counter(&law, key, cost) {
+            Ok((meter, counter)) => inner.take_one(meter, &counter, now, cost),
+            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
+        }
     }
 
     /// Takes one from each of many keys, as [`check`](Self::check) does one after the other, and
@@ -229,143 +240,127 @@ impl Limit {
         K: Copy + Into<Key<'k>>,
     {
         let inner = &*self.inner;
-        let now = inner.clock.glance();
-        let without = |verdict| Outcome::without_counter(&Rule::Deny, now, 1, verdict);
-        inner.law.read(|law| {
-            let limit = self.find(law);
-            let mut hashes = ArrayVec::<Option<KeyHash>, BATCH>::new();
-            let mut touched = 0;
-            for key in keys {
-                let meter = limit.map(|limit| law.meter(limit));
-                let hash = meter.and_then(|meter| (*key).into().hash(law, meter));
-                if let (Some(meter), Some(hash)) = (meter, hash) {
-                    touched ^= inner.store.table.touch(meter.tag(hash));
-                }
-                hashes.push(hash);
+        let now = inner.ground.clock.glance();
+        let law = inner.law.read();
+        let limit = self.find(&law);
+        let mut hashes = ArrayVec::<Option<KeyHash>, BATCH>::new();
+        let mut touched = 0;
+        for key in keys {
+            let meter = limit.map(|limit| law.meter(limit));
+            let hash = meter.and_then(|meter| (*key).into().hash(&law, meter));
+            if let (Some(meter), Some(hash)) = (meter, hash) {
+                touched ^= inner.ground.table.touch(meter.tag(hash));
             }
-            // Loads of which nothing depends on another: they are under way at the same time.
-            std::hint::black_box(touched);
-            for hash in hashes {
-                let Some(limit) = limit else {
-                    outcomes.push(without(Verdict::Unknown));
-                    continue;
-                };
-                let meter = law.meter(limit);
-                let Some(key) = hash else {
-                    outcomes.push(without(Verdict::KeyMissing).in_shadow(meter.shadow));
-                    continue;
-                };
-                outcomes.push(without(Verdict::Impossible).in_shadow(meter.shadow));
-                if let Some(outcome) = outcomes.last_mut()
-                    && meter.max_cost.is_none_or(|most| most >= 1)
-                {
-                    self.take_one(law, limit, key, now, outcome);
-                }
-            }
-        });
+            hashes.push(hash);
+        }
+        // Loads of which nothing depends on another: they are under way at the same time.
+        std::hint::black_box(touched);
+        for hash in hashes {
+            outcomes.push(match self.counter_of(&law, limit, |_| hash, 1) {
+                Ok((meter, counter)) => inner.take_one(meter, &counter, now, 1),
+                Err(verdict) => Outcome::without_counter(&Rule::Deny, now, 1, verdict),
+            });
+        }
     }
 
-    fn take_one(
-        &self,
-        law: &Law,
-        limit: LimitIndex,
-        key: KeyHash,
-        now: Reading,
-        outcome: &mut Outcome,
-    ) {
+    /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
+    pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
+        let now = self.inner.ground.clock.exact();
+        let law = self.inner.law.read();
+        match self.counter(&law, key.into(), 1) {
+            Ok((meter, counter)) => {
+                let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
+                outcome.in_shadow(meter.shadow)
+            }
+            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, 1, verdict),
+        }
+    }
+
+    /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
+    /// it from another counter, gives nothing back.
+    pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
+        let law = self.inner.law.read();
+        if let Some((mut entry, _)) = self.took(&law, key.into(), outcome) {
+            self.inner.give_back(&law, &mut entry);
+        }
+    }
+
+    /// Settles what `outcome` took for the same key for what it really cost: the difference is
+    /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
+    pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
+        let key = key.into();
+        let law = self.inner.law.read();
+        if let Some((entry, rule)) = self.took(&law, key, outcome) {
+            self.inner.settle_by(&law, &entry, rule, actual);
+        }
+        self.usage(key)
+    }
+
+    /// Forgets what a key has used.
+    pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
+        let law = self.inner.law.read();
+        if let Ok((_, counter)) = self.counter(&law, key.into(), 0) {
+            counter.reset(self.inner.ground.clock.now());
+        }
+    }
+
+    /// The entry that `outcome` would be in a decision, if it took its cost from the key's counter
+    /// or from the one that newcomers share; and the rule that is in force there now.
+    fn took<'l>(
+        &'l self,
+        law: &'l Law,
+        key: Key<'_>,
+        outcome: Outcome,
+    ) -> Option<(Entry, &'l Rule)> {
+        let limit = self.find(law)?;
+        let (meter, counter) = self.counter(law, key, outcome.cost).ok()?;
+        let source = outcome.taken?;
+        let own = if source.is_shared {
+            meter.shared
+        } else {
+            counter.tag
+        };
+        let entry = Entry {
+            limit,
+            outcome,
+            tag: counter.tag,
+        };
+        (own == source.tag).then_some((entry, counter.rule))
+    }
+
+    /// The key's counter and what a check needs of the limit, or the verdict on `cost` without it.
+    #[inline(always)]
+    fn counter<'l>(
+        &'l self,
+        law: &'l Law,
+        key: Key<'_>,
+        cost: u64,
+    ) -> Result<(&'l Meter, Counter<'l>), Verdict> {
+        self.counter_of(law, self.find(law), |meter| key.hash(law, meter), cost)
+    }
+
+    /// The same of a limit that was found, and a key that is hashed when it is.
+    #[inline(always)]
+    fn counter_of<'l>(
+        &'l self,
+        law: &'l Law,
+        limit: Option<LimitIndex>,
+        hash: impl FnOnce(&Meter) -> Option<KeyHash>,
+        cost: u64,
+    ) -> Result<(&'l Meter, Counter<'l>), Verdict> {
+        let limit = limit.ok_or(Verdict::Unknown)?;
         let meter = law.meter(limit);
+        let key = hash(meter).ok_or_else(|| meter.refusing(Verdict::KeyMissing))?;
+        if meter.max_cost.is_some_and(|most| cost > most) {
+            return Err(meter.refusing(Verdict::Impossible));
+        }
         let applied = Applied {
             limit,
             tier: None,
             key,
             override_key: (meter.override_key == meter.key).then_some(key),
         };
-        let counter = self.inner.counter(law, &applied);
-        self.inner.take_one(law, limit, &counter, now, 1, outcome);
-        outcome.slow = self.inner.clock.is_slow();
-    }
-
-    /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
-    pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
-        let now = self.inner.clock.now();
-        self.ask(
-            key.into(),
-            now.into(),
-            1,
-            |_, law, limit, counter, outcome| {
-                *outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
-                outcome.put_in_shadow(law.meter(limit).shadow);
-            },
-        )
-    }
-
-    /// Gives back what `outcome` took for the same key; once. An outcome that took nothing, or took
-    /// it from another counter, gives nothing back.
-    pub fn refund<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome) {
-        let (key, now) = (key.into(), outcome.now);
-        self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
-            if let Some(mut entry) = took(law, limit, counter, outcome) {
-                inner.give_back(law, &mut entry);
-            }
-        });
-    }
-
-    /// Settles what `outcome` took for the same key for what it really cost: the difference is
-    /// charged, into debt if need be, or given back; once. Gives the numbers afterwards.
-    pub fn settle<'k>(&self, key: impl Into<Key<'k>>, outcome: Outcome, actual: u64) -> Outcome {
-        let (key, now) = (key.into(), outcome.now);
-        self.ask(key, now, outcome.cost, |inner, law, limit, counter, _| {
-            if let Some(entry) = took(law, limit, counter, outcome) {
-                inner.settle_by(law, &entry, counter.rule, actual);
-            }
-        });
-        self.usage(key)
-    }
-
-    /// Forgets what a key has used.
-    pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
-        let now = self.inner.clock.now();
-        self.ask(key.into(), now.into(), 0, |_, _, _, counter, _| {
-            counter.reset(now);
-        });
-    }
-
-    /// Calls `ask` with the key's counter, and the outcome where it stands.
-    #[inline]
-    fn ask(
-        &self,
-        key: Key<'_>,
-        now: Reading,
-        cost: u64,
-        ask: impl FnOnce(&Inner, &Law, LimitIndex, &Counter<'_>, &mut Outcome),
-    ) -> Outcome {
-        let inner = &*self.inner;
-        let without = |verdict| Outcome::without_counter(&Rule::Deny, now, cost, verdict);
-        let mut outcome = without(Verdict::Unknown);
-        inner.law.read(|law| {
-            let Some(limit) = self.find(law) else {
-                return;
-            };
-            let meter = law.meter(limit);
-            let Some(key) = key.hash(law, meter) else {
-                outcome = without(Verdict::KeyMissing).in_shadow(meter.shadow);
-                return;
-            };
-            if meter.max_cost.is_some_and(|most| cost > most) {
-                outcome = without(Verdict::Impossible).in_shadow(meter.shadow);
-                return;
-            }
-            let applied = Applied {
-                limit,
-                tier: None,
-                key,
-                override_key: (meter.override_key == meter.key).then_some(key),
-            };
-            let counter = inner.counter(law, &applied);
-            ask(inner, law, limit, &counter, &mut outcome);
-            outcome.slow = inner.clock.is_slow();
-        });
-        outcome
+        Ok((meter, self.inner.counter(law, meter, &applied)))
     }
 
     /// The limit's place in the law.
@@ -390,22 +385,6 @@ impl Limit {
     }
 }
 
-/// The entry that `outcome` would be in a decision, if it took its cost from `counter` or from the
-/// one that newcomers share.
-fn took(law: &Law, limit: LimitIndex, counter: &Counter<'_>, outcome: Outcome) -> Option<Entry> {
-    let source = outcome.taken?;
-    let own = if source.is_shared {
-        law.meter(limit).shared
-    } else {
-        counter.tag
-    };
-    (own == source.tag).then_some(Entry {
-        limit,
-        outcome,
-        tag: counter.tag,
-    })
-}
-
 impl Inner {
     /// Settles one entry of a decision; see [`Limiter::settle`].
     pub(super) fn settle(&self, law: &Law, entry: &Entry, actual: u64) {
@@ -424,7 +403,7 @@ impl Inner {
             // A counter whose slot is gone was dead, and the table is full: as at a first check,
             // the charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
             let charged = Counter { rule, ..counter };
-            let _: Take = charged.charge(self.clock.now(), actual - taken.cost);
+            let _: Take = charged.charge(self.ground.clock.now(), actual - taken.cost);
         } else {
             counter.refund(taken.period, taken.words.main, taken.cost - actual);
         }

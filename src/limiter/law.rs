@@ -1,6 +1,5 @@
 //! The law in force: a policy made ready for one directory, with its overrides.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 
 use super::concurrency::Semaphore;
@@ -8,7 +7,7 @@ use super::meter::{Meter, meters};
 use super::overrides::Overrides;
 use crate::algorithm::Rule;
 use crate::error::Error;
-use crate::in_force::{Keep, Kept, Own};
+use crate::in_force::{Keep, Keeping, Own};
 use crate::key::{HashKeys, KeyHash, KeyHasher, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
@@ -20,13 +19,13 @@ use crate::policy::{
 pub(super) type OwnLaw = Own<Law>;
 
 thread_local! {
-    static KEPT_LAWS: RefCell<Vec<Kept<Law>>> = const { RefCell::new(Vec::new()) };
+    static KEEPING: Keeping<Law> = const { Keeping::new() };
 }
 
 impl Keep for Law {
     #[inline]
-    fn with_kept<R>(visit: impl FnOnce(&mut Vec<Kept<Self>>) -> R) -> R {
-        KEPT_LAWS.with_borrow_mut(visit)
+    fn with_keeping<R>(visit: impl FnOnce(&Keeping<Self>) -> R) -> R {
+        KEEPING.with(visit)
     }
 }
 
@@ -260,12 +259,15 @@ impl Law {
     pub(super) fn text_hash(&self, meter: &Meter, text: &[u8]) -> Option<KeyHash> {
         match meter.plain {
             Some(name) if !text.is_empty() => {
-                let mut hasher = KeyHasher::new(&self.hash_keys);
-                hasher.text(name, text);
-                Some(hasher.finish())
+                Some(KeyHasher::only_text(&self.hash_keys, name, text))
             }
-            _ => self.direct_hash(meter.key, &[AttributeValue::Text(text)]),
+            _ => self.text_hash_with_care(meter.key, text),
         }
+    }
+
+    #[inline(never)]
+    fn text_hash_with_care(&self, key: KeyIndex, text: &[u8]) -> Option<KeyHash> {
+        self.direct_hash(key, &[AttributeValue::Text(text)])
     }
 
     /// The tags of all words that newcomers share.
@@ -276,13 +278,13 @@ impl Law {
 
     /// The rule for a key: its own, or its tier's.
     #[inline]
-    pub(super) fn rule(
-        &self,
+    pub(super) fn rule<'l>(
+        &'l self,
+        meter: &'l Meter,
         limit: LimitIndex,
         tier: Option<TierIndex>,
         override_key: Option<KeyHash>,
-    ) -> &Rule {
-        let meter = self.meter(limit);
+    ) -> &'l Rule {
         match (meter.own_rule(override_key), tier) {
             (Some(rule), _) => rule,
             (None, None) => &meter.rule,

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use super::outcome::Verdict;
 use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
 use crate::key::{KeyHash, LimitBits, NameHash, Secret, Tag};
-use crate::policy::{Durability, KeyIndex, LimitSpec, Plan, Strict, WhenUnwritable};
+use crate::policy::{Durability, KeyIndex, LimitSpec, Plan, Strict, WhenFull, WhenUnwritable};
 
 /// A strict limit reserves this share of what it holds, if it does not say how much.
 const RESERVE_SHARE: u64 = 20;
@@ -29,6 +30,8 @@ pub(super) struct Meter {
     pub(super) is_logged: bool,
     pub(super) shadow: bool,
     strict: Option<Strict>,
+    /// What becomes of newcomers when the table is full.
+    pub(super) when_full: WhenFull,
     /// The counter that newcomers share when the table is full.
     pub(super) shared: Tag,
     /// Rates of their own, by key.
@@ -69,9 +72,16 @@ impl Meter {
             is_logged: limit.durability != Durability::Memory,
             shadow: limit.shadow,
             strict: limit.strict,
+            when_full: limit.when_full,
             shared: Tag::new(KeyHash::shared(secret, bits), bits),
             overrides: HashMap::default(),
         }
+    }
+
+    /// What the limit says, if it is not in shadow, to what it refuses by this verdict.
+    #[cold]
+    pub(super) fn refusing(&self, verdict: Verdict) -> Verdict {
+        verdict.in_shadow(self.shadow)
     }
 
     /// The limit's tag for a key.

@@ -27,6 +27,7 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 mod survey;
+mod take;
 #[cfg(feature = "watch")]
 mod watch;
 #[cfg(test)]
@@ -51,12 +52,10 @@ pub use store::Opened;
 #[cfg(feature = "watch")]
 pub use watch::Watch;
 
-use crate::ceiling::Ceilings;
-use crate::clock::Clock;
+use crate::counter::Ground;
 use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::in_force::InForce;
-use crate::inbox::Inbox;
 use crate::permits::PermitUsage;
 use crate::policy::{Policy, Request};
 use crate::sync::{AtomicU64, Ordering, lock};
@@ -121,21 +120,16 @@ impl std::ops::Deref for PlanInForce {
 
 pub(crate) struct Inner {
     law: InForce<Law>,
-    clock: Clock,
+    ground: Ground,
     store: Store,
-    inbox: Arc<Inbox>,
     /// Of requests that have ids.
     turns: Turns,
     writer: Writer,
-    /// How far strict limits may count.
-    ceilings: Ceilings,
     /// Makes room in the tables.
     grower: Mutex<GrowerThread>,
     growth: Arc<Mutex<Growth>>,
     /// What the journal told; more is told when the writer has opened it.
     recovery: Arc<Mutex<Recovery>>,
-    /// Words healed: found further in the future than any clock of ours can have put them.
-    healed: AtomicU64,
     /// Checks that found no room for a counter.
     newcomers: AtomicU64,
     keeper: Mutex<Option<Keeper>>,
@@ -228,7 +222,7 @@ impl Limiter {
 
     #[inline]
     fn judged(&self, request: &Request<'_>, want: Want) -> Decision {
-        let mut decision = Decision::new(self.inner.law.read(Clone::clone));
+        let mut decision = Decision::new(self.inner.law.read().clone());
         self.inner.judge(request, want, &mut decision);
         decision
     }
@@ -292,7 +286,7 @@ impl Limiter {
     /// The plan in force, as this thread knows it: nothing that other threads count is touched.
     #[cfg(feature = "tower")]
     pub(crate) fn plan_in_force(&self) -> PlanInForce {
-        self.inner.law.read(|law| PlanInForce(law.clone()))
+        PlanInForce(self.inner.law.read().clone())
     }
 
     /// The policy in force.
@@ -322,14 +316,14 @@ impl Limiter {
         Health {
             opened: inner.store.opened.clone(),
             placement: inner.store.placement.clone(),
-            slots: inner.store.table.slots(),
+            slots: inner.ground.table.slots(),
             growth: lock(&inner.growth).clone(),
             newcomers_without_slot: number(&inner.newcomers),
-            words_healed: number(&inner.healed),
-            clock_waits: inner.clock.is_slow(),
+            words_healed: number(&inner.ground.healed),
+            clock_waits: inner.ground.clock.is_slow(),
             recovery: lock(&inner.recovery).clone(),
             writing: inner.writer.writing(),
-            reservations: Reservations::of(&inner.ceilings),
+            reservations: Reservations::of(&inner.ground.ceilings),
             trouble: lock(&inner.trouble).clone(),
         }
     }
@@ -400,9 +394,9 @@ impl Inner {
         let mut closed = lock(&self.closed);
         if !*closed {
             lock(&self.grower).stop();
-            self.ceilings.stop();
+            self.ground.ceilings.stop();
             self.writer.stop().map_err(Error::journal)?;
-            self.store.close(self.clock.now())?;
+            self.store.close(self.ground.clock.now())?;
             *closed = true;
         }
         Ok(())
@@ -410,11 +404,11 @@ impl Inner {
 
     /// Called by the keeper ten times a second.
     fn tick(&self, number: u64) {
-        self.clock.adjust();
+        self.ground.clock.adjust();
         if number.is_multiple_of(10) {
             let trouble = self
                 .store
-                .mark_time(self.clock.now())
+                .mark_time(self.ground.clock.now())
                 .err()
                 .map(|error| error.to_string());
             *lock(&self.trouble) = trouble;

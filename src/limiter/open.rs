@@ -14,6 +14,7 @@ use super::overrides::Overrides;
 use super::store::{Opened, Store, journal_error};
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::counter::Ground;
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::idempotency::Turns;
@@ -168,18 +169,23 @@ impl Builder {
         let growth = grower.told();
         let growers = vec![grower, Grower::new(ceilings.table(), Box::new(Memory))];
         let grower = GrowerThread::start(growers, clock.clone()).map_err(no_thread())?;
+        let ground = Ground {
+            table: store.table.clone(),
+            shared: store.shared.clone(),
+            clock,
+            inbox,
+            ceilings,
+            healed: AtomicU64::new(0),
+        };
         let inner = Arc::new(Inner {
             law: InForce::new(law),
-            clock,
+            ground,
             store,
-            inbox,
             turns: Turns::new(),
             writer,
-            ceilings,
             grower: Mutex::new(grower),
             growth,
             recovery,
-            healed: AtomicU64::new(0),
             newcomers: AtomicU64::new(0),
             keeper: Mutex::new(None),
             trouble: Mutex::new(None),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::algorithm::{Pair, Period, Retry, Rule, Status, Step};
+use crate::algorithm::{Pair, Period, Retry, Rule, Status, Step, Word};
 use crate::counter::Seen;
 use crate::key::Tag;
 use crate::time::{Reading, Timestamp};
@@ -51,6 +51,15 @@ impl Verdict {
     #[inline]
     pub fn is_allowed(self) -> bool {
         matches!(self, Self::Allowed | Self::Repeated | Self::Shadowed)
+    }
+
+    /// The verdict of the same limit if that is in shadow, and only says what it would have done.
+    #[inline]
+    pub(super) fn in_shadow(self, is_shadow: bool) -> Self {
+        match is_shadow && !self.is_allowed() {
+            true => Self::Shadowed,
+            false => self,
+        }
     }
 
     /// True if no wait makes the same request pass.
@@ -119,8 +128,6 @@ pub struct Outcome {
     pub(super) verdict: Verdict,
     /// Where the cost was taken, if it was: only there can it be given back or settled.
     pub(super) taken: Option<Source>,
-    /// True while the clock waits for the wall: a span of its time takes a little longer.
-    pub(super) slow: bool,
 }
 
 /// The counter that a cost was taken from.
@@ -134,18 +141,34 @@ impl Outcome {
     /// What a look came to; the words are those before it.
     #[inline]
     pub(super) fn new(rule: &Rule, seen: Seen, cost: u64) -> Self {
-        Self::judged(rule, seen, cost, None)
+        Self::judged(rule, seen, cost, None, false)
     }
 
     /// What a take from `source` came to: the words are those after it.
     #[inline]
-    pub(super) fn of_take(rule: &Rule, seen: Seen, cost: u64, source: Source) -> Self {
-        Self::judged(rule, seen, cost, Some(source))
+    pub(super) fn of_take(
+        rule: &Rule,
+        seen: Seen,
+        cost: u64,
+        source: Source,
+        is_shadow: bool,
+    ) -> Self {
+        Self::judged(rule, seen, cost, Some(source), is_shadow)
+    }
+
+    /// Makes it that of a take from `tag`'s own counter that left this word, after a look.
+    #[inline]
+    pub(super) fn take(&mut self, tag: Tag, after: Word) {
+        self.words.main = after;
+        self.taken = Some(Source {
+            tag,
+            is_shared: false,
+        });
     }
 
     /// Written once, where it is to stand: an outcome is large for something made at every check.
     #[inline]
-    fn judged(rule: &Rule, seen: Seen, cost: u64, source: Option<Source>) -> Self {
+    fn judged(rule: &Rule, seen: Seen, cost: u64, source: Option<Source>, is_shadow: bool) -> Self {
         let (verdict, next) = match seen.step {
             Step::Admit(next) => (Verdict::Allowed, Some(next)),
             Step::Refuse | Step::Future => (Verdict::Refused, None),
@@ -165,9 +188,8 @@ impl Outcome {
             period: seen.period,
             now: seen.now,
             cost,
-            verdict,
+            verdict: verdict.in_shadow(is_shadow),
             taken,
-            slow: false,
         }
     }
 
@@ -183,7 +205,6 @@ impl Outcome {
             cost,
             verdict,
             taken: None,
-            slow: false,
         }
     }
 
@@ -196,9 +217,7 @@ impl Outcome {
     /// Makes it that of a limit in shadow, which only says what it would have done.
     #[inline]
     pub(super) fn put_in_shadow(&mut self, is_shadow: bool) {
-        if is_shadow && !self.is_allowed() {
-            self.verdict = Verdict::Shadowed;
-        }
+        self.verdict = self.verdict.in_shadow(is_shadow);
     }
 
     /// The same for a limit in shadow.
@@ -290,7 +309,7 @@ impl Outcome {
     }
 
     fn real(&self, span: Duration) -> Duration {
-        if self.slow {
+        if self.now.is_slow {
             crate::clock::slow_wait(span)
         } else {
             span

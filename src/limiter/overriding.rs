@@ -85,8 +85,9 @@ impl Limiter {
             key: law.hash(&parts),
             override_key: None,
         };
-        let now = self.inner.clock.now();
-        self.inner.counter(&law, &applied).reset(now);
+        let now = self.inner.ground.clock.now();
+        let meter = law.meter(applied.limit);
+        self.inner.counter(&law, meter, &applied).reset(now);
         Ok(())
     }
 

@@ -22,6 +22,8 @@
 //! A word of no bits at all is no word: the tag counts as without a slot. So nobody ever swaps a
 //! zero for something, and lines that were emptied can be swapped into by no one.
 
+use std::ops::ControlFlow;
+
 use super::layout::{Line, PROBE_LINES, SLOTS, Slot};
 use crate::algorithm::Word;
 use crate::key::Tag;
@@ -59,24 +61,43 @@ pub(super) fn touch(lines: &[Line], wanted: Wanted) -> u64 {
 }
 
 /// The tag's slot, and a word that was the tag's: loads only.
-#[inline]
+#[inline(always)]
 pub(super) fn find(lines: &[Line], wanted: Wanted) -> Option<(&Slot, Word)> {
-    for line in reach(lines, wanted) {
-        for slot in &line.slots {
-            // Ordering: acquire, pairs with the release store of a tag in `claim`: whoever
-            // sees the tag sees the marker or a later word, never the word before the claim.
-            let seen = slot.tag.load(Ordering::Acquire);
-            if seen == wanted.tag.bits() {
-                if let Some(word) = slot.word_of(wanted.tag) {
-                    return Some((slot, word));
-                }
-            } else if seen == 0 {
-                // Slots fill in this order and never become empty again.
-                return None;
-            }
+    let home = lines.get(home_line(wanted.tag, wanted.shard_bits, lines.len()))?;
+    match find_in(home, wanted.tag) {
+        ControlFlow::Break(found) => found,
+        ControlFlow::Continue(()) => find_beyond(lines, wanted),
+    }
+}
+
+/// The same where the home line is full and the tag is not in it.
+#[inline(never)]
+fn find_beyond(lines: &[Line], wanted: Wanted) -> Option<(&Slot, Word)> {
+    for line in reach(lines, wanted).skip(1) {
+        if let ControlFlow::Break(found) = find_in(line, wanted.tag) {
+            return found;
         }
     }
     None
+}
+
+/// Looks for the tag in one line; goes on if it may stand in the next.
+#[inline]
+fn find_in(line: &Line, tag: Tag) -> ControlFlow<Option<(&Slot, Word)>> {
+    for slot in &line.slots {
+        // Ordering: acquire, pairs with the release store of a tag in `claim`: whoever
+        // sees the tag sees the marker or a later word, never the word before the claim.
+        let seen = slot.tag.load(Ordering::Acquire);
+        if seen == tag.bits() {
+            if let Some(word) = slot.word_of(tag) {
+                return ControlFlow::Break(Some((slot, word)));
+            }
+        } else if seen == 0 {
+            // Slots fill in this order and never become empty again.
+            return ControlFlow::Break(None);
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 /// The slot to claim: one left half-claimed by a killed process under this very tag, else the

@@ -64,6 +64,14 @@ pub(crate) struct Found<'t> {
     pub(crate) word: Word,
 }
 
+impl Found<'_> {
+    /// Puts `next` in the place of the word; false if there is none, or it has changed since.
+    #[inline]
+    pub(crate) fn replace(&self, next: Word) -> bool {
+        self.slot.is_some_and(|slot| slot.swap(self.word, next))
+    }
+}
+
 /// What became of a word that was to be put in another's place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Put {
@@ -142,7 +150,7 @@ impl Table {
     }
 
     /// Finds the tag's word. Loads only.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, tag: Tag) -> Found<'_> {
         let (slot, word) = self.shard(tag).search(self.wanted(tag)).unzip();
         let word = word.unwrap_or(Word::ABSENT);
@@ -153,7 +161,7 @@ impl Table {
     #[inline]
     pub(crate) fn put(&self, tag: Tag, now: Timestamp, found: Found<'_>, next: Word) -> Put {
         match found.slot {
-            Some(slot) if slot.swap(found.word, next) => Put::Done,
+            Some(_) if found.replace(next) => Put::Done,
             Some(_) => Put::Raced,
             None => self.insert(tag, now, next),
         }

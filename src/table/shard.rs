@@ -139,13 +139,18 @@ impl Shard {
     }
 
     /// Finds the tag's slot, and a word that was the tag's: loads only.
-    #[inline]
+    #[inline(always)]
     pub(super) fn search(&self, wanted: Wanted) -> Option<(&Slot, Word)> {
-        let mut span = self.span();
+        let span = self.span();
+        match lines::find(self.lines(span.first), wanted) {
+            None => self.search_on(wanted, span),
+            found => found,
+        }
+    }
+
+    /// The same where the older of the generations that `span` names was found not to have it.
+    fn search_on(&self, wanted: Wanted, mut span: Span) -> Option<(&Slot, Word)> {
         loop {
-            if let Some(found) = lines::find(self.lines(span.first), wanted) {
-                return Some(found);
-            }
             if span.is_growing
                 && let Some(found) = lines::find(self.lines(span.last()), wanted)
             {
@@ -157,6 +162,9 @@ impl Shard {
                 return None;
             }
             span = again;
+            if let Some(found) = lines::find(self.lines(span.first), wanted) {
+                return Some(found);
+            }
         }
     }
 

@@ -1,0 +1,95 @@
+//! The straight line of most takes: one word, found, judged, replaced.
+
+use super::{Counter, Ground, Seen};
+use crate::algorithm::{Pair, Step, Word};
+use crate::key::Tag;
+use crate::table::Found;
+use crate::time::Reading;
+
+/// A take that was judged, and is still to be made.
+#[derive(Clone, Copy)]
+pub(crate) struct Pending<'t> {
+    tag: Tag,
+    found: Found<'t>,
+    after: Word,
+}
+
+impl Pending<'_> {
+    /// Makes it; false if there is no word for it, or another by now, and it has to be judged anew.
+    #[inline(always)]
+    pub(crate) fn make(&self, ground: &Ground) -> bool {
+        let is_made = self.found.replace(self.after);
+        if is_made {
+            note(ground, self.tag, self.found.word, self.after);
+        }
+        is_made
+    }
+
+    /// The word that it puts in the place of the one that was found.
+    pub(crate) fn after(&self) -> Word {
+        self.after.clean()
+    }
+}
+
+/// Notes a change that made a clean word dirty.
+#[inline(always)]
+pub(super) fn note(ground: &Ground, tag: Tag, before: Word, after: Word) {
+    if after.is_dirty() && !before.is_dirty() {
+        ground.inbox.mark(tag);
+    }
+}
+
+impl<'a> Counter<'a> {
+    /// True if one word is all there is to it, and no disk is asked.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.reserve.is_none() && !self.rule.has_pair()
+    }
+
+    /// What most takes are: the reading is good enough, and there is room and nobody is faster, or
+    /// there is none. None if anything is otherwise; then nothing was done.
+    #[inline(always)]
+    pub(crate) fn take_at_once(&self, now: Reading, cost: u64) -> Option<Seen> {
+        let (seen, pending) = self.look_at_once(now, cost)?;
+        match pending {
+            Some(pending) if !pending.make(self.ground) => None,
+            _ => Some(seen),
+        }
+    }
+
+    /// The same, but what is to be taken is left to the caller.
+    #[inline(always)]
+    pub(crate) fn look_at_once(
+        &self,
+        now: Reading,
+        cost: u64,
+    ) -> Option<(Seen, Option<Pending<'a>>)> {
+        if !self.is_plain() {
+            return None;
+        }
+        let found = self.table().find(self.tag);
+        let main = found.word;
+        let (period, step) = self.rule.judge_surely(self.calendars, main, now, cost)?;
+        let pending = match step {
+            Step::Admit(next) => Some(Pending {
+                tag: self.tag,
+                found,
+                after: self.marked(next),
+            }),
+            // How long there is none is told by an exact reading.
+            Step::Refuse | Step::Never if now.is_exact => None,
+            Step::Refuse | Step::Never | Step::Future => return None,
+        };
+        let words = Pair {
+            main,
+            other: Word::ABSENT,
+        };
+        let seen = Seen {
+            step,
+            words,
+            period,
+            now,
+        };
+        Some((seen, pending))
+    }
+}

@@ -1,0 +1,125 @@
+//! What a strict counter asks the disk, before it counts and after.
+
+use super::{Counter, Reserve};
+use crate::algorithm::{Pair, Period, Word};
+use crate::ceiling::{Demand, Unraised};
+use crate::key::Tag;
+use crate::sync::{Ordering, fence};
+use crate::table::Update;
+use crate::time::Timestamp;
+
+impl Counter<'_> {
+    /// The words as they count. Where ceilings were lost together with the counters, a strict
+    /// counter that nothing is known of was spent at that time; or is now, if that lies ahead of a
+    /// clock that was set back.
+    #[inline]
+    pub(super) fn known(&self, period: Period, words: Pair, now: Timestamp) -> Pair {
+        match self.reserve {
+            None => words,
+            Some(_) => self.known_of_strict(period, words, now),
+        }
+    }
+
+    #[cold]
+    fn known_of_strict(&self, period: Period, mut words: Pair, now: Timestamp) -> Pair {
+        let Some(closed) = self.ground.ceilings.closed() else {
+            return words;
+        };
+        let closed = closed.min(now);
+        let then = self.rule.period(closed, self.calendars);
+        let is_main = self.rule.parity(then) == self.rule.parity(period);
+        let word = if is_main {
+            &mut words.main
+        } else {
+            &mut words.other
+        };
+        if word.is_absent() && (is_main || self.rule.has_pair()) {
+            *word = self.rule.spent(then, closed);
+        }
+        words
+    }
+
+    /// True if the disk knows that the word may stand here, or need not know.
+    #[inline]
+    pub(super) fn is_covered(&self, tag: Tag, word: Word) -> bool {
+        self.reserve.is_none() || self.ground.ceilings.covers(tag, word)
+    }
+
+    /// True if the ceiling was not brought down below the word while it was put here.
+    #[inline]
+    pub(super) fn is_still_covered(&self, tag: Tag, word: Word) -> bool {
+        if self.reserve.is_none() {
+            return true;
+        }
+        // Ordering: a full fence between the word and the second look at the ceiling, see
+        // `Ceilings::lower`: the writing thread does the reverse.
+        fence(Ordering::SeqCst);
+        self.ground.ceilings.covers(tag, word)
+    }
+
+    /// Brings the ceiling down after the word, so that no more than one reservation lies between.
+    pub(super) fn bring_down(&self, tag: Tag, word: Word) {
+        let Some(Reserve { amount, .. }) = self.reserve else {
+            return;
+        };
+        let now = self.ground.clock.now();
+        let above = |amount| match word.is_live(now) {
+            true => self.rule.ahead(word.clean(), now, amount),
+            // As good as none: whatever is counted next is larger.
+            false => word.clean(),
+        };
+        let ceilings = &self.ground.ceilings;
+        // Half of a reservation is left, so that not every refund is a write.
+        if ceilings.is_above(tag, above(amount)) {
+            ceilings.lower(tag, above(amount / 2));
+        }
+    }
+
+    /// What to ask of the disk so that `word` may stand here.
+    fn demand(&self, tag: Tag, word: Word, now: Timestamp, amount: u64) -> Demand {
+        Demand {
+            tag,
+            least: word,
+            target: self.rule.ahead(word, now, amount),
+            now,
+            is_awaited: true,
+        }
+    }
+
+    /// Takes a slot for a newcomer; false if there is none. Nobody without a slot gets a ceiling:
+    /// put back after a power cut, it would take the room of one that was counted.
+    #[cold]
+    pub(super) fn has_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
+        // What is known though no word says so must not be forgotten for it. Else a dead word, as
+        // in `reset`.
+        let place = match known.is_live(now) {
+            true => known.clean(),
+            false => Word::bucket(now),
+        };
+        let place = |main: Word| main.is_absent().then_some(place);
+        self.table().update(tag, now, place) != Update::Full
+    }
+
+    /// Waits until the disk knows that the word may stand here, unless it refuses.
+    #[cold]
+    pub(super) fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> Result<(), Unraised> {
+        let amount = self.reserve.map_or(0, |reserve| reserve.amount);
+        let demand = self.demand(tag, word, now, amount);
+        self.ground.ceilings.raise(demand)
+    }
+
+    /// Asks for a later ceiling when half of what was reserved is used.
+    #[inline]
+    pub(super) fn look_ahead(&self, tag: Tag, word: Word, now: Timestamp) {
+        if let Some(Reserve { amount, .. }) = self.reserve {
+            let soon = self.rule.ahead(word.clean(), now, amount / 2);
+            if !self.ground.ceilings.covers(tag, soon) {
+                let demand = Demand {
+                    least: soon,
+                    ..self.demand(tag, word.clean(), now, amount)
+                };
+                self.ground.ceilings.ask(demand);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One limit's take, and giving it back.
+
+use super::Inner;
+use super::decision::Entry;
+use super::law::Law;
+use super::meter::Meter;
+use super::outcome::{Outcome, Source, Verdict};
+use crate::algorithm::Rule;
+use crate::counter::{Counter, Seen, Take};
+use crate::key::Tag;
+use crate::policy::WhenFull;
+use crate::sync::Ordering;
+use crate::time::Reading;
+
+impl Inner {
+    /// An entry's own counter.
+    #[inline(always)]
+    pub(super) fn counter_of<'a>(
+        &'a self,
+        law: &'a Law,
+        meter: &Meter,
+        rule: &'a Rule,
+        tag: Tag,
+    ) -> Counter<'a> {
+        Counter {
+            ground: &self.ground,
+            calendars: &law.plan().calendars,
+            rule,
+            tag,
+            is_logged: meter.is_logged,
+            reserve: meter.reserve(rule),
+            is_shared: false,
+        }
+    }
+
+    /// The counter that an entry's cost was taken from, if it was taken.
+    pub(super) fn source_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Option<Counter<'a>> {
+        let Source { tag, is_shared } = entry.outcome.taken?;
+        Some(Counter {
+            tag,
+            is_shared,
+            ..self.counter_of(law, law.meter(entry.limit), &entry.outcome.rule, entry.tag)
+        })
+    }
+
+    /// Takes `cost` from a counter, or from the one that newcomers share if that is how the limit
+    /// wants it and there is no room for a counter.
+    #[inline(always)]
+    pub(super) fn take_one(
+        &self,
+        meter: &Meter,
+        counter: &Counter<'_>,
+        now: Reading,
+        cost: u64,
+    ) -> Outcome {
+        match counter.take_at_once(now, cost) {
+            Some(seen) => judged(counter, seen, cost, meter.shadow),
+            None => self.take_with_care(meter, *counter, now, cost),
+        }
+    }
+
+    #[inline(never)]
+    fn take_with_care(
+        &self,
+        meter: &Meter,
+        counter: Counter<'_>,
+        now: Reading,
+        cost: u64,
+    ) -> Outcome {
+        let mut outcome = match counter.take_with_care(now, cost) {
+            Take::Judged(seen) => judged(&counter, seen, cost, false),
+            Take::Full => self.take_without_slot(meter, counter, now, cost),
+            Take::Unsecured(seen) => unsecured(&counter, seen, cost),
+        };
+        outcome.put_in_shadow(meter.shadow);
+        outcome
+    }
+
+    #[cold]
+    fn take_without_slot(
+        &self,
+        meter: &Meter,
+        counter: Counter<'_>,
+        now: Reading,
+        cost: u64,
+    ) -> Outcome {
+        // Ordering: relaxed; a number to look at.
+        self.newcomers.fetch_add(1, Ordering::Relaxed);
+        let verdict = match meter.when_full {
+            WhenFull::Share => {
+                let shared = Counter {
+                    tag: meter.shared,
+                    is_shared: true,
+                    ..counter
+                };
+                match shared.take(now, cost) {
+                    Take::Judged(seen) => return judged(&shared, seen, cost, false),
+                    // The shared table is large enough for every limit of a policy; words of
+                    // limits long gone may still fill it for a while.
+                    Take::Full => Verdict::TableFull,
+                    Take::Unsecured(seen) => return unsecured(&shared, seen, cost),
+                }
+            }
+            WhenFull::Refuse => Verdict::TableFull,
+            WhenFull::Admit => Verdict::Allowed,
+        };
+        Outcome::without_counter(counter.rule, now, cost, verdict)
+    }
+
+    /// Gives back what an entry took.
+    pub(super) fn give_back(&self, law: &Law, entry: &mut Entry) {
+        let Outcome {
+            rule,
+            words,
+            period,
+            now,
+            cost,
+            ..
+        } = entry.outcome;
+        let Some(counter) = self.source_of(law, entry) else {
+            return;
+        };
+        counter.refund(period, words.main, cost);
+        // The numbers shown are those without the take.
+        entry.outcome.words.main = rule.refund(words.main, words.main, now.at, cost);
+        entry.outcome.taken = None;
+    }
+}
+
+/// What a take from `counter` came to.
+#[inline]
+fn judged(counter: &Counter<'_>, seen: Seen, cost: u64, is_shadow: bool) -> Outcome {
+    let source = Source {
+        tag: counter.tag,
+        is_shared: counter.is_shared,
+    };
+    Outcome::of_take(counter.rule, seen, cost, source, is_shadow)
+}
+
+/// What a take from a strict counter came to that the disk refuses to know of: nothing.
+#[cold]
+fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
+    Outcome::new(counter.rule, seen, cost).with_verdict(Verdict::Unwritable)
+}
