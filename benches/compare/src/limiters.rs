@@ -37,110 +37,73 @@ pub fn table(plan: &Plan, report: &mut Report) {
     against_memory(plan, report);
 }
 
-fn rows(plan: &Plan) -> Vec<Row> {
-    let plenty = Quota {
-        count: 10_000_000,
-        period_secs: 86_400,
-    };
-    let hot = Quota {
-        count: 1_000_000_000,
-        period_secs: 3_600,
-    };
-    let resting = Quota {
-        count: 1_000_000_000,
-        period_secs: 1,
-    };
-    let closed = Quota {
-        count: 2,
-        period_secs: 86_400,
-    };
-    let (large, huge) = plan.pick((100_000, 200_000), (1_000_000, 10_000_000));
-    let base = Row {
-        name: "",
-        quota: plenty,
-        keys: 1,
-        order: Order::Uniform,
-        threads: 1,
-        all: true,
-        batch: false,
-        goal: None,
-    };
-    let zipf = Row {
-        name: "Zipf 0.99",
-        keys: large,
-        order: Order::Zipf,
-        ..base
-    };
-    let uniform = Row {
-        name: "uniform",
-        keys: huge,
-        all: false,
-        ..base
-    };
-    let mut rows = vec![Row {
-        name: "hot",
-        quota: hot,
-        goal: Some(0.25),
-        ..base
-    }];
-    for threads in [1, 2] {
-        rows.extend([
-            Row {
-                name: "uniform",
-                keys: 10_000,
-                threads,
-                goal: Some(0.3),
-                ..base
-            },
-            Row {
-                threads,
-                goal: Some(0.25),
-                ..zipf
-            },
-            Row {
-                threads,
-                goal: Some(0.25),
-                ..uniform
-            },
-        ]);
+impl Row {
+    /// So many a period, all peers.
+    fn new(name: &'static str, count: u64, period_secs: u64, keys: usize) -> Self {
+        Self {
+            name,
+            quota: Quota { count, period_secs },
+            keys,
+            order: Order::Uniform,
+            threads: 1,
+            all: true,
+            batch: false,
+            goal: None,
+        }
     }
-    let rest = "at rest: the exact clock";
-    let refused = Row {
-        name: "hot, refused",
-        quota: closed,
-        threads: 2,
-        ..base
-    };
-    let at_once = Row {
-        name: "Zipf 0.99, 16 at once",
-        all: false,
-        batch: true,
-        ..zipf
-    };
-    rows.extend([
-        Row {
-            name: rest,
-            quota: resting,
-            keys: 10_000,
-            all: false,
-            ..base
-        },
-        Row {
-            goal: Some(0.1),
-            ..refused
-        },
-        Row {
-            goal: Some(0.1),
-            ..at_once
-        },
-        Row {
-            name: "uniform, 16 at once",
-            batch: true,
-            goal: Some(0.07),
-            ..uniform
-        },
-    ]);
-    rows
+
+    fn zipf(self) -> Self {
+        let order = Order::Zipf;
+        Self { order, ..self }
+    }
+
+    fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Governor alone.
+    fn few(self) -> Self {
+        Self { all: false, ..self }
+    }
+
+    fn at_once(self, name: &'static str) -> Self {
+        let batch = true;
+        Self {
+            name,
+            batch,
+            ..self
+        }
+    }
+
+    fn goal(self, goal: f64) -> Self {
+        let goal = Some(goal);
+        Self { goal, ..self }
+    }
+}
+
+fn rows(plan: &Plan) -> Vec<Row> {
+    const DAY: u64 = 86_400;
+    let (large, huge) = plan.pick((100_000, 200_000), (1_000_000, 10_000_000));
+    let plenty = |name, keys| Row::new(name, 10_000_000, DAY, keys);
+    let some = plenty("uniform", 10_000);
+    let zipf = plenty("Zipf 0.99", large).zipf();
+    let uniform = plenty("uniform", huge).few();
+    let hot = Row::new("hot", 1_000_000_000, 3_600, 1);
+    let rest = Row::new("at rest: the exact clock", 1_000_000_000, 1, 10_000);
+    let refused = Row::new("hot, refused", 2, DAY, 1);
+    vec![
+        hot.goal(0.25),
+        some.goal(0.3),
+        zipf.goal(0.25),
+        uniform.goal(0.25),
+        some.threads(2).goal(0.3),
+        zipf.threads(2).goal(0.25),
+        uniform.threads(2).goal(0.25),
+        rest.few(),
+        refused.threads(2).goal(0.1),
+        zipf.few().at_once("Zipf 0.99, 16 at once").goal(0.1),
+        uniform.at_once("uniform, 16 at once").goal(0.07),
+    ]
 }
 
 fn measure(of: &Row, rounds: usize, report: &mut Report) {
