@@ -41,7 +41,7 @@ def run(target, corpus):
 
 def room(name):
     """The room of a source file; none if it is not the library's, or only tests'."""
-    path = pathlib.Path(name)
+    path = pathlib.Path(os.path.normpath(name))
     if not path.is_relative_to(ROOT / "src") or path.stem.endswith("tests"):
         return None
     return path.relative_to(ROOT / "src").parts[0].removesuffix(".rs")
@@ -70,10 +70,12 @@ def main(arguments):
             rooms[name][1] += lines["count"]
     if not rooms:
         sys.exit("nothing was counted")
-    rooms["all of them"] = [sum(lines) for lines in zip(*rooms.values())]
+    table = sorted(rooms.items())
+    table.append(("all of them", [sum(lines) for lines in zip(*rooms.values())]))
     print("| room | lines run | of | |\n|---|---|---|---|")
-    for name, (run_lines, all_lines) in sorted(rooms.items()):
+    for name, (run_lines, all_lines) in table:
         print(f"| {name} | {run_lines} | {all_lines} | {100 * run_lines // all_lines} % |")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
