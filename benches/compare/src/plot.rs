@@ -54,6 +54,8 @@ pub fn plot(path: &Path, title: &str, pairs: &[Pair]) {
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE)
         .border_style(BLACK)
         .draw()
         .expect("it is drawn");
