@@ -161,16 +161,18 @@ impl Standing {
     /// "used": ..., "remaining": ..., "reset": ...}]}`, resets in Unix time. Limits in shadow and
     /// unlimited ones are left out.
     pub fn to_json(&self) -> Value {
-        let limits = self.decision.limits();
-        let shown = limits.filter(|limit| !limit.is_shadow() && limit.limit() < u64::MAX);
+        let told = self.decision.plan().response.limit;
+        let limits = self.decision.limits().filter(|limit| !limit.is_shadow());
+        let shown = limits.map(|limit| (limit.name(), limit.shown(told)));
         let mut limits: Vec<_> = shown
-            .map(|limit| {
+            .filter(|(_, shown)| shown.limit < u64::MAX)
+            .map(|(name, shown)| {
                 json!({
-                    "name": limit.name(),
-                    "limit": limit.limit(),
-                    "used": limit.used(),
-                    "remaining": limit.remaining(),
-                    "reset": limit.reset_at().as_secs_ceil(),
+                    "name": name,
+                    "limit": shown.limit,
+                    "used": shown.used,
+                    "remaining": shown.remaining,
+                    "reset": shown.reset.as_secs_ceil(),
                 })
             })
             .collect();

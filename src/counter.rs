@@ -9,6 +9,7 @@ mod strict;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
+#[cfg(not(tollgate_loom))]
 pub(crate) use at_once::Pending;
 use at_once::note;
 
@@ -148,24 +149,19 @@ impl<'a> Counter<'a> {
     /// for the disk.
     #[inline]
     pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
-        let now = now.into();
-        match self.take_at_once(now, cost) {
+        let mut now = now.into();
+        let seen = self.take_at_once(now, cost);
+        match seen.or_else(|| self.take_at_once_exactly(&mut now, cost)) {
             Some(seen) => Take::Judged(seen),
             None => self.take_with_care(now, cost),
         }
     }
 
+    /// The same where it was not done at once.
     // By value, as all that is not a part of a straight take: what is referred to must be in
     // memory, and there it would be put at every check.
     #[inline(never)]
-    pub(crate) fn take_with_care(self, mut now: Reading, cost: u64) -> Take {
-        if !now.is_exact && self.is_plain() {
-            // Most often it was that.
-            now = self.exactly();
-            if let Some(seen) = self.take_at_once(now, cost) {
-                return Take::Judged(seen);
-            }
-        }
+    pub(crate) fn take_with_care(self, now: Reading, cost: u64) -> Take {
         let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
         self.change(now, cost, must, |rule, period, words, now| {
             rule.step(period, words, now, cost)

@@ -14,7 +14,7 @@ use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, any_service};
 use tollgate::layer::{AdminService, AskService, Attributes, LimitLayer};
-use tollgate::{Admin, Limiter};
+use tollgate::{Admin, Builder, Limiter};
 
 /// The policy of a system by name, or the one at a path.
 pub(crate) fn policy_path(system: &str) -> PathBuf {
@@ -108,15 +108,53 @@ async fn authenticate(State(wanted): State<Arc<str>>, request: Request, next: Ne
     let header = request.headers().get(header::AUTHORIZATION);
     match header.is_some_and(|token| token.as_bytes() == wanted.as_bytes()) {
         true => next.run(request).await,
-        false => StatusCode::UNAUTHORIZED.into_response(),
+        // A browser asks its user then; with `user:word` it sends `Basic dXNlcjp3b3Jk`.
+        false => (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Basic")],
+        )
+            .into_response(),
+    }
+}
+
+/// The page of limits and keys; nothing without the feature `dashboard`.
+#[derive(Clone, Default)]
+pub(crate) struct Page {
+    #[cfg(feature = "dashboard")]
+    dashboard: tollgate::Dashboard,
+}
+
+#[cfg(not(feature = "dashboard"))]
+impl Page {
+    pub(crate) fn watch(&self, builder: Builder) -> Builder {
+        builder
+    }
+
+    fn router(self, _: Limiter) -> Router {
+        Router::new()
+    }
+}
+
+#[cfg(feature = "dashboard")]
+impl Page {
+    /// Lets it be told of what the limiter decides.
+    pub(crate) fn watch(&self, builder: Builder) -> Builder {
+        builder.watch(self.dashboard.clone())
+    }
+
+    fn router(self, limiter: Limiter) -> Router {
+        let answer =
+            move |request: Request| async move { self.dashboard.answer(&limiter, &request) };
+        Router::new().route("/admin/dashboard", any(answer))
     }
 }
 
 /// The administration of `limiter`, for those who send `Authorization: TOKEN`.
-fn admin(limiter: Limiter, policy_file: &Path, token: &str) -> Router {
-    let admin = Admin::new(limiter).policy_file(policy_file);
+fn admin(limiter: Limiter, page: Page, policy_file: &Path, token: &str) -> Router {
+    let admin = Admin::new(limiter.clone()).policy_file(policy_file);
     Router::new()
         .nest_service("/admin/limits", AdminService::new(admin))
+        .merge(page.router(limiter))
         .route_layer(from_fn_with_state(Arc::from(token), authenticate))
 }
 
@@ -124,6 +162,7 @@ fn admin(limiter: Limiter, policy_file: &Path, token: &str) -> Router {
 pub(crate) fn service(
     system: &str,
     limiter: Limiter,
+    page: Page,
     token: Option<&str>,
 ) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
     let layer = LimitLayer::new(limiter.clone())
@@ -137,7 +176,7 @@ pub(crate) fn service(
     }
     router = router.layer(layer).layer(map_request(identify));
     if let Some(token) = token {
-        router = router.merge(admin(limiter, &policy_path(system), token));
+        router = router.merge(admin(limiter, page, &policy_path(system), token));
     }
     router.into_make_service_with_connect_info::<SocketAddr>()
 }

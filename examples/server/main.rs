@@ -4,7 +4,9 @@
 //! cargo run --features tower --example server -- skakio --listen 127.0.0.1:3000
 //! ```
 //!
-//! Try it with `curl -i -H 'X-Api-Key: pk_test' http://127.0.0.1:3000/api/listing/1`.
+//! Try it with `curl -i -H 'X-Api-Key: pk_test' http://127.0.0.1:3000/api/listing/1`. With
+//! `--features tower,dashboard` and `--admin 'Basic YWRtaW46c2VjcmV0'` a browser is shown
+//! `http://127.0.0.1:3000/admin/dashboard` for `admin` and `secret`.
 
 mod app;
 
@@ -64,12 +66,14 @@ fn stopped() -> std::io::Result<impl Future<Output = ()>> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = args()?;
     let policy = Policy::from_toml(&std::fs::read_to_string(app::policy_path(&args.system))?)?;
-    let limiter = Limiter::builder(policy).counters(10_000).open(&args.data)?;
+    let page = app::Page::default();
+    let builder = page.watch(Limiter::builder(policy).counters(10_000));
+    let limiter = builder.open(&args.data)?;
     let listener = tokio::net::TcpListener::bind(&args.listen).await?;
     let mut out = std::io::stdout();
     writeln!(out, "listening on {}", listener.local_addr()?)?;
     out.flush()?;
-    let service = app::service(&args.system, limiter.clone(), args.admin.as_deref());
+    let service = app::service(&args.system, limiter.clone(), page, args.admin.as_deref());
     // Requests under way are answered before it ends.
     axum::serve(listener, service)
         .with_graceful_shutdown(stopped()?)

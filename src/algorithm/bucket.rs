@@ -87,7 +87,6 @@ impl Bucket {
     }
 
     /// So many tokens in so many nanoseconds.
-    #[cfg(feature = "openapi")]
     pub(crate) const fn rate(&self) -> (u64, u64) {
         (self.period_ticks / self.token_ticks, self.period_nanos)
     }

@@ -57,7 +57,17 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The same, but what is to be taken is left to the caller.
+    /// The same once more by an exact reading, if it was not one: most often it was that.
+    #[inline(always)]
+    pub(crate) fn take_at_once_exactly(&self, now: &mut Reading, cost: u64) -> Option<Seen> {
+        if now.is_exact || !self.is_plain() {
+            return None;
+        }
+        *now = self.exactly();
+        self.take_at_once(*now, cost)
+    }
+
+    /// What [`take_at_once`](Self::take_at_once) sees, but what is to be taken is left to the caller.
     #[inline(always)]
     pub(crate) fn look_at_once(
         &self,

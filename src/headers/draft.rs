@@ -27,11 +27,12 @@ fn integer(number: u64) -> Integer {
 pub(super) fn headers(decision: &Decision, facts: &Facts<'_>, put: &mut impl FnMut(&str, &str)) {
     let mut policies = ListSerializer::new();
     for limit in decision.limits().filter(|limit| !limit.is_shadow()) {
-        let quota = limit.status().limit;
+        let shown = limit.shown(decision.plan().response.limit);
         // An unlimited one has no quota to tell.
-        if let (true, Ok(name)) = (quota < u64::MAX, StringRef::from_str(limit.name())) {
-            let item = policies.bare_item(name).parameter(QUOTA, integer(quota));
-            let _ = item.parameter(WINDOW, integer(secs_ceil(limit.window())));
+        if let (true, Ok(name)) = (shown.limit < u64::MAX, StringRef::from_str(limit.name())) {
+            let item = policies.bare_item(name);
+            let item = item.parameter(QUOTA, integer(shown.limit));
+            let _ = item.parameter(WINDOW, integer(secs_ceil(shown.window)));
         }
     }
     for limit in decision.concurrency().filter(|limit| !limit.is_shadow()) {

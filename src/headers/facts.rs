@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limiter::{Decision, LimitOutcome, Verdict};
-use crate::policy::{Fact, RefusalKind};
+use crate::policy::{Fact, LimitTold, RefusalKind};
 
 /// What is known of a decision.
 #[derive(Clone, Copy, Default)]
@@ -100,22 +100,22 @@ impl<'d> Facts<'d> {
                 .map(|wait| secs_ceil(wait).max(1));
         }
         if let Some(ruling) = ruling {
-            facts.rule(&ruling);
+            facts.rule(&ruling, decision.plan().response.limit);
         }
         facts
     }
 
-    fn rule(&mut self, ruling: &LimitOutcome<'d>) {
+    fn rule(&mut self, ruling: &LimitOutcome<'d>, told: LimitTold) {
         self.limit_name = Some(ruling.name());
-        let status = ruling.status();
-        if status.limit == u64::MAX {
+        let shown = ruling.shown(told);
+        if shown.limit == u64::MAX {
             // Unlimited: there is nothing to count down.
             return;
         }
-        self.limit = Some(status.limit);
-        self.remaining = Some(status.remaining);
-        self.used = Some(status.used);
-        self.reset = Some(status.reset.as_secs_ceil());
+        self.limit = Some(shown.limit);
+        self.remaining = Some(shown.remaining);
+        self.used = Some(shown.used);
+        self.reset = Some(shown.reset.as_secs_ceil());
         self.reset_after = Some(secs_ceil(ruling.reset_after()));
     }
 

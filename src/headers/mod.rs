@@ -6,6 +6,7 @@
 #[cfg(feature = "sfv")]
 mod draft;
 mod facts;
+mod grpc;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use crate::policy::{
     BodySpec, Fact, HeaderSpec, Piece, RefusalKind, RefusalSpec, ResponseSpec, default_body,
 };
 use facts::{Facts, Filled};
+#[cfg(feature = "tower")]
+pub(crate) use grpc::http_status;
 
 /// What an HTTP service says about a decision, in the words of the policy's `[response]`.
 ///

@@ -145,6 +145,36 @@ fn refusals_that_no_wait_helps_have_another_status_and_no_wait() {
     let shut = world.limiter.check(&Request::http("GET", "/shut"));
     assert_eq!(shut.answer().status(), Some(451));
     assert_eq!(headers(&shut), [""; 0]);
+    // In gRPC's terms: no code stands for 451.
+    assert_eq!(page.answer().grpc_status(), Some(3));
+    assert_eq!(shut.answer().grpc_status(), Some(3));
+    assert_eq!(shut.answer().grpc_pushback_ms(), Some(-1));
+}
+
+#[test]
+fn a_wait_too_long_for_grpc_is_not_waited_for() {
+    let world = world(
+        r#"
+        [limits.one]
+        rate = "1 per 40 d"
+        algorithm = "fixed window from first hit"
+        "#,
+    );
+    let request = Request::new();
+    let allowed = world.limiter.check(&request);
+    let refused = world.limiter.check(&request);
+    let (allowed, refused) = (allowed.answer(), refused.answer());
+    assert_eq!(
+        (allowed.grpc_status(), allowed.grpc_pushback_ms()),
+        (None, None)
+    );
+    assert_eq!(
+        (refused.grpc_status(), refused.grpc_pushback_ms()),
+        (Some(8), Some(-1))
+    );
+    world.clock.advance(Duration::from_secs(39 * 86_400));
+    let refused = world.limiter.check(&request);
+    assert_eq!(refused.answer().grpc_pushback_ms(), Some(86_400_000));
 }
 
 #[test]
@@ -179,4 +209,56 @@ fn a_refusal_by_permits_tells_of_them_and_promises_nothing() {
     world.limiter.close().unwrap();
     let closed = world.limiter.try_acquire(&request);
     assert_eq!(closed.decision().answer().status(), Some(503));
+}
+
+/// The numbers that a caller of one limit is told, one request after another.
+fn told(rate: &str, requests: usize) -> Vec<String> {
+    let world = world(&format!(
+        "[limits.one]\nrate = \"{rate}\"\n\
+         [response]\nlimit = \"rate\"\nheaders = [\"X-Told: {{limit}} {{remaining}} {{used}}\"]"
+    ));
+    let told = (0..requests).map(|_| {
+        let decision = world.limiter.check(&Request::new());
+        let allowed = if decision.is_allowed() {
+            ""
+        } else {
+            " refused"
+        };
+        headers(&decision).concat() + allowed
+    });
+    told.collect()
+}
+
+#[test]
+fn the_rate_is_told_without_what_the_burst_has_beyond_it() {
+    let wanted = [
+        "x-told: 2 1 1",
+        "x-told: 2 0 2",
+        "x-told: 2 0 3",
+        "x-told: 2 0 3 refused",
+    ];
+    assert_eq!(told("2/min burst 3", 4), wanted);
+    // What is never there at once is not told either.
+    let wanted = ["x-told: 1 0 1", "x-told: 1 0 1 refused"];
+    assert_eq!(told("2/min burst 1", 2), wanted);
+    assert_eq!(told("2/min", 1), ["x-told: 2 1 1"]);
+}
+
+#[cfg(feature = "sfv")]
+#[test]
+fn the_drafts_quota_is_the_rates_where_that_is_told() {
+    let world = world(
+        r#"
+        [limits.one]
+        rate = "100/min burst 150"
+        [response]
+        limit = "rate"
+        headers = ["ratelimit-draft-10"]
+        "#,
+    );
+    let wanted = [
+        r#"ratelimit-policy: "one";q=100;w=60"#,
+        r#"ratelimit: "one";r=99;t=1"#,
+    ];
+    assert_eq!(headers(&world.limiter.check(&Request::new())), wanted);
 }

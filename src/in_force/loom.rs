@@ -9,7 +9,9 @@ use super::{InForce, Keep, Keeping};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A law of one limit: how much may be taken.
-struct Law(u64);
+struct Law {
+    most: u64,
+}
 
 loom::thread_local! {
     static KEEPING: Keeping<Law> = Keeping::new();
@@ -29,7 +31,7 @@ struct World {
 impl World {
     fn new(most: u64) -> Arc<Self> {
         Arc::new(Self {
-            law: InForce::new(Law(most)),
+            law: InForce::new(Law { most }),
             taken: AtomicU64::new(0),
         })
     }
@@ -41,14 +43,14 @@ impl World {
         let take = self
             .taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                (taken < law.0).then_some(taken + 1)
+                (taken < law.most).then_some(taken + 1)
             });
         take.is_ok()
     }
 
     fn change(&self, most: u64) {
-        let Ok(replaced) = self.law.replace(|_| Ok::<_, Infallible>(Law(most)));
-        assert_ne!(replaced.before.0, replaced.now.0);
+        let Ok(replaced) = self.law.replace(|_| Ok::<_, Infallible>(Law { most }));
+        assert_ne!(replaced.before.most, replaced.now.most);
     }
 }
 
@@ -61,7 +63,7 @@ fn loom_override_against_take() {
             loom::model(move || {
                 let world = World::new(before);
                 if keeps_one {
-                    assert_eq!(world.law.read().0, before);
+                    assert_eq!(world.law.read().most, before);
                 }
                 let other = {
                     let world = world.clone();
@@ -71,7 +73,7 @@ fn loom_override_against_take() {
                 let by_either = world.take();
                 other.join().unwrap();
                 // From here on nobody may go by the law before.
-                assert_eq!(world.law.read().0, after);
+                assert_eq!(world.law.read().most, after);
                 let taken = 1 + u64::from(by_either);
                 assert_eq!(world.take(), taken < after);
             });
@@ -89,13 +91,13 @@ fn loom_override_against_override() {
             thread::spawn(move || world.change(1))
         };
         world.change(2);
-        let seen = world.law.read().0;
+        let seen = world.law.read().most;
         other.join().unwrap();
-        let stays = world.law.current().0;
+        let stays = world.law.current().most;
         assert!(
             seen == stays || seen == 2,
             "what went before never comes back"
         );
-        assert_eq!(world.law.read().0, stays);
+        assert_eq!(world.law.read().most, stays);
     });
 }

@@ -1,4 +1,4 @@
-//! A response's body that holds permits until it has ended.
+//! A response's body that holds permits until it has ended, and looks for gRPC's status in it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,7 +7,21 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::limiter::Running;
+use super::protocol::grpc_status;
+use crate::limiter::{Admission, Limiter, Running};
+
+/// What may have to be given back once gRPC's status is known.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub(super) limiter: Limiter,
+    pub(super) admission: Box<Admission>,
+}
+
+impl Owed {
+    fn settle(mut self, status: u16) {
+        self.limiter.answered(self.admission.decision_mut(), status);
+    }
+}
 
 pin_project! {
     /// A response's body: the service's own, holding the permits of its request until it has ended
@@ -27,6 +41,8 @@ pin_project! {
             #[pin]
             body: B,
             running: Running,
+            // Until the status is known: without one, what was charged stays charged.
+            owed: Option<Owed>,
         },
         Refused {
             // Nothing once it is sent.
@@ -36,9 +52,13 @@ pin_project! {
 }
 
 impl<B> LimitedBody<B> {
-    pub(super) fn served(body: B, running: Running) -> Self {
+    pub(super) fn served(body: B, running: Running, owed: Option<Owed>) -> Self {
         Self {
-            kind: Kind::Served { body, running },
+            kind: Kind::Served {
+                body,
+                running,
+                owed,
+            },
         }
     }
 
@@ -47,6 +67,13 @@ impl<B> LimitedBody<B> {
         Self {
             kind: Kind::Refused { text },
         }
+    }
+}
+
+/// An empty one, as layers outside of this one need that answer by themselves, for CORS say.
+impl<B> Default for LimitedBody<B> {
+    fn default() -> Self {
+        Self::refused(String::new())
     }
 }
 
@@ -59,10 +86,21 @@ impl<B: Body<Data = Bytes>> Body for LimitedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            Projected::Served { body, running } => {
+            Projected::Served {
+                body,
+                running,
+                owed,
+            } => {
                 let frame = ready!(body.poll_frame(cx));
-                if !matches!(frame, Some(Ok(_))) {
-                    *running = Running::default();
+                match &frame {
+                    Some(Ok(frame)) => {
+                        if let Some(status) = frame.trailers_ref().and_then(grpc_status)
+                            && let Some(owed) = owed.take()
+                        {
+                            owed.settle(status);
+                        }
+                    }
+                    None | Some(Err(_)) => *running = Running::default(),
                 }
                 Poll::Ready(frame)
             }

@@ -10,7 +10,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::body::LimitedBody;
+use super::body::{LimitedBody, Owed};
+use super::protocol::{Protocol, grpc_status};
 use super::refusal;
 use crate::limiter::{Admission, Limiter, Running};
 
@@ -24,6 +25,7 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
+        protocol: Protocol,
         #[pin]
         state: State<S, B, S::Future>,
     }
@@ -41,17 +43,16 @@ pin_project! {
             permitting: Permitting,
             // Taken when the wait is over.
             next: Option<(S, Request<B>)>,
-            is_grpc: bool,
         },
         Serving {
             limiter: Limiter,
-            admission: Box<Admission>,
+            // Taken with the response.
+            admission: Option<Box<Admission>>,
             #[pin]
             served: F,
         },
         Refused {
             admission: Box<Admission>,
-            is_grpc: bool,
         },
     }
 }
@@ -59,12 +60,20 @@ pin_project! {
 impl<S: Service<Request<B>>, B> LimitedFuture<S, B> {
     pub(super) fn free(served: S::Future) -> Self {
         Self {
+            protocol: Protocol::Http,
             state: State::Free { served },
         }
     }
 
-    pub(super) fn serving(limiter: Limiter, admission: Box<Admission>, served: S::Future) -> Self {
+    pub(super) fn serving(
+        protocol: Protocol,
+        limiter: Limiter,
+        admission: Box<Admission>,
+        served: S::Future,
+    ) -> Self {
+        let admission = Some(admission);
         Self {
+            protocol,
             state: State::Serving {
                 limiter,
                 admission,
@@ -73,28 +82,55 @@ impl<S: Service<Request<B>>, B> LimitedFuture<S, B> {
         }
     }
 
-    pub(super) fn refused(admission: Box<Admission>, is_grpc: bool) -> Self {
+    pub(super) fn refused(protocol: Protocol, admission: Box<Admission>) -> Self {
         Self {
-            state: State::Refused { admission, is_grpc },
+            protocol,
+            state: State::Refused { admission },
         }
     }
 
     pub(super) fn waiting(
+        protocol: Protocol,
         limiter: Limiter,
         permitting: Permitting,
         ready: S,
         request: Request<B>,
-        is_grpc: bool,
     ) -> Self {
         Self {
+            protocol,
             state: State::Waiting {
                 limiter,
                 permitting,
                 next: Some((ready, request)),
-                is_grpc,
             },
         }
     }
+}
+
+/// The service's response, with the headers of the limits, its body holding the permits.
+fn serve<R>(
+    protocol: Protocol,
+    limiter: &Limiter,
+    mut admission: Box<Admission>,
+    mut response: Response<R>,
+) -> Response<LimitedBody<R>> {
+    let status = response.status().as_u16();
+    let status = match protocol {
+        Protocol::Http => Some(status),
+        // That it is 200 says nothing of a call by gRPC: the end of the body tells.
+        Protocol::Grpc(_) => grpc_status(response.headers()).or((status != 200).then_some(status)),
+    };
+    if let Some(status) = status {
+        limiter.answered(admission.decision_mut(), status);
+    }
+    refusal::add_headers(&admission.decision().answer(), response.headers_mut());
+    let running = admission.take_running();
+    let is_owing = status.is_none() && limiter.awaits_status(admission.decision());
+    let owed = is_owing.then(|| Owed {
+        limiter: limiter.clone(),
+        admission,
+    });
+    response.map(|body| LimitedBody::served(body, running, owed))
 }
 
 impl<S, B, R> Future for LimitedFuture<S, B>
@@ -105,19 +141,19 @@ where
     type Output = Result<Response<LimitedBody<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let (protocol, mut state) = (*this.protocol, this.state);
         loop {
             match state.as_mut().project() {
                 Projected::Free { served } => {
                     let response = ready!(served.poll(cx))?;
-                    let free = |body| LimitedBody::served(body, Running::default());
+                    let free = |body| LimitedBody::served(body, Running::default(), None);
                     return Poll::Ready(Ok(response.map(free)));
                 }
                 Projected::Waiting {
                     limiter,
                     permitting,
                     next,
-                    is_grpc,
                 } => {
                     let admission = ready!(permitting.as_mut().poll(cx));
                     let after = match next.take() {
@@ -125,14 +161,11 @@ where
                             let served = service.call(request);
                             State::Serving {
                                 limiter: limiter.clone(),
-                                admission,
+                                admission: Some(admission),
                                 served,
                             }
                         }
-                        _ => State::Refused {
-                            admission,
-                            is_grpc: *is_grpc,
-                        },
+                        _ => State::Refused { admission },
                     };
                     state.set(after);
                 }
@@ -141,16 +174,15 @@ where
                     admission,
                     served,
                 } => {
-                    let mut response = ready!(served.poll(cx))?;
-                    let decision = admission.decision_mut();
-                    limiter.answered(decision, response.status().as_u16());
-                    refusal::add_headers(&decision.answer(), response.headers_mut());
-                    let running = admission.take_running();
-                    let serve = |body| LimitedBody::served(body, running);
-                    return Poll::Ready(Ok(response.map(serve)));
+                    let response = ready!(served.poll(cx))?;
+                    let Some(admission) = admission.take() else {
+                        // A future that has answered is not polled again.
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(Ok(serve(protocol, limiter, admission, response)));
                 }
-                Projected::Refused { admission, is_grpc } => {
-                    let response = refusal::response(admission.decision(), *is_grpc);
+                Projected::Refused { admission } => {
+                    let response = refusal::response(admission.decision(), protocol);
                     return Poll::Ready(Ok(response.map(LimitedBody::refused)));
                 }
             }

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use super::Attributes;
 use super::proxies::client;
-use crate::policy::{Origin, Plan, Request};
+use crate::policy::{AttributeValue, Origin, Plan, Request};
 
 /// What was taken from a request.
 pub(super) struct Taken<'r> {
@@ -59,10 +59,11 @@ impl<'r> Taken<'r> {
     pub(super) fn request(&self) -> Request<'_> {
         let mut request = Request::http(&self.method, &self.path);
         for (name, value) in &self.values {
-            request = match value {
-                Value::Text(text) => request.attribute(name, &**text),
-                Value::Address(address) => request.address(name, *address),
+            let value = match value {
+                Value::Text(text) => AttributeValue::Text(text),
+                Value::Address(address) => AttributeValue::Address(*address),
             };
+            request.put(name, value);
         }
         request
     }

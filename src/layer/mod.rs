@@ -1,4 +1,4 @@
-//! A `tower` layer that asks a limiter before each HTTP request: under axum, hyper and the like.
+//! A `tower` layer that asks a limiter before each HTTP request: under axum, hyper and tonic.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
@@ -18,12 +18,14 @@
 //! ```
 //!
 //! Everything else is the policy's: `[request]` says where attributes come from, `[response]` what
-//! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too.
+//! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too; and one
+//! that translates gRPC-Web, so that this one sees the trailers.
 
 mod body;
 mod desk;
 mod future;
 mod intake;
+mod protocol;
 mod proxies;
 mod refusal;
 
@@ -47,6 +49,7 @@ pub use future::LimitedFuture;
 use crate::limiter::{Admission, Limiter};
 use future::Permitting;
 use intake::Taken;
+use protocol::Protocol;
 
 /// Attributes that the service itself knows of a request: who has signed in, say. Put into the
 /// request's extensions by a layer outside of this one; it goes before what `[request]` says.
@@ -66,7 +69,8 @@ impl Attributes {
     }
 
     /// The same with one more; a name given twice keeps the later value. Those that no limit of
-    /// the policy refers to are passed over.
+    /// the policy refers to are passed over. `method`, `path` and `route` are the request's own:
+    /// a request with another, where a limit refers to it, is refused as put together wrongly.
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.0.push((name.into(), value.into()));
         self
@@ -137,10 +141,13 @@ impl<S> Layer<S> for LimitLayer {
 ///   sets itself stays.
 /// - A refusal never reaches the service.
 /// - Permits (`max_concurrent`) are held until the response's body has ended or is dropped; a
-///   request that is cancelled while it waits gives up its place and is charged nothing.
+///   request that is cancelled while it waits gives up its place and is charged nothing. What goes
+///   on over an upgraded connection (WebSocket) is no body: its permit is back with the response.
 /// - What a limit with `charged_status` took is given back when the service answers with another
 ///   status, not when it fails or is cancelled: a client must not get a try for free by hanging up.
-/// - A refused gRPC request is answered in gRPC's way, with a `grpc-status`.
+/// - A gRPC request is answered in gRPC's way: a refusal has a `grpc-status` and the status 200,
+///   the policy's headers are metadata, and `charged_status` goes by the HTTP status that stands
+///   for gRPC's, in the trailers, too. Under tonic the peer's address is in its `TcpConnectInfo`.
 #[derive(Clone, Debug)]
 pub struct Limited<S> {
     inner: S,
@@ -168,7 +175,7 @@ impl LimitLayer {
         let taken = Taken::from(request, &plan, peer);
         let at_once = self.limiter.acquire_at_once(&taken.request());
         match at_once {
-            Some(admission) => Entry::Judged(Box::new(admission)),
+            Some(admission) => Entry::Judged(admission),
             None => {
                 let (limiter, taken) = (self.limiter.clone(), taken.into_owned());
                 Entry::Waits(Box::pin(async move {
@@ -201,20 +208,20 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let limiter = &self.layer.limiter;
-        let is_grpc = refusal::is_grpc(request.headers());
+        let protocol = Protocol::of(request.headers());
         match self.layer.enter(&request) {
             Entry::Free => LimitedFuture::free(self.inner.call(request)),
             Entry::Judged(admission) if admission.is_allowed() => {
                 let served = self.inner.call(request);
-                LimitedFuture::serving(limiter.clone(), admission, served)
+                LimitedFuture::serving(protocol, limiter.clone(), admission, served)
             }
-            Entry::Judged(admission) => LimitedFuture::refused(admission, is_grpc),
+            Entry::Judged(admission) => LimitedFuture::refused(protocol, admission),
             Entry::Waits(permitting) => {
                 // The one that is ready is the one to call later; a clone may not be.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let limiter = limiter.clone();
-                LimitedFuture::waiting(limiter, permitting, ready, request, is_grpc)
+                LimitedFuture::waiting(protocol, limiter, permitting, ready, request)
             }
         }
     }

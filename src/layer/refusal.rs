@@ -3,11 +3,12 @@
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
+use super::protocol::{GRPC_STATUS, Protocol};
 use crate::headers::Answer;
 use crate::limiter::Decision;
 
 /// Headers of dialects, so that their names need not be made anew for each response.
-static KNOWN: [HeaderName; 9] = [
+static KNOWN: [HeaderName; 10] = [
     RETRY_AFTER,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
@@ -15,9 +16,13 @@ static KNOWN: [HeaderName; 9] = [
     HeaderName::from_static("x-ratelimit-reset-after"),
     HeaderName::from_static("x-ratelimit-tier"),
     HeaderName::from_static("x-ratelimit-wait"),
+    HeaderName::from_static("x-retry-after"),
     HeaderName::from_static("ratelimit"),
     HeaderName::from_static("ratelimit-policy"),
 ];
+
+/// gRPC's status of a service that cannot.
+const UNAVAILABLE: u8 = 14;
 
 fn header_name(name: &str) -> Option<HeaderName> {
     let known = KNOWN.iter().find(|known| known.as_str() == name);
@@ -36,42 +41,39 @@ pub(super) fn add_headers(answer: &Answer<'_>, headers: &mut HeaderMap) {
     });
 }
 
-/// True for a request of gRPC's.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
-}
-
 /// The response of a refusal.
-pub(super) fn response(decision: &Decision, is_grpc: bool) -> Response<String> {
+pub(super) fn response(decision: &Decision, protocol: Protocol) -> Response<String> {
     let answer = decision.answer();
-    let status = answer.status().unwrap_or(429);
-    let mut body = String::new();
     let mut response = Response::new(String::new());
     add_headers(&answer, response.headers_mut());
-    let headers = response.headers_mut();
-    if is_grpc {
-        // A response of headers only; the status is in them, not in HTTP's.
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from_static(grpc_status(status)));
-        let reason = answer.reason().unwrap_or_default();
-        headers.insert("grpc-message", HeaderValue::from_static(reason));
-        return response;
+    match protocol {
+        Protocol::Http => fill(&answer, &mut response),
+        Protocol::Grpc(kind) => fill_grpc(&answer, kind, response.headers_mut()),
     }
-    if let Some(Ok(kind)) = answer.body(&mut body).map(HeaderValue::from_str) {
-        headers.insert(CONTENT_TYPE, kind);
-    }
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
-    *response.body_mut() = body;
     response
 }
 
-/// The code that says in gRPC what the HTTP status says.
-fn grpc_status(status: u16) -> &'static str {
-    match status {
-        429 => "8",
-        400 => "3",
-        403 => "7",
-        _ => "14",
+fn fill(answer: &Answer<'_>, response: &mut Response<String>) {
+    let status = answer.status().map(StatusCode::from_u16);
+    *response.status_mut() = match status {
+        Some(Ok(status)) => status,
+        _ => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let mut body = String::new();
+    if let Some(Ok(kind)) = answer.body(&mut body).map(HeaderValue::from_str) {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    *response.body_mut() = body;
+}
+
+/// A response of headers only, as gRPC has it: HTTP's status is 200, and its own is told.
+fn fill_grpc(answer: &Answer<'_>, kind: &'static str, headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let code = answer.grpc_status().unwrap_or(UNAVAILABLE);
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
+    let reason = answer.reason().unwrap_or_default();
+    headers.insert("grpc-message", HeaderValue::from_static(reason));
+    if let Some(millis) = answer.grpc_pushback_ms() {
+        headers.insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
     }
 }

@@ -35,6 +35,14 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// One in which nothing is said yet, and nothing held.
+    fn new(inner: &Inner) -> Self {
+        Self {
+            decision: Decision::new(inner.law.read().clone()),
+            running: Running::default(),
+        }
+    }
+
     /// The decision, to be made to fit what was answered.
     #[cfg(feature = "tower")]
     pub(crate) fn decision_mut(&mut self) -> &mut Decision {
@@ -89,7 +97,7 @@ struct Asking<'a> {
     inner: &'a Inner,
     request: &'a Request<'a>,
     /// What will be answered, built where it stands: it is large.
-    admission: Admission,
+    admission: &'a mut Admission,
     /// The limit on how many run at a time that is asked next.
     place: usize,
     has_waited: bool,
@@ -97,19 +105,15 @@ struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     /// Looks at the rates, and asks for nothing yet.
-    fn begin(inner: &'a Inner, request: &'a Request<'a>) -> Self {
-        let mut asking = Self {
+    fn begin(inner: &'a Inner, request: &'a Request<'a>, admission: &'a mut Admission) -> Self {
+        inner.judge(request, Want::Permits, &mut admission.decision);
+        Self {
             inner,
             request,
-            admission: Admission {
-                decision: Decision::new(inner.law.read().clone()),
-                running: Running::default(),
-            },
+            admission,
             place: 0,
             has_waited: false,
-        };
-        inner.judge(request, Want::Permits, &mut asking.admission.decision);
-        asking
+        }
     }
 
     /// Takes what can be had at once; gives what must be waited for, if anything.
@@ -151,7 +155,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Takes the rates, if all permits are there.
-    fn end(mut self) -> Admission {
+    fn end(self) {
         if self.admission.decision.is_allowed() && !self.admission.decision.is_repeat() {
             // A request with an id has its turn again: it may be known by now.
             let has_id = matches!(self.admission.decision.identity, Identity::New);
@@ -174,9 +178,7 @@ impl<'a> Asking<'a> {
             self.admission.decision.concurrency.retain(is_asked);
             self.admission.running = Running::default();
         }
-        let told = &self.admission.decision;
-        self.inner.tell(self.request, told);
-        self.admission
+        self.inner.tell(self.request, &self.admission.decision);
     }
 }
 
@@ -212,32 +214,39 @@ impl Limiter {
     /// # }
     /// ```
     pub fn acquire(&self, request: &Request<'_>) -> Admission {
-        let mut asking = Asking::begin(&self.inner, request);
+        let mut admission = Admission::new(&self.inner);
+        let mut asking = Asking::begin(&self.inner, request, &mut admission);
         while let Some(acquire) = asking.advance(true) {
             asking.answered(acquire.block());
         }
-        asking.end()
+        asking.end();
+        admission
     }
 
     /// As [`acquire`](Self::acquire), refusing where that would wait.
     pub fn try_acquire(&self, request: &Request<'_>) -> Admission {
-        let mut asking = Asking::begin(&self.inner, request);
+        let mut admission = Admission::new(&self.inner);
+        let mut asking = Asking::begin(&self.inner, request, &mut admission);
         while let Some(acquire) = asking.advance(false) {
             // Nothing is given to be waited for; if it were, dropping it would end the wait.
             drop(acquire);
         }
-        asking.end()
+        asking.end();
+        admission
     }
 
     /// As [`acquire`](Self::acquire), but nothing if that would wait; a place in the line is not
     /// kept then.
     #[cfg(feature = "tower")]
-    pub(crate) fn acquire_at_once(&self, request: &Request<'_>) -> Option<Admission> {
-        let mut asking = Asking::begin(&self.inner, request);
-        match asking.advance(true) {
-            Some(_given_up) => None,
-            None => Some(asking.end()),
+    pub(crate) fn acquire_at_once(&self, request: &Request<'_>) -> Option<Box<Admission>> {
+        // In a box from the beginning: it is large, and will be moved about.
+        let mut admission = Box::new(Admission::new(&self.inner));
+        let mut asking = Asking::begin(&self.inner, request, &mut admission);
+        if asking.advance(true).is_some() {
+            return None;
         }
+        asking.end();
+        Some(admission)
     }
 
     /// As [`acquire`](Self::acquire), as a future. It runs under any executor, and waits no longer
@@ -245,11 +254,13 @@ impl Limiter {
     /// what it was just given, and nothing is charged. A strict limit may make the thread that
     /// polls wait for the disk, as it does in [`check`](Self::check).
     pub async fn acquire_async(&self, request: &Request<'_>) -> Admission {
-        let mut asking = Asking::begin(&self.inner, request);
+        let mut admission = Admission::new(&self.inner);
+        let mut asking = Asking::begin(&self.inner, request, &mut admission);
         while let Some(acquire) = asking.advance(true) {
             let answer = acquire.await;
             asking.answered(answer);
         }
-        asking.end()
+        asking.end();
+        admission
     }
 }

@@ -23,6 +23,7 @@ mod overriding;
 mod power;
 mod reserving;
 mod shards;
+mod shown;
 mod store;
 #[cfg(test)]
 mod store_tests;
@@ -250,6 +251,13 @@ impl Limiter {
                 self.inner.give_back(&law, entry);
             }
         }
+    }
+
+    /// True if what a decision took may have to be given back once the status is known.
+    #[cfg(feature = "tower")]
+    pub(crate) fn awaits_status(&self, decision: &Decision) -> bool {
+        let mut limits = decision.entries.iter().map(|entry| entry.limit);
+        limits.any(|limit| decision.law.limit(limit).charged.is_some())
     }
 
     /// Settles an allowed decision for what it really cost: the difference is charged, into debt if

@@ -55,7 +55,22 @@ impl Inner {
     ) -> Outcome {
         match counter.take_at_once(now, cost) {
             Some(seen) => judged(counter, seen, cost, meter.shadow),
-            None => self.take_with_care(meter, *counter, now, cost),
+            None => self.take_exactly(meter, *counter, now, cost),
+        }
+    }
+
+    // By value, see `Counter::take_with_care`.
+    #[inline(never)]
+    fn take_exactly(
+        &self,
+        meter: &Meter,
+        counter: Counter<'_>,
+        mut now: Reading,
+        cost: u64,
+    ) -> Outcome {
+        match counter.take_at_once_exactly(&mut now, cost) {
+            Some(seen) => judged(&counter, seen, cost, meter.shadow),
+            None => self.take_with_care(meter, counter, now, cost),
         }
     }
 

@@ -73,7 +73,12 @@ impl Network {
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= most),
             None => Some(most),
         };
-        let bits = bits.ok_or_else(wrong)?;
+        let bits: u8 = bits.ok_or_else(wrong)?;
+        // As addresses are looked at in their one form: IPv4-mapped as IPv4.
+        let (address, bits) = match address.to_canonical() {
+            v4 if v4 != address => (v4, bits.checked_sub(96).ok_or_else(wrong)?),
+            _ => (address, bits),
+        };
         let network = Self { address, bits };
         if network.start() != Self::number(address) {
             let problem = format!("{} has bits beyond its prefix", quoted(text));

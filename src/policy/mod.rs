@@ -62,7 +62,7 @@ pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use response::{
-    BodySpec, HeaderSpec, RefusalKind, RefusalSpec, ResponseSpec, default_body,
+    BodySpec, HeaderSpec, LimitTold, RefusalKind, RefusalSpec, ResponseSpec, default_body,
 };
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,

@@ -92,9 +92,16 @@ impl<'r> Request<'r> {
 
     #[inline]
     fn with(mut self, name: &'r str, value: AttributeValue<'r>) -> Self {
+        self.put(name, value);
+        self
+    }
+
+    /// Adds an attribute where the request stands: it is large.
+    #[inline]
+    pub(crate) fn put(&mut self, name: &'r str, value: AttributeValue<'r>) {
         if matches!(name, "method" | "path" | "route") {
             self.misuse = Some(RequestError::ReservedName);
-            return self;
+            return;
         }
         if let Some((_, known)) = self.attributes.iter_mut().find(|(known, _)| *known == name) {
             *known = value;
@@ -102,7 +109,6 @@ impl<'r> Request<'r> {
             // Bound: an attribute that finds no room makes the check an error.
             self.misuse = Some(RequestError::TooManyAttributes);
         }
-        self
     }
 
     /// The same caller with another HTTP request, which costs one.

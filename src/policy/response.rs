@@ -18,10 +18,21 @@ use super::tree::{Fields, Spot, Value};
 pub(crate) struct ResponseSpec {
     /// On every response.
     pub(crate) headers: Vec<HeaderSpec>,
+    pub(crate) limit: LimitTold,
     /// Of a request that has to wait, unless one of `refusals` fits.
     pub(crate) body: Option<BodySpec>,
     /// The first that fits is taken.
     pub(crate) refusals: Vec<RefusalSpec>,
+}
+
+/// Which number is told as a bucket's limit; other limits have only one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum LimitTold {
+    /// What there can be at once.
+    #[default]
+    Burst,
+    /// What a period brings; what the burst has beyond that is not told of.
+    Rate,
 }
 
 /// What certain refusals say instead.
@@ -143,9 +154,14 @@ pub(super) struct ResponseText {
 
 /// Reads `[response]`.
 pub(super) fn read(spot: &Spot<'_>, faults: &mut Faults) -> ResponseText {
-    let fields = spot.fields(&["headers", "body", "content_type", "refusals"], faults);
+    let known = &["headers", "limit", "body", "content_type", "refusals"];
+    let fields = spot.fields(known, faults);
     let mut text = ResponseText::default();
     text.spec.headers = read_headers(&fields, faults).unwrap_or_default();
+    let limits = [("burst", LimitTold::Burst), ("rate", LimitTold::Rate)];
+    let limit = fields.get("limit");
+    let limit = limit.and_then(|spot| spot.choice(&limits, faults));
+    text.spec.limit = limit.unwrap_or_default();
     text.spec.body = read_body(&fields, faults);
     if let Some(spot) = fields.get("refusals") {
         for spot in spot.items(REFUSALS_MAX, faults) {

@@ -36,7 +36,7 @@ async fn a7_reads_the_headers() {
     assert_eq!(notice.faults(), []);
     assert_eq!(notice.tier(), Some("public_key"));
     let limit = &notice.limits()[0];
-    assert_eq!((limit.limit, limit.remaining), (Some(20), Some(19)));
+    assert_eq!((limit.limit, limit.remaining), (Some(10), Some(9)));
     assert!(limit.reset_after.is_some());
 }
 

@@ -387,6 +387,20 @@ fn edge_48_only_trusted_proxies_are_believed() {
 }
 
 #[test]
+fn edge_48_a_network_written_ipv4_mapped_is_that_network() {
+    let mapped = "trusted_proxies = [\"::ffff:127.0.0.1\", \"::ffff:10.0.0.0/104\"]";
+    client_of(
+        mapped,
+        "X-Forwarded-For",
+        &[
+            (&["1.1.1.1"], 99),
+            (&["2.2.2.2"], 99),
+            (&["1.1.1.1, 10.1.2.3"], 98),
+        ],
+    );
+}
+
+#[test]
 fn edge_49_connections_share_one_limiter() {
     let world = serve(
         r#"

@@ -7,13 +7,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::sync::mpsc;
 use tollgate::layer::{LimitLayer, Peer};
 use tollgate::{Limiter, Policy};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
 
 use crate::world::{agent, send, serve_policy};
 use crate::{common, hyper_example};
@@ -230,6 +232,17 @@ async fn what_the_service_says_itself_stays_and_grpc_is_refused_in_its_own_way()
         refused.into_body().is_end_stream(),
         "headers are all there is"
     );
+    // In the same family of media types; what only begins alike is another.
+    for (kind, answered) in [
+        ("application/grpc", "application/grpc"),
+        ("application/grpc-web+proto", "application/grpc-web"),
+        ("application/grpc-web-text", "application/grpc-web-text"),
+        ("application/grpcs", "application/json"),
+    ] {
+        let refused = service.clone().oneshot(from(kind)).await.unwrap();
+        assert_eq!(refused.headers()["content-type"], answered, "{kind}");
+        assert_eq!(refused.status().as_u16() == 200, answered.contains("grpc"));
+    }
     // No address, and the limit refuses such requests: no wait helps.
     let nobody = service.clone().oneshot(request("/x")).await.unwrap();
     assert_eq!(nobody.status(), 400);
@@ -237,6 +250,38 @@ async fn what_the_service_says_itself_stays_and_grpc_is_refused_in_its_own_way()
     let body = nobody.into_body().collect().await.unwrap().to_bytes();
     let wanted = r#"{"code":400,"message":"refused, the request lacks the limit's key"}"#;
     assert_eq!(body, wanted);
+}
+
+#[tokio::test]
+async fn edge_47_a_layer_for_cors_outside_answers_preflight_and_lets_pages_read_refusals() {
+    let policy = "[limits.one]\nrate = \"1/h\"\n[response]\nheaders = [\"retry-after\"]";
+    let (limiter, _dir) = limiter(policy);
+    let answer = |_: Request<Empty<Bytes>>| {
+        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+    };
+    let service = ServiceBuilder::new()
+        .layer(CorsLayer::permissive().expose_headers([RETRY_AFTER]))
+        .layer(LimitLayer::new(limiter.clone()))
+        .service_fn(answer);
+    let send = |method: &str| {
+        let request = Request::builder().method(method).uri("/x");
+        let request = request.header("origin", "https://a.example");
+        let request = request.header("access-control-request-method", "GET");
+        service.clone().oneshot(request.body(Empty::new()).unwrap())
+    };
+    for (method, status, left) in [("OPTIONS", 200, 1), ("GET", 200, 0), ("GET", 429, 0)] {
+        let response = send(method).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert_eq!(limiter.limit("one").unwrap().usage(()).remaining(), left);
+        if status == 429 {
+            assert_eq!(response.headers()["retry-after"], "3600");
+            assert_eq!(
+                response.headers()["access-control-expose-headers"],
+                "retry-after"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -12,9 +12,15 @@
 mod app;
 mod chameleon;
 mod chastify;
+#[cfg(feature = "client")]
+mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod edges;
+mod grpc;
+#[path = "../../examples/grpc.rs"]
+#[allow(dead_code, reason = "a test does not run an example's main")]
+mod grpc_example;
 #[path = "../../examples/hyper.rs"]
 #[allow(dead_code, reason = "a test does not run an example's main")]
 mod hyper_example;

@@ -63,7 +63,7 @@ fn curl_sees_a_proper_refusal() {
     for line in [
         "content-type: application/json",
         "retry-after: 1",
-        "x-ratelimit-limit: 20",
+        "x-ratelimit-limit: 10",
         "x-ratelimit-remaining: 0",
     ] {
         assert!(head.lines().any(|known| known == line), "{line} of {head}");

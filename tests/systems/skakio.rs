@@ -17,26 +17,42 @@ fn a4_every_response_tells_limit_remaining_reset_and_tier() {
     let world = serve("skakio");
     let answer = world.get("/api/listing/1", PUBLIC);
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.number("X-RateLimit-Limit"), 150);
-    assert_eq!(answer.number("X-RateLimit-Remaining"), 149);
+    assert_eq!(answer.number("X-RateLimit-Limit"), 100);
+    assert_eq!(answer.number("X-RateLimit-Remaining"), 99);
     // One of a hundred a minute is back after 600 ms; headers tell whole seconds.
     assert_eq!(answer.number("X-RateLimit-Reset"), START.as_secs() + 1);
     assert_eq!(answer.header("X-RateLimit-Tier"), Some("public_key"));
     assert_eq!(answer.header("Retry-After"), None);
 
     let answer = world.get("/api/listing/1", SECRET);
-    assert_eq!(answer.number("X-RateLimit-Limit"), 1_500);
+    assert_eq!(answer.number("X-RateLimit-Limit"), 1_000);
     assert_eq!(answer.header("X-RateLimit-Tier"), Some("secret_key"));
+    // As in the document: five of a hundred used, and a minute's end or less until all is back.
+    for _ in 0..3 {
+        world.get("/api/listing/1", PUBLIC);
+    }
+    let answer = world.get("/api/listing/1", PUBLIC);
+    assert_eq!(answer.number("X-RateLimit-Remaining"), 95);
+    assert_eq!(answer.number("X-RateLimit-Reset"), START.as_secs() + 3);
     // Not found is a response, too.
     let answer = world.get("/nowhere", SECRET);
     assert_eq!(answer.status, 404);
-    assert_eq!(answer.number("X-RateLimit-Remaining"), 1_498);
+    assert_eq!(answer.number("X-RateLimit-Remaining"), 998);
 }
 
 #[test]
 fn a5_a_refusal_has_the_documented_body_and_a_true_retry_after() {
     let world = serve("skakio");
-    world.must_pass(150, "GET", "/api/listing/1", PUBLIC);
+    for used in 1..=150 {
+        let answer = world.get("/api/listing/1", PUBLIC);
+        assert_eq!(
+            (answer.status, answer.number("X-RateLimit-Limit")),
+            (200, 100)
+        );
+        // The burst beyond the rate is for who does not look.
+        let left = 100_u64.saturating_sub(used);
+        assert_eq!(answer.number("X-RateLimit-Remaining"), left);
+    }
     let refused = world.must_refuse("GET", "/api/listing/1", PUBLIC);
     assert_eq!(refused.number("Retry-After"), 1);
     assert_eq!(refused.number("X-RateLimit-Remaining"), 0);
@@ -88,7 +104,7 @@ fn a2_authentication_has_stricter_limits() {
         let world = serve("skakio");
         world.must_pass(20, "POST", path, SECRET);
         let refused = world.must_refuse("POST", path, SECRET);
-        assert_eq!(refused.number("X-RateLimit-Limit"), 20);
+        assert_eq!(refused.number("X-RateLimit-Limit"), 10);
         world.must_pass(1, "GET", "/api/listing/1", SECRET);
         world.clock.advance(Duration::from_secs(1));
         world.must_pass(10, "POST", path, SECRET);
@@ -101,17 +117,17 @@ fn a3_by_key_or_by_address_for_who_has_none() {
     let world = serve("skakio");
     let left = |answer: Answered| answer.number("X-RateLimit-Remaining");
     let path = "/api/listing/1";
-    assert_eq!(left(world.get(path, PUBLIC)), 149);
-    assert_eq!(left(world.get(path, &["X-Api-Key: pk_test_2"])), 149);
+    assert_eq!(left(world.get(path, PUBLIC)), 99);
+    assert_eq!(left(world.get(path, &["X-Api-Key: pk_test_2"])), 99);
     assert_eq!(
         left(world.get(path, &["Authorization: Bearer pk_test_2"])),
-        148
+        98
     );
     let anonymous = world.get(path, &[]);
     assert_eq!(anonymous.header("X-RateLimit-Tier"), None);
-    assert_eq!(left(anonymous), 149);
-    assert_eq!(left(world.send_from("127.0.0.1", "GET", path)), 148);
-    assert_eq!(left(world.send_from("127.0.0.2", "GET", path)), 149);
+    assert_eq!(left(anonymous), 99);
+    assert_eq!(left(world.send_from("127.0.0.1", "GET", path)), 98);
+    assert_eq!(left(world.send_from("127.0.0.2", "GET", path)), 99);
 }
 
 #[test]

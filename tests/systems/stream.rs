@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[cfg(feature = "dashboard")]
+use crate::world::ADMIN;
 use crate::world::{Answered, START, World, serve};
 
 const IOS: &[&str] = &["X-Platform: ios"];
@@ -165,4 +167,26 @@ fn s6_a_plan_raises_the_apps_limits() {
         usage.usage(&["enterprise-1", "/connect", "ios"]).used(),
         2_001
     );
+}
+
+#[cfg(feature = "dashboard")]
+#[test]
+fn s7_the_dashboard_shows_administrators_what_is_used() {
+    let world = serve("stream");
+    connect(&world, 3, IOS);
+    let stranger = world.get("/admin/dashboard", &[]);
+    assert_eq!((stranger.status, stranger.body.as_str()), (401, ""));
+    let authorization = format!("Authorization: {ADMIN}");
+    let page = world.get("/admin/dashboard", &[&authorization]);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let shown = world.get("/admin/dashboard?data", &[&authorization]).json();
+    let limits = shown["limits"].as_array().unwrap().iter();
+    let app = limits
+        .clone()
+        .find(|limit| limit["name"] == "app-minute")
+        .unwrap();
+    assert_eq!((&app["allowed"], &app["refused"]), (&3.into(), &0.into()));
 }

@@ -16,7 +16,7 @@ use crate::{app, common};
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_759_996_800);
 
 /// The administrators' token.
-const ADMIN: &str = "admin-token";
+pub(crate) const ADMIN: &str = "admin-token";
 
 /// The policy of a system.
 pub(crate) fn policy_text(system: &str) -> String {
@@ -74,7 +74,8 @@ pub(crate) fn serve_policy(system: &str, policy: &str) -> World {
 fn start(system: &str, policy: &str, dir: tempfile::TempDir, clock: ManualClock) -> World {
     let policy = Policy::from_toml(policy).unwrap_or_else(|faults| panic!("{faults}"));
     let builder = Limiter::builder(policy).counters(10_000);
-    let builder = builder.clock(clock.clone());
+    let page = app::Page::default();
+    let builder = page.watch(builder.clock(clock.clone()));
     let limiter = builder.open(dir.path().join("data")).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -85,7 +86,7 @@ fn start(system: &str, policy: &str, dir: tempfile::TempDir, clock: ManualClock)
         .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
         .unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = app::service(system, limiter.clone(), Some(ADMIN));
+    let service = app::service(system, limiter.clone(), page, Some(ADMIN));
     runtime.spawn(async move { axum::serve(listener, service).await });
     World {
         limiter,

@@ -82,6 +82,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let service = service.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
     }
+    writeln!(out, "listening")?;
     out.flush()?;
     std::future::pending().await
 }
