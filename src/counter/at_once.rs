@@ -67,7 +67,7 @@ impl<'a> Counter<'a> {
         self.take_at_once(*now, cost)
     }
 
-    /// What [`take_at_once`](Self::take_at_once) sees, but what is to be taken is left to the caller.
+    /// What [`take_at_once`](Self::take_at_once) sees; what is to be taken is left to the caller.
     #[inline(always)]
     pub(crate) fn look_at_once(
         &self,
