@@ -165,7 +165,7 @@ impl Generations {
     /// Opens the generation that counts, or an empty one in its place.
     fn take_up(&mut self, number: Option<u64>, mark: Option<Mark>) -> Result<Report, StoreError> {
         let mut report = Report {
-            is_new: number.is_none() && mark.is_none(),
+            is_new: number.is_none() && mark.is_none_or(|mark| mark.sequence == 0),
             ..Report::default()
         };
         let acknowledged = mark.map_or(0, |mark| mark.sequence);
@@ -175,8 +175,7 @@ impl Generations {
                 found = store.sequence();
                 self.store = Some(store);
                 self.sequence = found.max(acknowledged);
-                // The sequence 1 is that of a generation just made: nothing was acknowledged yet.
-                report.is_unmarked = mark.is_none() && found > 1;
+                report.is_unmarked = mark.is_none();
                 let renewed = if found > acknowledged.max(1) {
                     self.write_anew()?
                 } else {
@@ -196,7 +195,14 @@ impl Generations {
                 report.not_removed = renewed.not_removed;
             }
             Some((_, Err(error))) => return Err(error),
-            None => report.not_removed = self.start_over(None)?.not_removed,
+            None => {
+                if mark.is_none() {
+                    // That nothing was acknowledged yet. From here on, who finds a generation and
+                    // no mark knows that the mark is lost.
+                    self.current.write(self.as_mark())?;
+                }
+                report.not_removed = self.start_over(None)?.not_removed;
+            }
         }
         if found < acknowledged {
             report.loss = Some(Loss {

@@ -1,6 +1,7 @@
 //! What several test programs share.
 
 use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -14,7 +15,8 @@ pub(crate) fn scratch() -> TempDir {
         .unwrap()
 }
 
-/// Copies a directory as it stands, as a snapshot of it would be.
+/// Copies a directory as it stands, as a snapshot of it would be; without what its user removes
+/// meanwhile.
 #[allow(dead_code, reason = "not every test program copies")]
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
@@ -25,7 +27,10 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &to);
         } else {
-            fs::copy(entry.path(), to).unwrap();
+            match fs::copy(entry.path(), to) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                copied => assert!(copied.is_ok(), "{copied:?}"),
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Keys of 24 bytes, and the orders in which they are asked for.
 
+use std::fmt;
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::Zipf;
@@ -8,7 +10,11 @@ pub struct Keys(pub Vec<String>);
 
 impl Keys {
     pub fn new(count: usize) -> Self {
-        Self((0..count).map(|number| format!("user-{number:019}")).collect())
+        Self(
+            (0..count)
+                .map(|number| format!("user-{number:019}"))
+                .collect(),
+        )
     }
 
     /// So many keys' places in an order of its own, the same in every run.
@@ -25,7 +31,9 @@ impl Keys {
                 let zipf = Zipf::new(count as f64, 0.99).expect("an exponent above zero");
                 // The popular keys lie anywhere, not next to each other.
                 let scattered = |rank: f64| (rank as usize).wrapping_mul(2_654_435_761) % count;
-                (0..length).map(|_| place(scattered(random.sample(zipf)))).collect()
+                (0..length)
+                    .map(|_| place(scattered(random.sample(zipf))))
+                    .collect()
             }
         }
     }
@@ -35,4 +43,13 @@ impl Keys {
 pub enum Order {
     Uniform,
     Zipf,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uniform => "uniform",
+            Self::Zipf => "Zipf 0.99",
+        })
+    }
 }

@@ -4,23 +4,41 @@ use std::process::Command;
 
 use tollgate::{Limiter, Mapping, Policy};
 
+use crate::Plan;
 use crate::peers::{DashMapByHand, Governor, Peer, Quota, directory};
+use crate::report::Report;
 
 /// The argument that makes the program measure one, and no more.
 pub const CHILD: &str = "--memory-of";
 
-const QUOTA: Quota = Quota { count: 10_000_000, period_secs: 86_400 };
+const QUOTA: Quota = Quota {
+    count: 10_000_000,
+    period_secs: 86_400,
+};
 
-pub fn table(is_quick: bool) {
-    let count = if is_quick { "200000" } else { "10000000" };
-    println!("\n### Bytes a counter, {count} of them, keys of 24 bytes\n");
-    println!("| | resident | of it on the disk |\n|---|---|---|");
+pub fn table(plan: &Plan, report: &mut Report) {
+    let count = plan.pick("200000", "10000000");
+    let title = format!("Bytes a counter, {count} of them, keys of 24 bytes");
+    report.table(&title, "", &["", "resident", "of it on the disk"]);
+    let mut found = Vec::new();
     for name in ["Tollgate, journal on", "governor", "DashMap by hand"] {
         let program = std::env::current_exe().expect("it runs");
         let child = Command::new(program).args([CHILD, name, count]).output();
         let out = child.expect("it starts").stdout;
-        println!("| {name} | {} |", String::from_utf8_lossy(&out).trim());
+        let out = String::from_utf8_lossy(&out);
+        let (resident, on_disk) = out.trim().split_once(' ').expect("two numbers");
+        report.row(&[&name, &resident, &on_disk]);
+        found.push(resident.parse::<f64>().expect("a number"));
     }
+    let scenario = format!("bytes a counter in memory, {count}");
+    report.goal_of(
+        &scenario,
+        "bytes",
+        found[0],
+        ("the goal itself:", 26.0),
+        1.0,
+    );
+    report.goal_of(&scenario, "bytes", found[0], ("governor", found[1]), 1.0);
 }
 
 /// Bytes of this process that are in memory, mapped files among them.
@@ -31,9 +49,11 @@ fn resident() -> u64 {
     kilobytes.map_or(0, |kilobytes| kilobytes * 1_024)
 }
 
-pub fn child(mut arguments: impl Iterator<Item = String>) {
-    let name = arguments.next().unwrap_or_default();
-    let count: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1_000);
+pub fn child(arguments: &[String]) {
+    let [name, count] = arguments else {
+        panic!("whose, and how many?")
+    };
+    let count: usize = count.parse().expect("a number");
     match name.as_str() {
         "governor" => map(&Governor::new(QUOTA), count),
         "DashMap by hand" => map(&DashMapByHand::new(QUOTA), count),
@@ -53,7 +73,7 @@ fn map(peer: &dyn Peer, count: usize) {
     fill(count, |key| {
         peer.run(std::slice::from_ref(key), &[0]);
     });
-    println!("{:.1} | 0", (resident() - before) as f64 / count as f64);
+    println!("{:.1} 0", (resident() - before) as f64 / count as f64);
 }
 
 fn ours(count: usize) {
@@ -62,14 +82,16 @@ fn ours(count: usize) {
     let policy = "[limits.api]\nrate = \"10000000/day\"\nkey = \"user\"";
     let limiter = Limiter::builder(Policy::from_toml(policy).expect("it is sound"));
     // In the directory, so that what is told to lie on the disk is all of it.
-    let limiter = limiter.counters(count as u64).mapping(Mapping::DataDirectory);
+    let limiter = limiter
+        .counters(count as u64)
+        .mapping(Mapping::DataDirectory);
     let limiter = limiter.open(dir.path().join("data")).expect("it opens");
     let api = limiter.limit("api").expect("it is there");
     fill(count, |key| assert!(api.check(key).is_allowed()));
     let memory = (resident() - before) as f64 / count as f64;
     limiter.flush().expect("the disk takes it");
     let disk = bytes_below(&dir.path().join("data")) as f64 / count as f64;
-    println!("{memory:.1} | {disk:.1}");
+    println!("{memory:.1} {disk:.1}");
 }
 
 fn bytes_below(path: &std::path::Path) -> u64 {

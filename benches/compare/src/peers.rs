@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
-use governor::{DefaultKeyedRateLimiter, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, RateLimiter};
 use limitador::limit::{Context, Limit as LimitadorLimit};
 use tempfile::TempDir;
-use tollgate::{Limit, Limiter, Policy};
+use tollgate::{Builder, Limit, Limiter, Policy};
 
 /// So many a period; as a token bucket where the peer has one.
 #[derive(Clone, Copy)]
@@ -27,6 +27,11 @@ impl Quota {
         let burst = u32::try_from(self.count).expect("fewer than 2^32");
         NonZeroU32::new(burst).expect("at least one")
     }
+
+    fn governor(self) -> governor::Quota {
+        let quota = governor::Quota::with_period(self.token()).expect("it takes time");
+        quota.allow_burst(self.burst())
+    }
 }
 
 pub trait Peer: Sync {
@@ -37,34 +42,74 @@ pub trait Peer: Sync {
 }
 
 fn each(keys: &[String], order: &[u32], check: impl Fn(&String) -> bool) -> u64 {
-    order.iter().map(|place| u64::from(check(&keys[*place as usize]))).sum()
+    order
+        .iter()
+        .map(|place| u64::from(check(&keys[*place as usize])))
+        .sum()
 }
 
 /// With its journal on, in a directory of its own.
 pub struct Tollgate {
     limit: Limit,
     is_batch: bool,
+    is_global: bool,
     _limiter: Limiter,
     _dir: TempDir,
 }
 
 impl Tollgate {
     pub fn new(quota: Quota, keys: usize, is_batch: bool) -> Self {
+        let text = "key = \"user\"\ndurability = \"logged\"";
+        let room = (keys as u64 * 5 / 4).max(10_000);
+        Self {
+            is_batch,
+            ..Self::open(quota, text, |builder| builder.counters(room))
+        }
+    }
+
+    /// Of which nothing is written.
+    pub fn in_memory(quota: Quota, keys: u64) -> Self {
+        let text = "key = \"user\"\ndurability = \"memory\"";
+        Self::open(quota, text, |builder| {
+            builder.counters((keys * 5 / 4).max(10_000))
+        })
+    }
+
+    /// One counter for all.
+    pub fn global(quota: Quota) -> Self {
+        let text = "key = \"\"\ndurability = \"logged\"";
+        Self {
+            is_global: true,
+            ..Self::open(quota, text, |builder| builder)
+        }
+    }
+
+    /// With a thousand keys' room at first, and so many's at the most.
+    pub fn growing(quota: Quota, most: usize) -> Self {
+        let text = "key = \"user\"\ndurability = \"logged\"";
+        let most = most as u64 * 5 / 4;
+        Self::open(quota, text, |builder| {
+            builder.counters(most).counters_at_first(1_000)
+        })
+    }
+
+    fn open(quota: Quota, text: &str, build: impl Fn(Builder) -> Builder) -> Self {
         let dir = directory();
-        let policy = format!(
-            "[limits.api]\nrate = \"{} per {} s\"\nkey = \"user\"\ndurability = \"logged\"",
-            quota.count, quota.period_secs
-        );
+        let Quota { count, period_secs } = quota;
+        let policy = format!("[limits.api]\nrate = \"{count} per {period_secs} s\"\n{text}");
         let policy = Policy::from_toml(&policy).expect("the policy is sound");
-        let counters = (keys as u64 * 5 / 4).max(10_000);
-        let limiter = Limiter::builder(policy).counters(counters).open(dir.path().join("data"));
+        let limiter = build(Limiter::builder(policy)).open(dir.path().join("data"));
         let limiter = limiter.expect("it opens");
         let limit = limiter.limit("api").expect("it is there");
-        Self { limit, is_batch, _limiter: limiter, _dir: dir }
+        Self {
+            limit,
+            is_batch: false,
+            is_global: false,
+            _limiter: limiter,
+            _dir: dir,
+        }
     }
-}
 
-impl Tollgate {
     pub fn one(&self, key: &String) -> bool {
         self.limit.check(key).is_allowed()
     }
@@ -83,6 +128,9 @@ impl Peer for Tollgate {
     }
 
     fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        if self.is_global {
+            return each(keys, order, |_| self.limit.check(()).is_allowed());
+        }
         if !self.is_batch {
             return each(keys, order, |key| self.limit.check(key).is_allowed());
         }
@@ -93,7 +141,8 @@ impl Peer for Tollgate {
                 *to = &keys[*place as usize];
             }
             let batch = &batch[..places.len()];
-            self.limit.check_many(batch, |_, one| admitted += u64::from(one.is_allowed()));
+            self.limit
+                .check_many(batch, |_, one| admitted += u64::from(one.is_allowed()));
         }
         admitted
     }
@@ -103,8 +152,7 @@ pub struct Governor(DefaultKeyedRateLimiter<String>);
 
 impl Governor {
     pub fn new(quota: Quota) -> Self {
-        let rate = governor::Quota::with_period(quota.token()).expect("it takes time");
-        Self(RateLimiter::keyed(rate.allow_burst(quota.burst())))
+        Self(RateLimiter::keyed(quota.governor()))
     }
 }
 
@@ -124,6 +172,25 @@ impl Peer for Governor {
     }
 }
 
+/// Without keys: one limit for all.
+pub struct GovernorDirect(DefaultDirectRateLimiter);
+
+impl GovernorDirect {
+    pub fn new(quota: Quota) -> Self {
+        Self(RateLimiter::direct(quota.governor()))
+    }
+}
+
+impl Peer for GovernorDirect {
+    fn name(&self) -> &'static str {
+        "governor, direct"
+    }
+
+    fn run(&self, keys: &[String], order: &[u32]) -> u64 {
+        each(keys, order, |_| self.0.check().is_ok())
+    }
+}
+
 /// It has no keys of its own: one for each key in a map.
 pub struct Ratelimit {
     quota: Quota,
@@ -132,7 +199,10 @@ pub struct Ratelimit {
 
 impl Ratelimit {
     pub fn new(quota: Quota) -> Self {
-        Self { quota, each: DashMap::new() }
+        Self {
+            quota,
+            each: DashMap::new(),
+        }
     }
 }
 
@@ -166,7 +236,10 @@ pub struct Throttlecrab {
 impl Throttlecrab {
     pub fn new(quota: Quota) -> Self {
         let store = throttlecrab::AdaptiveStore::new();
-        Self { quota, limiter: Mutex::new(throttlecrab::RateLimiter::new(store)) }
+        Self {
+            quota,
+            limiter: Mutex::new(throttlecrab::RateLimiter::new(store)),
+        }
     }
 }
 
@@ -194,7 +267,10 @@ pub struct DashMapByHand {
 
 impl DashMapByHand {
     pub fn new(quota: Quota) -> Self {
-        Self { quota, buckets: DashMap::new() }
+        Self {
+            quota,
+            buckets: DashMap::new(),
+        }
     }
 }
 
@@ -233,11 +309,19 @@ pub struct Limitador {
 impl Limitador {
     pub fn new(quota: Quota) -> Self {
         let variable = "user".try_into().expect("an expression");
-        let limit =
-            LimitadorLimit::new("api", quota.count, quota.period_secs, vec![], vec![variable]);
+        let limit = LimitadorLimit::new(
+            "api",
+            quota.count,
+            quota.period_secs,
+            vec![],
+            vec![variable],
+        );
         let limiter = limitador::RateLimiter::new(20_000_000);
         limiter.add_limit(limit);
-        Self { limiter, namespace: "api".into() }
+        Self {
+            limiter,
+            namespace: "api".into(),
+        }
     }
 }
 
@@ -251,7 +335,8 @@ impl Peer for Limitador {
             let values = std::collections::HashMap::from([("user".to_owned(), key.clone())]);
             let context = Context::from(values);
             let said =
-                self.limiter.check_rate_limited_and_update(&self.namespace, &context, 1, false);
+                self.limiter
+                    .check_rate_limited_and_update(&self.namespace, &context, 1, false);
             said.is_ok_and(|said| !said.limited)
         })
     }

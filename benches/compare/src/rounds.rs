@@ -25,7 +25,11 @@ impl Figure {
     pub fn of(name: &'static str, mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-        Self { name, median: at(0.5), spread: (at(0.75) - at(0.25)) / 2.0 }
+        Self {
+            name,
+            median: at(0.5),
+            spread: (at(0.75) - at(0.25)) / 2.0,
+        }
     }
 }
 
@@ -36,6 +40,29 @@ impl fmt::Display for Figure {
             false => write!(f, "{:.0} ± {:.0}", self.median, self.spread),
         }
     }
+}
+
+/// What is timed, by name: does its work so many times.
+pub type Timed<'a> = (&'static str, Box<dyn FnMut(u64) + 'a>);
+
+/// Lets all have their turns, on one thread; nanoseconds each time.
+pub fn turns(all: &mut [Timed<'_>], rounds: usize, block: u64) -> Vec<Figure> {
+    // Once beforehand, which makes what is made but once.
+    all.iter_mut().for_each(|(_, work)| work(block));
+    let (mut times, number) = (vec![Vec::new(); all.len()], all.len());
+    for round in 0..rounds {
+        for turn in 0..number {
+            let turn = (turn + round) % number;
+            let began = Instant::now();
+            (all[turn].1)(block);
+            times[turn].push(began.elapsed().as_secs_f64() * 1e9 / block as f64);
+        }
+    }
+    let figures = all
+        .iter()
+        .zip(times)
+        .map(|((name, _), times)| Figure::of(name, times));
+    figures.collect()
 }
 
 /// Lets all have their turns.
@@ -49,8 +76,9 @@ pub fn row(peers: &[Box<dyn Peer>], keys: &Keys, order: Order, of: &Rounds) -> V
     let mut admitted = vec![0; peers.len()];
     for round in 0..of.rounds {
         let seed = |thread| (round * 64 + thread) as u64;
-        let orders: Vec<_> =
-            (0..of.threads).map(|thread| keys.order(order, seed(thread), of.block)).collect();
+        let orders: Vec<_> = (0..of.threads)
+            .map(|thread| keys.order(order, seed(thread), of.block))
+            .collect();
         for turn in 0..peers.len() {
             let turn = (turn + round) % peers.len();
             let (nanos, number) = together(&*peers[turn], keys, &orders);
@@ -61,9 +89,19 @@ pub fn row(peers: &[Box<dyn Peer>], keys: &Keys, order: Order, of: &Rounds) -> V
     let name = |place: usize| peers[place].name();
     for place in 1..peers.len() {
         let (ours, theirs) = (admitted[0], admitted[place]);
-        assert_eq!(ours, theirs, "admitted by {} and by {}", name(0), name(place));
+        assert_eq!(
+            ours,
+            theirs,
+            "admitted by {} and by {}",
+            name(0),
+            name(place)
+        );
     }
-    times.into_iter().enumerate().map(|(place, times)| Figure::of(name(place), times)).collect()
+    times
+        .into_iter()
+        .enumerate()
+        .map(|(place, times)| Figure::of(name(place), times))
+        .collect()
 }
 
 /// All threads at once; nanoseconds a check of one thread, and how many were admitted.
@@ -71,20 +109,32 @@ fn together(peer: &dyn Peer, keys: &Keys, orders: &[Vec<u32>]) -> (f64, u64) {
     if let [order] = orders {
         let began = Instant::now();
         let admitted = peer.run(&keys.0, order);
-        return (began.elapsed().as_secs_f64() * 1e9 / order.len() as f64, admitted);
+        return (
+            began.elapsed().as_secs_f64() * 1e9 / order.len() as f64,
+            admitted,
+        );
     }
     let barrier = Barrier::new(orders.len());
     let run = |order: &Vec<u32>| {
         barrier.wait();
         let began = Instant::now();
         let admitted = peer.run(&keys.0, order);
-        (began.elapsed().as_secs_f64() * 1e9 / order.len() as f64, admitted)
+        (
+            began.elapsed().as_secs_f64() * 1e9 / order.len() as f64,
+            admitted,
+        )
     };
     let run = &run;
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            orders.iter().map(|order| scope.spawn(move || run(order))).collect();
-        let ended = threads.into_iter().map(|thread| thread.join().expect("it ends"));
-        ended.fold((0.0, 0), |(slowest, all), (nanos, number)| (nanos.max(slowest), all + number))
+        let threads: Vec<_> = orders
+            .iter()
+            .map(|order| scope.spawn(move || run(order)))
+            .collect();
+        let ended = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("it ends"));
+        ended.fold((0.0, 0), |(slowest, all), (nanos, number)| {
+            (nanos.max(slowest), all + number)
+        })
     })
 }

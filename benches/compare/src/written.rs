@@ -3,6 +3,7 @@
 //! All keep a count in a window of a day. The stores are used as kindly as their own manuals allow
 //! without losing the count when the process is killed: no sync to the disk at each write.
 
+use std::fmt::Display;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -11,11 +12,16 @@ use std::time::Duration;
 use redb::ReadableTable;
 use tempfile::TempDir;
 
+use crate::Plan;
 use crate::keys::{Keys, Order};
 use crate::peers::{Peer, Quota, Tollgate, directory};
+use crate::report::Report;
 use crate::rounds::{Rounds, row};
 
-const QUOTA: Quota = Quota { count: 10_000_000, period_secs: 86_400 };
+const QUOTA: Quota = Quota {
+    count: 10_000_000,
+    period_secs: 86_400,
+};
 
 /// A count in a store: `take` adds one and gives the sum.
 struct Store<T> {
@@ -44,7 +50,11 @@ fn sled() -> Box<dyn Peer> {
         let sum = store.update_and_fetch(key, add).expect("it is written");
         sum.map_or(0, |bytes| number(&bytes))
     };
-    Box::new(Store { name: "sled", take, _dir: Some(dir) })
+    Box::new(Store {
+        name: "sled",
+        take,
+        _dir: Some(dir),
+    })
 }
 
 fn sqlite() -> Box<dyn Peer> {
@@ -65,9 +75,15 @@ fn sqlite() -> Box<dyn Peer> {
                  ON CONFLICT (key) DO UPDATE SET count = count + 1 RETURNING count",
             )
             .expect("it is sound");
-        add.query_row([key], |row| row.get::<_, i64>(0)).expect("it is written").unsigned_abs()
+        add.query_row([key], |row| row.get::<_, i64>(0))
+            .expect("it is written")
+            .unsigned_abs()
     };
-    Box::new(Store { name: "SQLite", take, _dir: Some(dir) })
+    Box::new(Store {
+        name: "SQLite",
+        take,
+        _dir: Some(dir),
+    })
 }
 
 fn redb() -> Box<dyn Peer> {
@@ -79,14 +95,22 @@ fn redb() -> Box<dyn Peer> {
         write.set_durability(redb::Durability::None);
         let sum = {
             let mut table = write.open_table(COUNTS).expect("a table");
-            let sum = table.get(key).expect("it is read").map_or(0, |count| count.value()) + 1;
+            let sum = table
+                .get(key)
+                .expect("it is read")
+                .map_or(0, |count| count.value())
+                + 1;
             table.insert(key, sum).expect("it is written");
             sum
         };
         write.commit().expect("it ends");
         sum
     };
-    Box::new(Store { name: "redb", take, _dir: Some(dir) })
+    Box::new(Store {
+        name: "redb",
+        take,
+        _dir: Some(dir),
+    })
 }
 
 /// A server of our own on the loopback, ended with us.
@@ -105,7 +129,14 @@ fn redis() -> Result<Box<dyn Peer>, String> {
     drop(free);
     let dir = directory();
     let server = Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+        .args([
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--save",
+            "",
+        ])
         .args(["--appendonly", "yes", "--appendfsync", "no", "--dir"])
         .arg(dir.path())
         .stdout(Stdio::null())
@@ -122,34 +153,67 @@ fn redis() -> Result<Box<dyn Peer>, String> {
     let connection = Mutex::new((connection.ok_or("redis-server does not answer")?, server));
     let take = move |key: &str| {
         let mut connection = connection.lock().expect("nobody panicked");
-        redis::cmd("INCR").arg(key).query(&mut connection.0).expect("it answers")
+        redis::cmd("INCR")
+            .arg(key)
+            .query(&mut connection.0)
+            .expect("it answers")
     };
-    Ok(Box::new(Store { name: "Redis on loopback", take, _dir: Some(dir) }))
+    Ok(Box::new(Store {
+        name: "Redis on loopback",
+        take,
+        _dir: Some(dir),
+    }))
 }
 
-pub fn table(is_quick: bool) {
-    let mut peers: Vec<Box<dyn Peer>> =
-        vec![Box::new(Tollgate::new(QUOTA, 10_000, false)), sled(), sqlite(), redb()];
-    println!("\n### Counts that outlive the process, written at every request\n");
+pub fn table(plan: &Plan, report: &mut Report) {
+    let mut peers: Vec<Box<dyn Peer>> = vec![
+        Box::new(Tollgate::new(QUOTA, 10_000, false)),
+        sled(),
+        sqlite(),
+        redb(),
+    ];
+    let mut what =
+        "Nanoseconds a request; beside each how many times as long as Tollgate. None of \
+                    them syncs to the disk at each write."
+            .to_owned();
     match redis() {
         Ok(peer) => peers.push(peer),
-        Err(why) => println!("SKIPPED Redis: {why}\n"),
+        Err(why) => what.push_str(&format!(" SKIPPED Redis: {why}.")),
     }
-    let names: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
-    println!("Nanoseconds a request; beside each how many times as long as Tollgate.\n");
-    println!("| keys | threads | {} |", names.join(" | "));
-    println!("|---|---|{}", "---|".repeat(names.len()));
-    let rounds = if is_quick { 3 } else { 11 };
+    let names = peers.iter().map(|peer| peer.name());
+    let columns: Vec<_> = ["keys", "threads"].into_iter().chain(names).collect();
+    report.table(
+        "Counts that outlive the process, written at every request",
+        &what,
+        &columns,
+    );
+    let keys = plan.pick(1_000, 10_000);
     for (count, order, threads) in [
         (1, Order::Uniform, 1),
-        (10_000, Order::Uniform, 1),
-        (10_000, Order::Uniform, 2),
-        (10_000, Order::Zipf, 2),
+        (keys, Order::Uniform, 1),
+        (keys, Order::Uniform, 2),
+        (keys, Order::Zipf, 2),
     ] {
-        let rounds = Rounds { rounds, threads, block: 1_000 };
+        let rounds = Rounds {
+            rounds: plan.rounds(),
+            threads,
+            block: 1_000,
+        };
         let found = row(&peers, &Keys::new(count), order, &rounds);
         let ours = found[0].median;
-        let cells = found.iter().map(|one| format!("{one} ({:.0})", one.median / ours));
-        println!("| {count} | {threads} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        let cells = found
+            .iter()
+            .map(|one| format!("{one} ({:.0})", one.median / ours));
+        let cells: Vec<_> = cells.collect();
+        let mut shown: Vec<&dyn Display> = vec![&count, &threads];
+        shown.extend(cells.iter().map(|cell| cell as &dyn Display));
+        report.row(&shown);
+        let fastest = found[1..]
+            .iter()
+            .min_by(|one, other| one.median.total_cmp(&other.median));
+        let fastest = fastest.expect("there are stores");
+        let scenario = format!("a count on the disk, {count} keys, {order}, threads: {threads}");
+        report.compare(&scenario, &found);
+        report.goal(scenario, &found[0], fastest, 0.05);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::directory::DirectoryError;
+use crate::journal::current::Current;
 use crate::journal::generation::ledgers;
 use crate::journal::renewal::Step;
 use crate::sync::lock;
@@ -159,18 +160,41 @@ fn a_crash_at_any_step_of_a_renewal_leaves_the_old_or_the_new() {
 }
 
 #[test]
+fn that_a_mark_is_gone_is_told_however_little_the_generation_holds() {
+    for is_emptied in [false, true] {
+        let folder = crate::directory::scratch();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = open(&path);
+        if is_emptied {
+            journal.commit(&words(10, 1)).unwrap();
+        }
+        drop(journal);
+        std::fs::remove_file(path.join("current")).unwrap();
+        if is_emptied {
+            std::fs::remove_dir_all(path.join("000001")).unwrap();
+            std::fs::create_dir(path.join("000001")).unwrap();
+        }
+        let (mut journal, report) = open(&path);
+        assert!(!report.is_new && report.is_unmarked && journal.should_renew(10));
+        assert!(held(&mut journal).is_empty());
+    }
+}
+
+#[test]
 fn a_crash_at_any_step_of_the_first_creation_is_no_loss_and_no_error() {
     let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
-    // Creation takes the same steps as putting an empty one in the place of one that is gone.
+    // Creation takes the same steps as putting an empty one in the place of one that is gone, but
+    // for the mark that nothing was acknowledged yet.
     let (mut journal, _) = open(&path);
-    journal.sequence = 0;
+    (journal.number, journal.sequence) = (0, 0);
+    let mark = journal.as_mark();
+    journal.current.write(mark).unwrap();
     let copies = copies(folder.path(), &mut journal, |journal| {
         journal.start_over(None).unwrap();
     });
     assert!(copies.len() >= 5);
     for (step, copy) in copies {
-        std::fs::remove_file(copy.join("current")).unwrap();
         let first = copy.join("000001");
         let _ = std::fs::remove_dir_all(first);
         let (mut journal, report) = open(&copy);
@@ -183,6 +207,20 @@ fn a_crash_at_any_step_of_the_first_creation_is_no_loss_and_no_error() {
         journal.commit(&words(10, 1)).unwrap();
         assert_eq!(held(&mut open_again(journal, &copy)).len(), 10);
     }
+}
+
+#[test]
+fn that_nothing_was_acknowledged_is_noted_before_the_first_generation_is_made() {
+    let folder = crate::directory::scratch();
+    let path = folder.path().join("journal");
+    let none: OpenStore = Box::new(|path| {
+        let path = path.to_owned();
+        Err(StoreError::Broken { path })
+    });
+    assert!(Generations::with(&path, INSTANCE, Growth::default(), none).is_err());
+    let mark = Current::peek(&path.join("current")).unwrap();
+    let noted = mark.map(|mark| (mark.instance, mark.sequence));
+    assert_eq!(noted, Some((INSTANCE, 0)));
 }
 
 fn open_again(journal: Generations, path: &Path) -> Generations {
@@ -308,7 +346,8 @@ fn a_loss_inside_the_store_is_reported_until_something_is_written() {
 fn a_newer_version_is_an_error_and_left_as_it_is() {
     let folder = crate::directory::scratch();
     let path = folder.path().join("journal");
-    drop(open(&path));
+    // The marks stand in two places in turn: the third is in the second of them.
+    open(&path).0.commit(&words(1, 1)).unwrap();
     let at = path.join("current");
     let bytes = std::fs::read(&at).unwrap();
     let slot = bytes.len() - 60;
