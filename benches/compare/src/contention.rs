@@ -38,7 +38,7 @@ pub fn table(plan: &Plan, report: &mut Report) {
     report.table("One limit for all: contention on one word", what, &columns);
     let quota = Quota {
         count: 1_000_000_000,
-        period_secs: 3_600,
+        period_secs: 86_400,
     };
     let peers: Vec<Box<dyn Peer>> = vec![
         Box::new(Tollgate::global(quota)),

@@ -11,10 +11,7 @@ use crate::plot::{Pair, plot};
 use crate::report::Report;
 use crate::rounds::{Figure, Rounds, row, turns};
 
-const QUOTA: Quota = Quota {
-    count: 10_000_000,
-    period_secs: 86_400,
-};
+const QUOTA: Quota = Quota::LASTING;
 
 pub fn tables(plan: &Plan, report: &mut Report) {
     by_keys(plan, report);

@@ -7,10 +7,7 @@ use crate::Plan;
 use crate::peers::{Governor, Peer, Quota, Tollgate};
 use crate::report::Report;
 
-const QUOTA: Quota = Quota {
-    count: 10_000_000,
-    period_secs: 86_400,
-};
+const QUOTA: Quota = Quota::LASTING;
 /// New keys in a block.
 const BLOCK: usize = 16_384;
 

@@ -22,10 +22,7 @@ fn time<T>(times: &mut Histogram<u64>, run: impl FnOnce() -> T) {
 
 pub fn table(plan: &Plan, report: &mut Report) {
     let (count, blocks) = plan.pick((100_000, 10), (1_000_000, 100));
-    let quota = Quota {
-        count: 10_000_000,
-        period_secs: 86_400,
-    };
+    let quota = Quota::LASTING;
     let keys = Keys::new(count);
     let (ours, theirs) = (Tollgate::new(quota, count, false), Governor::new(quota));
     let all: Vec<_> = (0..u32::try_from(count).expect("few keys")).collect();

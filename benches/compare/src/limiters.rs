@@ -84,11 +84,13 @@ impl Row {
 fn rows(plan: &Plan) -> Vec<Row> {
     const DAY: u64 = 86_400;
     let (large, huge) = plan.pick((100_000, 200_000), (1_000_000, 10_000_000));
-    let plenty = |name, keys| Row::new(name, 10_000_000, DAY, keys);
+    let Quota { count, period_secs } = Quota::LASTING;
+    let plenty = |name, keys| Row::new(name, count, period_secs, keys);
     let some = plenty("uniform", 10_000);
     let zipf = plenty("Zipf 0.99", large).zipf();
     let uniform = plenty("uniform", huge).few();
-    let hot = Row::new("hot", 1_000_000_000, 3_600, 1);
+    let hot = Row::new("hot", 1_000_000_000, DAY, 1);
+    let hot_at_rest = Row::new("hot, at rest: the exact clock", 1_000_000_000, 1, 1);
     let rest = Row::new("at rest: the exact clock", 1_000_000_000, 1, 10_000);
     let refused = Row::new("hot, refused", 2, DAY, 1);
     vec![
@@ -99,6 +101,7 @@ fn rows(plan: &Plan) -> Vec<Row> {
         some.threads(2).goal(0.3),
         zipf.threads(2).goal(0.25),
         uniform.threads(2).goal(0.25),
+        hot_at_rest.few(),
         rest.few(),
         refused.threads(2).goal(0.1),
         zipf.few().at_once("Zipf 0.99, 16 at once").goal(0.1),

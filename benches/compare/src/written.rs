@@ -18,10 +18,7 @@ use crate::peers::{Peer, Quota, Tollgate, directory};
 use crate::report::Report;
 use crate::rounds::{Rounds, row};
 
-const QUOTA: Quota = Quota {
-    count: 10_000_000,
-    period_secs: 86_400,
-};
+const QUOTA: Quota = Quota::LASTING;
 
 /// A count in a store: `take` adds one and gives the sum.
 struct Store<T> {
