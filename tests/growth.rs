@@ -173,3 +173,29 @@ fn it_grows_no_further_than_it_may_and_then_if_it_may() {
     assert_eq!(after.newcomers_without_slot, 0);
     assert!(after.slots > 4 * health.slots && after.growth.grown > 0);
 }
+
+#[test]
+fn what_is_rebuilt_grows_as_far_as_it_must() {
+    // Enough for shards that are large and are doubled.
+    const MANY: u64 = 500_000;
+    let dir = common::scratch();
+    let data = dir.path().join("data");
+    let limiter = open(&data, MANY * 5 / 4);
+    let bucket = limiter.limit("bucket").unwrap();
+    for key in 0..MANY {
+        assert!(bucket.check(&key.to_string()).is_allowed());
+    }
+    limiter.close().unwrap();
+    drop((bucket, limiter));
+    fs::remove_dir_all(data.join("table")).unwrap();
+    // There is no thread yet that makes room, and nobody to wait for.
+    let limiter = open(&data, MANY * 5 / 4);
+    let health = limiter.health();
+    assert!(matches!(health.opened, Opened::SetAside { .. }));
+    let recovery = health.recovery;
+    assert_eq!((recovery.without_slot, recovery.damaged), (0, 0));
+    assert_eq!(recovery.counters, MANY);
+    let bucket = limiter.limit("bucket").unwrap();
+    let is_known = |key: u64| bucket.usage(&key.to_string()).used() == 1;
+    assert!((0..MANY).all(is_known));
+}

@@ -178,13 +178,19 @@ impl Grower {
         loop {
             let update = self.table.update(tag, now, &mut step);
             let mut has_more = false;
-            while self.table.is_called() && self.step(now, false) {
+            // To its end: nobody else moves what stood there before, and newcomers would take the
+            // room that is meant for it.
+            while self.is_wanted() && self.step(now, false) {
                 has_more = true;
             }
             if update != Update::Full || !has_more {
                 return update;
             }
         }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.table.is_called() || !self.carrying.is_empty()
     }
 
     /// Makes one step, if there is one to make; with `looks`, though nobody called.

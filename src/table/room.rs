@@ -74,8 +74,11 @@ impl Room {
     /// Waits a little for room; false if there is nothing to be waited for any more.
     #[cold]
     pub(super) fn wait(&self, lines: usize, waiting: &mut Waiting) -> bool {
+        // While a directory is opened there is no such thread: who finds no slot makes room himself.
+        let has_maker = self.maker.get().is_some();
         // Ordering: relaxed, as above.
-        if self.is_able.load(Ordering::Relaxed) == 0 || self.next_lines(lines).is_none() {
+        let is_able = has_maker && self.is_able.load(Ordering::Relaxed) != 0;
+        if !is_able || self.next_lines(lines).is_none() {
             return false;
         }
         let since = *waiting.0.get_or_insert_with(Instant::now);
