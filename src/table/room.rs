@@ -74,7 +74,7 @@ impl Room {
     /// Waits a little for room; false if there is nothing to be waited for any more.
     #[cold]
     pub(super) fn wait(&self, lines: usize, waiting: &mut Waiting) -> bool {
-        // While a directory is opened there is no such thread: who finds no slot makes room himself.
+        // While a directory is opened there is no such thread: who finds no slot makes room.
         let has_maker = self.maker.get().is_some();
         // Ordering: relaxed, as above.
         let is_able = has_maker && self.is_able.load(Ordering::Relaxed) != 0;
