@@ -11,11 +11,11 @@
 //!
 //! There are two ways to read it. [`Clock::now`] is exact. [`Clock::glance`] costs a fraction of
 //! that: it reads the kernel's own note of the time, which the timer's interrupt brings up to date
-//! some hundred times a second, so it lags. It never leads: both count from the same base, and the
-//! note is never ahead of the clock. Who glances must read exactly where the lag could make a
-//! difference; `Rule::holds` says where. Suspended time is not in the note, so for a tenth of a
-//! second after a machine was suspended, until the base is set anew, the lag can be longer than
-//! [`LAG_MAX`].
+//! some hundred times a second, so it lags. It never leads: what is added to the note was measured
+//! when the note was not ahead of the clock, and while time waits for the wall it is not read at
+//! all. Who glances must read exactly where the lag could make a difference; `Rule::holds` says
+//! where. Suspended time is not in the note, so for a tenth of a second after a machine was
+//! suspended, until the base is set anew, the lag can be longer than [`LAG_MAX`].
 
 #[cfg(test)]
 mod tests;
@@ -161,12 +161,7 @@ struct Timeline {
 impl Timeline {
     #[inline]
     fn at(self, mono_nanos: u64) -> Timestamp {
-        self.after(mono_nanos.saturating_sub(self.base_mono_nanos))
-    }
-
-    /// The time so many nanoseconds after the base.
-    #[inline]
-    fn after(self, elapsed: u64) -> Timestamp {
+        let elapsed = mono_nanos.saturating_sub(self.base_mono_nanos);
         let lost = if self.slow { elapsed >> SLOW_SHIFT } else { 0 };
         Timestamp::from_nanos(self.base_nanos.saturating_add(elapsed - lost))
     }

@@ -243,13 +243,7 @@ impl Dashboard {
             |limit, key| {
                 let mut limits = decision.limits().filter(|one| one.limit() < u64::MAX);
                 if let Some(one) = limits.find(|one| one.name() == limit) {
-                    let numbers = Numbers {
-                        used: one.used(),
-                        limit: one.limit(),
-                        reset_at: one.reset_at(),
-                        at: one.at(),
-                    };
-                    keys.push((name(limit, &key), numbers, one.verdict()));
+                    keys.push((name(limit, &key), Numbers::of(&one), one.verdict()));
                 }
             },
         );
@@ -312,15 +306,8 @@ impl Watch for Dashboard {
         let verdict = outcome.verdict();
         let looks = self.looks() && outcome.limit() < u64::MAX;
         let key = looks.then(|| asked.shown_key(|part| self.shown(part)));
-        let keys = key.flatten().map(|key| {
-            let numbers = Numbers {
-                used: outcome.used(),
-                limit: outcome.limit(),
-                reset_at: outcome.reset_at(),
-                at: outcome.at(),
-            };
-            (name(limit, &key), numbers, verdict)
-        });
+        let key = key.flatten();
+        let keys = key.map(|key| (name(limit, &key), Numbers::of(outcome), verdict));
         let limits = std::iter::once((limit, verdict));
         self.count(limits, keys.as_slice(), verdict.is_allowed());
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::limiter::Outcome;
 use crate::time::Timestamp;
 
 /// A limit, and one of its keys in words.
@@ -19,6 +20,17 @@ pub(super) struct Numbers {
     pub(super) limit: u64,
     pub(super) reset_at: Timestamp,
     pub(super) at: Timestamp,
+}
+
+impl Numbers {
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        Self {
+            used: outcome.used(),
+            limit: outcome.limit(),
+            reset_at: outcome.reset_at(),
+            at: outcome.at(),
+        }
+    }
 }
 
 /// How often a key was counted; at most so much too often.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limiter::{Decision, LimitOutcome, Verdict};
-use crate::policy::{Fact, LimitTold, RefusalKind};
+use crate::policy::{Fact, Filled, LimitTold, RefusalKind};
 
 /// What is known of a decision.
 #[derive(Clone, Copy, Default)]
@@ -22,28 +22,6 @@ pub(super) struct Facts<'d> {
     pub(super) retry_after: Option<u64>,
     tier: Option<&'d str>,
     pub(super) reason: Option<&'static str>,
-}
-
-/// A value to be filled in.
-#[derive(Clone, Copy)]
-pub(super) enum Filled<'d> {
-    Number(u64),
-    /// Of the policy or fixed: nothing in it needs escaping.
-    Word(&'d str),
-    Unknown,
-}
-
-impl<'d> Filled<'d> {
-    pub(super) fn text<'a>(self, digits: &'a mut itoa::Buffer) -> Option<&'a str>
-    where
-        'd: 'a,
-    {
-        match self {
-            Self::Number(number) => Some(digits.format(number)),
-            Self::Word(word) => Some(word),
-            Self::Unknown => None,
-        }
-    }
 }
 
 /// Whole seconds that are not less than `span`.

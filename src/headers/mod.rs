@@ -14,9 +14,9 @@ use std::fmt;
 
 use crate::limiter::Decision;
 use crate::policy::{
-    BodySpec, Fact, HeaderSpec, Piece, RefusalKind, RefusalSpec, ResponseSpec, default_body,
+    Fact, Filled, HeaderSpec, Piece, RefusalKind, RefusalSpec, ResponseSpec, fill,
 };
-use facts::{Facts, Filled};
+use facts::Facts;
 #[cfg(feature = "tower")]
 pub(crate) use grpc::http_status;
 
@@ -63,15 +63,8 @@ impl Decision {
     pub fn answer(&self) -> Answer<'_> {
         let spec = &self.plan().response;
         let facts = Facts::of(self);
-        let refusal = facts.refusal.map(|kind| {
-            let fits = |refusal: &&RefusalSpec| {
-                let mut limits = refusal.limits.iter();
-                refusal.when == kind
-                    && (refusal.limits.is_empty()
-                        || limits.any(|limit| Some(&**limit) == facts.limit_name))
-            };
-            (kind, spec.refusals.iter().find(fits))
-        });
+        let refusal = facts.refusal;
+        let refusal = refusal.map(|kind| (kind, spec.refusal(kind, facts.limit_name)));
         Answer {
             #[cfg(feature = "sfv")]
             decision: self,
@@ -109,8 +102,8 @@ impl<'d> Answer<'d> {
     /// A header of which a value is unknown is left out: that of a wait on a response that makes
     /// nobody wait, say, or that of a tier for a caller without one.
     pub fn headers(&self, mut put: impl FnMut(&str, &str)) {
-        let own = self.refusal.and_then(|(_, own)| own?.headers.as_ref());
-        for header in own.unwrap_or(&self.spec.headers) {
+        let own = self.refusal.and_then(|(_, own)| own);
+        for header in self.spec.headers_of(own) {
             match header {
                 HeaderSpec::Line { name, value } => self.line(name, value, &mut put),
                 HeaderSpec::Draft => {
@@ -137,7 +130,7 @@ impl<'d> Answer<'d> {
         };
         if value.iter().all(is_known) {
             let mut text = String::new();
-            self.fill(value, &mut text);
+            fill(value, |fact| self.fact(fact), &mut text);
             put(name, &text);
         }
     }
@@ -146,15 +139,8 @@ impl<'d> Answer<'d> {
     /// to answer itself.
     pub fn body(&self, out: &mut String) -> Option<&'d str> {
         let (kind, own) = self.refusal?;
-        let general = match kind {
-            RefusalKind::Limited => self.spec.body.as_ref(),
-            RefusalKind::Impossible | RefusalKind::Unavailable => None,
-        };
-        let body: &BodySpec = match own.and_then(|own| own.body.as_ref()).or(general) {
-            Some(body) => body,
-            None => default_body(),
-        };
-        self.fill(&body.pieces, out);
+        let body = self.spec.body_of(kind, own);
+        fill(&body.pieces, |fact| self.fact(fact), out);
         Some(&body.content_type)
     }
 
@@ -164,30 +150,6 @@ impl<'d> Answer<'d> {
                 .status()
                 .map_or(Filled::Unknown, |status| Filled::Number(u64::from(status))),
             fact => self.facts.get(fact),
-        }
-    }
-
-    fn fill(&self, pieces: &[Piece], out: &mut String) {
-        let mut digits = itoa::Buffer::new();
-        for piece in pieces {
-            match piece {
-                Piece::Literal(text) => out.push_str(text),
-                Piece::Text(fact, otherwise) => {
-                    let otherwise = otherwise.as_deref().unwrap_or("unknown");
-                    out.push_str(self.fact(*fact).text(&mut digits).unwrap_or(otherwise));
-                }
-                Piece::Json(fact, otherwise) => {
-                    let value = self.fact(*fact);
-                    let is_number = matches!(value, Filled::Number(_));
-                    match (value.text(&mut digits).or(otherwise.as_deref()), is_number) {
-                        (Some(number), true) => out.push_str(number),
-                        (Some(text), false) => {
-                            out.extend(["\"", text, "\""]);
-                        }
-                        (None, _) => out.push_str("null"),
-                    }
-                }
-            }
         }
     }
 }

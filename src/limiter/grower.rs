@@ -289,7 +289,7 @@ impl Grower {
 
     fn tell(&self, grown: u64) {
         let trouble = self.failing.as_ref().map(|failing| failing.trouble.clone());
-        self.table.set_able(trouble.is_none());
+        self.table.set_failing(trouble.is_some());
         let mut told = lock(&self.told);
         told.grown += grown;
         told.growing = self.carrying.len() as u64;
@@ -332,7 +332,6 @@ impl GrowerThread {
         })?;
         for table in tables {
             table.set_maker(thread.thread().clone());
-            table.set_able(true);
         }
         Ok(Self {
             is_stopped,

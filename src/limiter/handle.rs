@@ -333,6 +333,8 @@ impl Limit {
         if let Some((entry, rule)) = self.took(&law, key, outcome) {
             self.inner.settle_by(&law, &entry, rule, actual);
         }
+        // Given back first: it is read once more.
+        drop(law);
         self.usage(key)
     }
 

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(feature = "dashboard")]
-use super::law::Law;
 use super::{Decision, Key, Limit, Outcome};
 use crate::policy::Request;
 #[cfg(feature = "dashboard")]
@@ -55,8 +53,8 @@ impl<'a> Asked<'a> {
     /// The key in words, by the policy in force; none if it is no key of the limit.
     #[cfg(feature = "dashboard")]
     pub(crate) fn shown_key(&self, show: impl Fn(ShownPart<'_>) -> String) -> Option<String> {
-        let law: std::sync::Arc<Law> = self.limit.law();
         let values = self.key.values();
+        let law = self.limit.law();
         law.policy.show_direct_key(self.limit.name(), &values, show)
     }
 }

@@ -58,7 +58,7 @@ pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
 pub(crate) use intake::{Forwarded, IntakeSpec, Origin};
-pub(crate) use pieces::{Fact, Piece};
+pub(crate) use pieces::{Fact, Filled, Piece, fill};
 #[cfg(feature = "openapi")]
 pub(crate) use plain::PlainLimit;
 pub(crate) use plan::{LimitSpec, Overridden, Plan};
@@ -67,9 +67,7 @@ pub(crate) use refusals::{PlainBody, PlainHeader, PlainRefusal};
 pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
-pub(crate) use response::{
-    BodySpec, HeaderSpec, LimitTold, RefusalKind, RefusalSpec, ResponseSpec, default_body,
-};
+pub(crate) use response::{HeaderSpec, LimitTold, RefusalKind, RefusalSpec, ResponseSpec};
 #[cfg(feature = "dashboard")]
 pub(crate) use shown::ShownPart;
 pub(crate) use terms::{

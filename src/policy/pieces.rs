@@ -174,6 +174,53 @@ impl Piece {
     }
 }
 
+/// A value to be filled in.
+#[derive(Clone, Copy)]
+pub(crate) enum Filled<'d> {
+    Number(u64),
+    /// Of the policy or fixed: nothing in it needs escaping.
+    Word(&'d str),
+    Unknown,
+}
+
+impl<'d> Filled<'d> {
+    pub(crate) fn text<'a>(self, digits: &'a mut itoa::Buffer) -> Option<&'a str>
+    where
+        'd: 'a,
+    {
+        match self {
+            Self::Number(number) => Some(digits.format(number)),
+            Self::Word(word) => Some(word),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// Appends a template to `out`, with the values that `fact` gives.
+pub(crate) fn fill<'d>(pieces: &[Piece], fact: impl Fn(Fact) -> Filled<'d>, out: &mut String) {
+    let mut digits = itoa::Buffer::new();
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => out.push_str(text),
+            Piece::Text(name, otherwise) => {
+                let otherwise = otherwise.as_deref().unwrap_or("unknown");
+                out.push_str(fact(*name).text(&mut digits).unwrap_or(otherwise));
+            }
+            Piece::Json(name, otherwise) => {
+                let value = fact(*name);
+                let is_number = matches!(value, Filled::Number(_));
+                match (value.text(&mut digits).or(otherwise.as_deref()), is_number) {
+                    (Some(number), true) => out.push_str(number),
+                    (Some(text), false) => {
+                        out.extend(["\"", text, "\""]);
+                    }
+                    (None, _) => out.push_str("null"),
+                }
+            }
+        }
+    }
+}
+
 /// The same with neighbouring literals made one.
 pub(super) fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut out: Vec<Piece> = Vec::new();

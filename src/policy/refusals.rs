@@ -1,10 +1,13 @@
 //! What refusals say, for who describes an API: headers, and a body with numbers of its limit.
 
 use super::concurrency::ConcurrencySpec;
-use super::pieces::{Fact, Piece};
+use super::pieces::{Fact, Filled, Piece, fill};
 use super::plain;
 use super::plan::{LimitSpec, Plan};
-use super::response::{BodySpec, HeaderSpec, RefusalKind, RefusalSpec, default_body};
+use super::response::{BodySpec, HeaderSpec, RefusalKind};
+
+/// The refusals that are told: those where waiting helps.
+const KIND: RefusalKind = RefusalKind::Limited;
 
 /// A refusal by one of a request's limits, where waiting helps.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub(super) fn of(
     limits: &[&LimitSpec],
     others: &[&ConcurrencySpec],
 ) -> Vec<PlainRefusal> {
+    let response = &plan.response;
     let tier = plan.tiers.first().map(|tier| &*tier.name);
     let limits = limits.iter().filter(|limit| !limit.shadow).map(|limit| {
         let own = limit.rates.first();
@@ -61,7 +65,7 @@ pub(super) fn of(
     // A body that says the same of several limits is shown for the first.
     let mut shown: Vec<(u16, &BodySpec)> = Vec::new();
     for sample in limits.chain(others) {
-        let own = refusal_of(plan, sample.name);
+        let own = response.refusal(KIND, Some(sample.name));
         let status = own.and_then(|own| own.status).unwrap_or(429);
         let place = refusals.iter().position(|known| known.status == status);
         let place = place.unwrap_or_else(|| {
@@ -75,43 +79,24 @@ pub(super) fn of(
         let Some(refusal) = refusals.get_mut(place) else {
             continue;
         };
-        let headers = own.and_then(|own| own.headers.as_ref());
-        for header in headers
-            .unwrap_or(&plan.response.headers)
-            .iter()
-            .flat_map(header)
-        {
-            if refusal
-                .headers
-                .iter()
-                .all(|known| known.name != header.name)
-            {
+        for header in response.headers_of(own).iter().flat_map(header) {
+            let mut known = refusal.headers.iter();
+            if known.all(|known| known.name != header.name) {
                 refusal.headers.push(header);
             }
         }
-        let body = own.and_then(|own| own.body.as_ref());
-        let body = body.or(plan.response.body.as_ref());
-        let body = body.unwrap_or_else(|| default_body());
+        let body = response.body_of(KIND, own);
         if !shown.contains(&(status, body)) {
             shown.push((status, body));
             refusal.bodies.push(PlainBody {
                 limit: sample.name.to_owned(),
                 content_type: body.content_type.to_string(),
-                text: sample.fill(body, status),
+                text: sample.fill(&body.pieces, status),
             });
         }
     }
     refusals.sort_by_key(|refusal| refusal.status);
     refusals
-}
-
-/// What the policy says in particular where this limit makes a request wait.
-fn refusal_of<'p>(plan: &'p Plan, limit: &str) -> Option<&'p RefusalSpec> {
-    plan.response.refusals.iter().find(|refusal| {
-        let mut own = refusal.limits.iter();
-        let fits = refusal.limits.is_empty() || own.any(|name| **name == *limit);
-        refusal.when == RefusalKind::Limited && fits
-    })
 }
 
 /// Numbers of a limit that is used up.
@@ -127,40 +112,23 @@ struct Sample<'p> {
 const RESET: u64 = 1_893_456_000;
 
 impl Sample<'_> {
-    fn fill(&self, body: &BodySpec, status: u16) -> String {
+    fn fill(&self, pieces: &[Piece], status: u16) -> String {
         let mut out = String::new();
-        for piece in &body.pieces {
-            match piece {
-                Piece::Literal(text) => out.push_str(text),
-                Piece::Text(fact, otherwise) => {
-                    let text = self.value(*fact, status).map(|(text, _)| text);
-                    let otherwise = || otherwise.as_deref().unwrap_or("unknown").to_owned();
-                    out.push_str(&text.unwrap_or_else(otherwise));
-                }
-                Piece::Json(fact, otherwise) => match (self.value(*fact, status), otherwise) {
-                    (Some((number, true)), _) => out.push_str(&number),
-                    (Some((word, false)), _) => out.extend(["\"", &word, "\""]),
-                    (None, Some(word)) => out.extend(["\"", word, "\""]),
-                    (None, None) => out.push_str("null"),
-                },
-            }
-        }
+        fill(pieces, |fact| self.value(fact, status), &mut out);
         out
     }
 
-    /// A value as text, and whether it is a number.
-    fn value(&self, fact: Fact, status: u16) -> Option<(String, bool)> {
-        let number = |number: u64| Some((number.to_string(), true));
-        let word = |word: &str| Some((word.to_owned(), false));
+    fn value(&self, fact: Fact, status: u16) -> Filled<'_> {
+        let number = |number: Option<u64>| number.map_or(Filled::Unknown, Filled::Number);
         match fact {
-            Fact::Limit | Fact::Used => number(self.limit),
-            Fact::Remaining => number(0),
-            Fact::Reset => self.secs.and_then(|_| number(RESET)),
-            Fact::ResetAfter | Fact::RetryAfter => self.secs.and_then(number),
-            Fact::Tier => self.tier.and_then(word),
-            Fact::LimitName => word(self.name),
-            Fact::Reason => word("refused, there is no room"),
-            Fact::Status => number(u64::from(status)),
+            Fact::Limit | Fact::Used => Filled::Number(self.limit),
+            Fact::Remaining => Filled::Number(0),
+            Fact::Reset => number(self.secs.map(|_| RESET)),
+            Fact::ResetAfter | Fact::RetryAfter => number(self.secs),
+            Fact::Tier => self.tier.map_or(Filled::Unknown, Filled::Word),
+            Fact::LimitName => Filled::Word(self.name),
+            Fact::Reason => Filled::Word("refused, there is no room"),
+            Fact::Status => Filled::Number(u64::from(status)),
         }
     }
 }

@@ -25,6 +25,37 @@ pub(crate) struct ResponseSpec {
     pub(crate) refusals: Vec<RefusalSpec>,
 }
 
+impl ResponseSpec {
+    /// What is said in particular of a refusal of this kind, by this limit if one is known.
+    pub(crate) fn refusal(&self, kind: RefusalKind, limit: Option<&str>) -> Option<&RefusalSpec> {
+        self.refusals.iter().find(|refusal| {
+            let mut own = refusal.limits.iter().map(|name| Some(&**name));
+            let is_own = refusal.limits.is_empty() || own.any(|own| own == limit);
+            refusal.when == kind && is_own
+        })
+    }
+
+    /// The headers of a response, of which `own` is said in particular.
+    pub(crate) fn headers_of<'s>(&'s self, own: Option<&'s RefusalSpec>) -> &'s [HeaderSpec] {
+        let own = own.and_then(|own| own.headers.as_ref());
+        own.unwrap_or(&self.headers)
+    }
+
+    /// The body of a refusal of this kind, of which `own` is said in particular.
+    pub(crate) fn body_of<'s>(
+        &'s self,
+        kind: RefusalKind,
+        own: Option<&'s RefusalSpec>,
+    ) -> &'s BodySpec {
+        let general = match kind {
+            RefusalKind::Limited => self.body.as_ref(),
+            RefusalKind::Impossible | RefusalKind::Unavailable => None,
+        };
+        let own = own.and_then(|own| own.body.as_ref());
+        own.or(general).unwrap_or_else(|| default_body())
+    }
+}
+
 /// Which number is told as a bucket's limit; other limits have only one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum LimitTold {
@@ -130,7 +161,7 @@ const RESERVED: &[&str] = &[
 ];
 
 /// What a refusal says that the policy says nothing of.
-pub(crate) fn default_body() -> &'static BodySpec {
+fn default_body() -> &'static BodySpec {
     static BODY: OnceLock<BodySpec> = OnceLock::new();
     BODY.get_or_init(|| BodySpec {
         content_type: JSON.into(),

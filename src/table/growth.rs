@@ -72,9 +72,9 @@ impl Table {
         self.room.set_maker(maker);
     }
 
-    /// Notes whether room can be made: a newcomer without a slot waits for it, or does not.
-    pub(crate) fn set_able(&self, is_able: bool) {
-        self.room.set_able(is_able);
+    /// Notes whether room cannot be made: a newcomer without a slot does not wait for it then.
+    pub(crate) fn set_failing(&self, is_failing: bool) {
+        self.room.set_failing(is_failing);
     }
 
     /// True if every shard is as large as it may get.

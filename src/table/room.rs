@@ -22,8 +22,10 @@ const SMALL_LINES: usize = 2048;
 pub(super) struct Room {
     /// Lines that a shard may grow to.
     most_lines: usize,
-    /// One if there is a thread that makes room, and it does not fail; else zero.
-    is_able: AtomicU64,
+    /// One while that fails, else zero.
+    is_failing: AtomicU64,
+    /// The thread that makes room. There is none yet while a directory is opened: who finds no
+    /// slot then makes room, and waits for nobody.
     maker: OnceLock<Thread>,
 }
 
@@ -35,7 +37,7 @@ impl Room {
     pub(super) fn new(most_lines: usize) -> Self {
         Self {
             most_lines,
-            is_able: AtomicU64::new(0),
+            is_failing: AtomicU64::new(0),
             maker: OnceLock::new(),
         }
     }
@@ -58,11 +60,12 @@ impl Room {
         let _ = self.maker.set(maker);
     }
 
-    /// Notes whether room can be made just now.
+    /// Notes whether room cannot be made just now.
     #[cfg(not(tollgate_loom))]
-    pub(super) fn set_able(&self, is_able: bool) {
+    pub(super) fn set_failing(&self, is_failing: bool) {
         // Ordering: relaxed; who reads an old one waits a little, or not.
-        self.is_able.store(u64::from(is_able), Ordering::Relaxed);
+        let is_failing = u64::from(is_failing);
+        self.is_failing.store(is_failing, Ordering::Relaxed);
     }
 
     pub(super) fn call(&self) {
@@ -74,11 +77,9 @@ impl Room {
     /// Waits a little for room; false if there is nothing to be waited for any more.
     #[cold]
     pub(super) fn wait(&self, lines: usize, waiting: &mut Waiting) -> bool {
-        // While a directory is opened there is no such thread: who finds no slot makes room.
-        let has_maker = self.maker.get().is_some();
         // Ordering: relaxed, as above.
-        let is_able = has_maker && self.is_able.load(Ordering::Relaxed) != 0;
-        if !is_able || self.next_lines(lines).is_none() {
+        let is_failing = self.is_failing.load(Ordering::Relaxed) != 0;
+        if is_failing || self.maker.get().is_none() || self.next_lines(lines).is_none() {
             return false;
         }
         let since = *waiting.0.get_or_insert_with(Instant::now);
