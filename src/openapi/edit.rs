@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::OpenApiError;
 use super::render;
 use super::tree::{Document, Map, Node};
 
@@ -11,6 +12,8 @@ use super::tree::{Document, Map, Node};
 pub(super) struct Edits<'d> {
     document: &'d Document<'d>,
     changes: Vec<(Range<usize>, String)>,
+    /// The first key in the way of a change.
+    in_the_way: Option<(usize, usize)>,
 }
 
 impl<'d> Edits<'d> {
@@ -18,12 +21,18 @@ impl<'d> Edits<'d> {
         Self {
             document,
             changes: Vec::new(),
+            in_the_way: None,
         }
     }
 
     /// Changes entries of a map, which stands at `node`: those it has in their place, the others
     /// before its first; what has no value goes. Once for each map.
     pub(super) fn change(&mut self, node: &Node, map: &Map, entries: &[(String, Option<Value>)]) {
+        let mut keys = map.entries.iter().map(|(key, _)| key);
+        if let Some(key) = keys.find(|key| !map.is_flow && !self.starts_its_line(key)) {
+            self.in_the_way.get_or_insert(key.place);
+            return;
+        }
         let mut added = Vec::new();
         let mut gone = None;
         for (key, value) in entries {
@@ -126,20 +135,38 @@ impl<'d> Edits<'d> {
         self.changes.push(change);
     }
 
-    /// The text with all changes; none if two of them are in the same place.
-    pub(super) fn apply(mut self) -> Option<String> {
+    /// The text with all changes.
+    ///
+    /// # Errors
+    /// If two of them are in the same place, or a map has keys that are marked by a `?`.
+    pub(super) fn apply(mut self) -> Result<String, OpenApiError> {
+        if let Some(place) = self.in_the_way {
+            let problem = "a map with a key that is marked by `?` cannot be edited";
+            return Err(OpenApiError::at(place, problem));
+        }
         // Stable: what is added stands before what it is added to.
         self.changes
             .sort_by_key(|(range, _)| (range.start, range.end));
         let mut text = String::new();
         let mut from = 0;
         for (range, change) in &self.changes {
-            text.push_str(self.document.text.get(from..range.start)?);
+            let Some(kept) = self.document.text.get(from..range.start) else {
+                let problem = "a reference leads into what has to be replaced: not edited";
+                return Err(OpenApiError::at((1, 1), problem));
+            };
+            text.push_str(kept);
             text.push_str(change);
             from = range.end;
         }
-        text.push_str(self.document.text.get(from..)?);
-        Some(text)
+        text.push_str(self.document.text.get(from..).unwrap_or_default());
+        Ok(text)
+    }
+
+    /// That only its indent, and the dashes of lists, stand before a key.
+    fn starts_its_line(&self, key: &Node) -> bool {
+        let before = self.document.text.get(..key.start).unwrap_or_default();
+        let mut before = before.bytes().rev().take_while(|&byte| byte != b'\n');
+        before.all(|byte| matches!(byte, b' ' | b'-' | b'\r'))
     }
 
     /// An entry as its map is written; `beside` is a key of it.

@@ -333,7 +333,7 @@ fn entries_without_a_value_are_replaced_whole() {
 #[test]
 fn what_would_change_is_not_written() {
     let changed = "cannot be edited without a change of something else";
-    let broken = "cannot be edited: what comes of it is no document (";
+    let marked = "a map with a key that is marked by `?` cannot be edited";
     for (lines, text, told) in [
         // Its last line ends would become one less.
         (
@@ -344,12 +344,12 @@ fn what_would_change_is_not_written() {
         (
             "      ? x-throttle\n      : 1\n",
             TEN,
-            format!("4:7: {changed}"),
+            format!("4:9: {marked}"),
         ),
         (
             "      ? summary\n      : x\n",
             TEN,
-            format!("1:1: {broken}"),
+            format!("4:9: {marked}"),
         ),
     ] {
         let error = openapi::export(&post(lines), &policy(text), "").unwrap_err();
