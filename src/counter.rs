@@ -149,9 +149,8 @@ impl<'a> Counter<'a> {
     /// for the disk.
     #[inline]
     pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
-        let mut now = now.into();
-        let seen = self.take_at_once(now, cost);
-        match seen.or_else(|| self.take_at_once_exactly(&mut now, cost)) {
+        let now = now.into();
+        match self.take_at_once(now, cost) {
             Some(seen) => Take::Judged(seen),
             None => self.take_with_care(now, cost),
         }

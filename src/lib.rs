@@ -47,6 +47,7 @@ pub mod openapi;
 mod permits;
 #[cfg(not(tollgate_loom))]
 mod policy;
+mod prefetch;
 mod sync;
 mod table;
 mod time;

@@ -46,8 +46,8 @@ impl<'a> Counter<'a> {
         self.reserve.is_none() && !self.rule.has_pair()
     }
 
-    /// What most takes are: the reading is good enough, and there is room and nobody is faster, or
-    /// there is none. None if anything is otherwise; then nothing was done.
+    /// What most takes are: there is room and nobody is faster, or there is none. None if anything
+    /// is otherwise; then nothing was done. Who is refused may be so by a reading that lags.
     #[inline(always)]
     pub(crate) fn take_at_once(&self, now: Reading, cost: u64) -> Option<Seen> {
         let (seen, pending) = self.look_at_once(now, cost)?;
@@ -57,21 +57,11 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The same once more by an exact reading, if it was not one: most often it was that.
-    #[inline(always)]
-    pub(crate) fn take_at_once_exactly(&self, now: &mut Reading, cost: u64) -> Option<Seen> {
-        if now.is_exact || !self.is_plain() {
-            return None;
-        }
-        *now = self.exactly();
-        self.take_at_once(*now, cost)
-    }
-
     /// What [`take_at_once`](Self::take_at_once) sees; what is to be taken is left to the caller.
     #[inline(always)]
     pub(crate) fn look_at_once(
         &self,
-        now: Reading,
+        mut now: Reading,
         cost: u64,
     ) -> Option<(Seen, Option<Pending<'a>>)> {
         if !self.is_plain() {
@@ -79,16 +69,21 @@ impl<'a> Counter<'a> {
         }
         let found = self.table().find(self.tag);
         let main = found.word;
-        let (period, step) = self.rule.judge_surely(self.calendars, main, now, cost)?;
+        let (period, step) = loop {
+            match self.rule.judge_surely(self.calendars, main, now, cost) {
+                Some(judged) => break judged,
+                None if now.is_exact => return None,
+                None => now = self.exactly(),
+            }
+        };
         let pending = match step {
             Step::Admit(next) => Some(Pending {
                 tag: self.tag,
                 found,
                 after: self.marked(next),
             }),
-            // How long there is none is told by an exact reading.
-            Step::Refuse | Step::Never if now.is_exact => None,
-            Step::Refuse | Step::Never | Step::Future => return None,
+            Step::Refuse | Step::Never => None,
+            Step::Future => return None,
         };
         let words = Pair {
             main,

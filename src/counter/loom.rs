@@ -10,6 +10,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::AtomicU64;
+use crate::table::layout::SLOTS;
 use crate::table::{Region, Table, Update};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -280,8 +281,8 @@ fn loom_counter_overflow() {
     }
     model(|| {
         let world = World::new(NOW);
-        for bits in 1..=4 {
-            // Three live on, one dies at 110.
+        for bits in 1..=SLOTS as u64 {
+            // One dies at 110, the others live on.
             let dies_at = if bits == 1 { 110 } else { 200 };
             let update = world
                 .ground

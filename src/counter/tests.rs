@@ -12,8 +12,9 @@ use crate::sync::{Arc, AtomicU64};
 use crate::table::{Region, Table};
 use crate::time::{LAG_MAX, NANOS_PER_SEC, Reading, Timestamp};
 
-/// Takes one by a reading that lags by `lag` behind `now`, at which `word` stands.
-fn take(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word) {
+/// Takes one by a reading that lags by `lag` behind `now`, at which `word` stands: what the take
+/// saw, the word that it left, and what a look had seen.
+fn take_after_look(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word, Seen) {
     let table = Arc::new(Table::new(vec![Region::heap(1)]));
     let tag = Tag::from_bits(4);
     if !word.is_absent() {
@@ -43,7 +44,12 @@ fn take(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word) {
         panic!("there is room, and it is not strict");
     };
     assert_eq!(looked.step, seen.step, "a look says what a take does");
-    (seen, table.read(tag))
+    (seen, table.read(tag), looked)
+}
+
+fn take(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word) {
+    let (seen, after, _) = take_after_look(rule, word, now, lag);
+    (seen, after)
 }
 
 const NOW: Timestamp = Timestamp::from_secs(1_000);
@@ -93,10 +99,17 @@ fn a_window_is_the_one_of_the_exact_time() {
 }
 
 #[test]
-fn who_is_refused_is_refused_by_the_exact_time() {
-    let full = Rule::Window(Window::new(5, 10, Frame::Epoch).unwrap());
+fn who_is_surely_refused_is_so_at_a_glance_but_for_a_look() {
+    let window = Rule::Window(Window::new(5, 10, Frame::Epoch).unwrap());
     let inside = NOW + Duration::from_secs(5);
-    let (seen, _) = take(full, Word::window(1_010, 5), inside, LAG_MAX);
-    assert_eq!(seen.step, Step::Refuse);
-    assert!(seen.now.is_exact, "the wait is reckoned from it");
+    let full_bucket = Word::bucket(NOW + Duration::from_secs(4));
+    for (rule, word, now) in [
+        (window, Word::window(1_010, 5), inside),
+        (bucket(), full_bucket, NOW),
+    ] {
+        let (seen, after, looked) = take_after_look(rule, word, now, LAG_MAX);
+        assert_eq!((seen.step, after), (Step::Refuse, word));
+        assert!(!seen.now.is_exact, "no instant that it can be would do");
+        assert!(looked.now.is_exact, "the wait is reckoned from it");
+    }
 }

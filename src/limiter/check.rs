@@ -210,7 +210,7 @@ impl Inner {
         decision.entries.push(Entry {
             limit: pick.limit,
             tag: counter.tag,
-            outcome: self.take_one(meter, &counter, now, cost),
+            outcome: self.take_one_telling(meter, &counter, now, cost),
         });
     }
 
@@ -284,11 +284,12 @@ impl Inner {
             }
             _ => {
                 let seen = match counter.look_at_once(*now, cost) {
-                    Some((seen, take)) => {
+                    Some((seen, take)) if take.is_some() || seen.now.is_exact => {
                         pending = take;
                         seen
                     }
-                    None => counter.look(*now, cost),
+                    // And who is refused is told how long to wait by the exact time.
+                    _ => counter.look(*now, cost),
                 };
                 *now = seen.now;
                 Outcome::new(counter.rule, seen, cost)
@@ -329,7 +330,7 @@ impl Inner {
             let (rule, cost) = (entry.outcome.rule, entry.outcome.cost);
             let meter = law.meter(entry.limit);
             let counter = self.counter_of(law, meter, &rule, entry.tag);
-            entry.outcome = self.take_one(meter, &counter, now, cost);
+            entry.outcome = self.take_one_telling(meter, &counter, now, cost);
             if entry.outcome.is_allowed() {
                 continue;
             }

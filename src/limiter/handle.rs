@@ -18,6 +18,7 @@ use crate::counter::{Counter, Take};
 use crate::error::Error;
 use crate::key::KeyHash;
 use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
+use crate::prefetch::prefetch;
 use crate::time::Reading;
 
 /// A limit of a limiter, to be asked directly.
@@ -132,6 +133,14 @@ impl<'k> Key<'k> {
 }
 
 impl Key<'_> {
+    /// Asks for the memory of its text, so that it will be at hand.
+    #[inline(always)]
+    fn ask_for(&self) {
+        if let Values::One(AttributeValue::Text([first, ..])) = self.0 {
+            prefetch(first);
+        }
+    }
+
     /// The key's hash; none if the limit's key has another shape.
     #[inline]
     fn hash(&self, law: &Law, meter: &Meter) -> Option<KeyHash> {
@@ -217,6 +226,7 @@ impl Limit {
     // What it gives is put together where it is to stand, at the end of every way: an outcome is
     // large for something that is made at each check.
     fn check_key(&self, key: Key<'_>, cost: u64) -> Outcome {
+        key.ask_for();
         let inner = &*self.inner;
         let now = inner.ground.clock.glance();
         let law = inner.law.read();
@@ -267,17 +277,17 @@ impl Limit {
         let law = inner.law.read().clone();
         let limit = self.find(&law);
         let mut hashes = ArrayVec::<Option<KeyHash>, BATCH>::new();
-        let mut touched = 0;
+        for key in keys {
+            (*key).into().ask_for();
+        }
         for key in keys {
             let meter = limit.map(|limit| law.meter(limit));
             let hash = meter.and_then(|meter| (*key).into().hash(&law, meter));
             if let (Some(meter), Some(hash)) = (meter, hash) {
-                touched ^= inner.ground.table.touch(meter.tag(hash));
+                inner.ground.table.ask_for(meter.tag(hash));
             }
             hashes.push(hash);
         }
-        // Loads of which nothing depends on another: they are under way at the same time.
-        std::hint::black_box(touched);
         for (place, (key, hash)) in keys.iter().zip(hashes).enumerate() {
             let outcome = match inner.law.is_in_force(&law) {
                 true => self.check_hash(&law, limit, hash, now),

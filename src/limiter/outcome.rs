@@ -298,7 +298,8 @@ impl Outcome {
     }
 
     /// How long until the same cost will be admitted, if nobody else takes anything until then:
-    /// zero if it would be at once, `None` if it never will.
+    /// zero if it would be at once, `None` if it never will. Who asks a [`Limit`](super::Limit) may
+    /// be told a kernel's tick more, 10 ms at most; a request is told exactly.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_at().map(|at| self.real(at.since(self.now.at)))
     }

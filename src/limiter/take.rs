@@ -55,25 +55,28 @@ impl Inner {
     ) -> Outcome {
         match counter.take_at_once(now, cost) {
             Some(seen) => judged(counter, seen, cost, meter.shadow),
-            None => self.take_exactly(meter, *counter, now, cost),
+            None => self.take_with_care(meter, *counter, now, cost),
         }
+    }
+
+    /// The same for a request, which is told in whole seconds how long to wait if it is refused: by
+    /// the exact time, or the lag could make it one more.
+    #[inline]
+    pub(super) fn take_one_telling(
+        &self,
+        meter: &Meter,
+        counter: &Counter<'_>,
+        now: Reading,
+        cost: u64,
+    ) -> Outcome {
+        let outcome = self.take_one(meter, counter, now, cost);
+        if outcome.taken.is_some() || outcome.now.is_exact {
+            return outcome;
+        }
+        self.take_one(meter, counter, self.ground.clock.exact(), cost)
     }
 
     // By value, see `Counter::take_with_care`.
-    #[inline(never)]
-    fn take_exactly(
-        &self,
-        meter: &Meter,
-        counter: Counter<'_>,
-        mut now: Reading,
-        cost: u64,
-    ) -> Outcome {
-        match counter.take_at_once_exactly(&mut now, cost) {
-            Some(seen) => judged(&counter, seen, cost, meter.shadow),
-            None => self.take_with_care(meter, counter, now, cost),
-        }
-    }
-
     #[inline(never)]
     fn take_with_care(
         &self,

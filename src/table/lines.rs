@@ -27,6 +27,7 @@ use std::ops::ControlFlow;
 use super::layout::{Line, PROBE_LINES, SLOTS, Slot};
 use crate::algorithm::Word;
 use crate::key::Tag;
+use crate::prefetch::prefetch;
 use crate::sync::Ordering;
 use crate::time::Timestamp;
 
@@ -52,12 +53,12 @@ fn reach(lines: &[Line], wanted: Wanted) -> impl Iterator<Item = &Line> {
     from.iter().chain(before).take(PROBE_LINES)
 }
 
-/// Loads something from the line at which the search begins.
+/// Asks for the line at which the search begins.
 #[inline]
-pub(super) fn touch(lines: &[Line], wanted: Wanted) -> u64 {
-    let home = lines.get(home_line(wanted.tag, wanted.shard_bits, lines.len()));
-    // Ordering: relaxed; nothing is made of it.
-    home.map_or(0, |line| line.slots[0].tag.load(Ordering::Relaxed))
+pub(super) fn ask_for(lines: &[Line], wanted: Wanted) {
+    if let Some(home) = lines.get(home_line(wanted.tag, wanted.shard_bits, lines.len())) {
+        prefetch(home);
+    }
 }
 
 /// The tag's slot, and a word that was the tag's: loads only.
@@ -82,20 +83,36 @@ fn find_beyond(lines: &[Line], wanted: Wanted) -> Option<(&Slot, Word)> {
 }
 
 /// Looks for the tag in one line; goes on if it may stand in the next.
-#[inline]
+///
+/// All of the line is looked at, and then where the tag was: which slot it has is as good as drawn,
+/// so a branch on it would be foreseen wrongly, and while the line is fetched the processor would
+/// be busy with what is not going to happen instead of what comes next.
+#[inline(always)]
 fn find_in(line: &Line, tag: Tag) -> ControlFlow<Option<(&Slot, Word)>> {
-    for slot in &line.slots {
-        // Ordering: acquire, pairs with the release store of a tag in `claim`: whoever
-        // sees the tag sees the marker or a later word, never the word before the claim.
-        let seen = slot.tag.load(Ordering::Acquire);
-        if seen == tag.bits() {
-            if let Some(word) = slot.word_of(tag) {
-                return ControlFlow::Break(Some((slot, word)));
-            }
-        } else if seen == 0 {
-            // Slots fill in this order and never become empty again.
-            return ControlFlow::Break(None);
+    // Ordering: acquire, pairs with the release store of a tag in `claim`: whoever sees the tag
+    // sees the marker or a later word, never the word before the claim. And in this order: slots
+    // fill in it and never become empty again, so behind an empty one there was nothing yet.
+    let tags = line
+        .slots
+        .each_ref()
+        .map(|slot| slot.tag.load(Ordering::Acquire));
+    let places = |tag: u64| {
+        let tags = tags.iter().enumerate();
+        tags.fold(0_usize, |places, (place, seen)| {
+            places | usize::from(*seen == tag) << place
+        })
+    };
+    let mut found = places(tag.bits());
+    while found != 0 {
+        let place = usize::try_from(found.trailing_zeros()).unwrap_or_default();
+        let slot = &line.slots[place % SLOTS];
+        if let Some(word) = slot.word_of(tag) {
+            return ControlFlow::Break(Some((slot, word)));
         }
+        found &= found - 1;
+    }
+    if tags.contains(&0) {
+        return ControlFlow::Break(None);
     }
     ControlFlow::Continue(())
 }

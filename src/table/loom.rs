@@ -3,6 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
+use super::layout::SLOTS;
 use super::{Region, Table, Update};
 use crate::algorithm::Word;
 use crate::key::Tag;
@@ -68,7 +69,7 @@ fn loom_claim_reuse() {
         let table = table(1);
         let old = Tag::from_bits(1);
         let later = Timestamp::from_secs(200);
-        for bits in 1..=4 {
+        for bits in 1..=SLOTS as u64 {
             assert!(take(&table, Tag::from_bits(bits), NOW, 9));
         }
         let hit = {
@@ -99,7 +100,7 @@ fn loom_claim_reuse() {
 fn loom_claim_looked_up() {
     model(|| {
         let table = table(1);
-        for bits in 1..=4 {
+        for bits in 1..=SLOTS as u64 {
             let update = table.update(Tag::from_bits(bits), NOW, |_| Some(Word::window(110, 7)));
             assert_ne!(update, Update::Full);
         }
@@ -140,12 +141,12 @@ fn loom_take_take() {
 fn loom_revive_against_claim() {
     model(|| {
         let table = table(1);
-        for bits in 1..=4 {
+        for bits in 1..=SLOTS as u64 {
             assert!(take(&table, Tag::from_bits(bits), NOW, 9));
         }
         let later = Timestamp::from_secs(200);
-        // Three of the four stay live.
-        for bits in 2..=4 {
+        // All but the first stay live.
+        for bits in 2..=SLOTS as u64 {
             assert!(take(&table, Tag::from_bits(bits), later, 9));
         }
         let owner = {

@@ -142,11 +142,10 @@ impl Table {
         }
     }
 
-    /// Loads something from where the search for a tag begins, so that it will be at hand. What is
-    /// given means nothing, but that the load cannot be left out.
+    /// Asks for the memory in which the search for a tag begins, so that it will be at hand.
     #[inline]
-    pub(crate) fn touch(&self, tag: Tag) -> u64 {
-        self.shard(tag).touch(self.wanted(tag))
+    pub(crate) fn ask_for(&self, tag: Tag) {
+        self.shard(tag).ask_for(self.wanted(tag));
     }
 
     /// Finds the tag's word. Loads only.

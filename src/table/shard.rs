@@ -132,10 +132,10 @@ impl Shard {
         self.region(number).map_or(&[], Region::lines)
     }
 
-    /// Loads something from the tag's home line.
+    /// Asks for the tag's home line.
     #[inline]
-    pub(super) fn touch(&self, wanted: Wanted) -> u64 {
-        lines::touch(self.lines(self.span().first), wanted)
+    pub(super) fn ask_for(&self, wanted: Wanted) {
+        lines::ask_for(self.lines(self.span().first), wanted);
     }
 
     /// Finds the tag's slot, and a word that was the tag's: loads only.
