@@ -5,7 +5,8 @@
 //! ```text
 //! EMPTY    tag 0, word absent            never used
 //! LIVE     tag t, word of t              hits compare-and-swap the word
-//! DEAD     tag t, word whose time is up  t may revive it in place, a claim may take it
+//! DEAD     tag t, word whose time is up  t may revive it in place, a claim may take it; if it is
+//!                                        still to be written, only where nothing else is free
 //! CLAIMED  tag old or new, marker word   between the steps of a claim, by the lock's holder
 //! MOVED    tag t, another marker         for good: see `shard.rs`
 //! ```
@@ -119,8 +120,11 @@ fn find_in(line: &Line, tag: Tag) -> ControlFlow<Option<(&Slot, Word)>> {
 
 /// The slot to claim: one left half-claimed by a killed process under this very tag, else the
 /// first that is empty, dead, or half-claimed. Called under the lock.
+///
+/// A dead word that is still to be written comes last: it was reset or given back, and until the
+/// journal has it, only it says that the journal's older record is over.
 pub(super) fn choose(lines: &[Line], wanted: Wanted, now: Timestamp) -> Choice<'_> {
-    let mut free = Choice::None;
+    let (mut free, mut unwritten) = (Choice::None, Choice::None);
     for line in reach(lines, wanted) {
         for slot in &line.slots {
             // Ordering: acquire on both, as in `find`; tags change only under our lock.
@@ -133,15 +137,22 @@ pub(super) fn choose(lines: &[Line], wanted: Wanted, now: Timestamp) -> Choice<'
                     Choice::Taken(slot)
                 };
             }
-            if matches!(free, Choice::None) && !word.is_live(now) {
-                free = Choice::Free(slot, word);
+            let place = match word.is_dirty() {
+                true => &mut unwritten,
+                false => &mut free,
+            };
+            if matches!(place, Choice::None) && !word.is_live(now) {
+                *place = Choice::Free(slot, word);
             }
             if seen == 0 {
                 return free;
             }
         }
     }
-    free
+    match free {
+        Choice::None => unwritten,
+        free => free,
+    }
 }
 
 /// Every tag and word that stand in these lines, whatever their age.

@@ -394,8 +394,8 @@ fn carry_slot(slot: &Slot, next: &Region, shard_bits: u32, now: Timestamp) -> bo
     }
 }
 
-/// Writes a word where nobody looks for it yet; a dead one only over one that stands there. False
-/// if there is no room. Under the lock.
+/// Writes a word where nobody looks for it yet; a dead one only over one that stands there, or if
+/// it is still to be written. False if there is no room for one that lives. Under the lock.
 fn put(next: &Region, wanted: Wanted, now: Timestamp, word: Word) -> bool {
     loop {
         match lines::choose(next.lines(), wanted, now) {
@@ -404,8 +404,8 @@ fn put(next: &Region, wanted: Wanted, now: Timestamp, word: Word) -> bool {
                 slot.word.store(word.bits(), Ordering::Release);
                 return true;
             }
-            _ if !word.is_live(now) => return true,
-            Choice::None => return false,
+            Choice::None => return !word.is_live(now),
+            Choice::Free(..) if !word.is_live(now) && !word.is_dirty() => return true,
             Choice::Free(slot, seen) => {
                 let is_new = slot.is_unused();
                 if slot.claim(seen, wanted.tag, word) {

@@ -94,6 +94,39 @@ fn live_counters_are_never_thrown_out_and_dead_ones_make_room() {
     assert_eq!((left, table.read(tag(20_000))), (63, word(300)));
 }
 
+/// Of a counter that was reset only the table knows it, until that is written.
+#[test]
+fn a_dead_word_that_is_still_to_be_written_makes_room_last() {
+    let table = heap(1, 1);
+    let reset = Word::window(10, 3).dirty();
+    put(&table, tag(0), at(5), reset);
+    put(&table, tag(1), at(5), Word::window(10, 3));
+    let mut has = |newcomer| {
+        put(&table, tag(newcomer), at(20), Word::window(30, 1));
+        [0, 1].map(|number| !table.read(tag(number)).is_absent())
+    };
+    assert_eq!(has(2), [true, false]);
+    assert_eq!(has(3), [true, false]);
+    assert_eq!(has(4), [true, false]);
+    assert_eq!(has(5), [false, false], "nothing else was free");
+}
+
+#[test]
+fn a_dead_word_that_is_still_to_be_written_moves_with_the_others() {
+    let table = Table::growing(vec![(Region::heap(1), None)], 2);
+    let words = [Word::window(10, 3).dirty(), Word::window(10, 3)];
+    for (number, word) in (0..).zip(words) {
+        put(&table, tag(number), at(5), word);
+    }
+    let mut carried = table.begin(0, Region::heap(2)).expect("it may grow");
+    while !table.carry(&mut carried, at(20)) {}
+    table.end(0);
+    assert_eq!(
+        [0, 1].map(|number| table.read(tag(number))),
+        [words[0], Word::ABSENT]
+    );
+}
+
 #[test]
 fn a_killed_claim_is_finished_by_the_next() {
     for half in [false, true] {
