@@ -33,8 +33,19 @@ pub(crate) struct Slots<const BODY: usize> {
     magic: [u8; 8],
     sequence: u64,
     body: Option<[u8; BODY]>,
+    /// The slot that does not count was written once, and is not whole.
+    is_torn: bool,
     /// A write failed: what the disk holds of this file is not known any more.
     is_broken: bool,
+}
+
+/// What is found in a slot.
+enum Slot<const BODY: usize> {
+    /// Its sequence and body.
+    Whole(u64, [u8; BODY]),
+    /// Something else: the other slot counts.
+    Torn,
+    Blank,
 }
 
 impl<const BODY: usize> Slots<BODY> {
@@ -54,18 +65,26 @@ impl<const BODY: usize> Slots<BODY> {
             magic,
             sequence: 0,
             body: None,
+            is_torn: false,
             is_broken: false,
         };
+        let (mut whole, mut has_remains) = (0, false);
         for slot in 0..2 {
             let found = slots.read(slot);
-            let found = found.map_err(DirectoryError::io("read", &slots.path))?;
-            if let Some((sequence, body)) = found
-                && sequence > slots.sequence
-            {
-                slots.sequence = sequence;
-                slots.body = Some(body);
+            match found.map_err(DirectoryError::io("read", &slots.path))? {
+                Slot::Whole(sequence, body) => {
+                    whole += 1;
+                    if sequence > slots.sequence {
+                        slots.sequence = sequence;
+                        slots.body = Some(body);
+                    }
+                }
+                Slot::Torn => has_remains = true,
+                Slot::Blank => {}
             }
         }
+        // The first write goes into one slot, every other one finds the one before in its own.
+        slots.is_torn = has_remains || whole == 1 && slots.sequence > 1;
         Ok(slots)
     }
 
@@ -91,6 +110,11 @@ impl<const BODY: usize> Slots<BODY> {
         self.body.as_ref()
     }
 
+    /// True if a later write than the one that counts was begun, if the disk kept what it had.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
     /// True if the file is new: not even a torn slot is in it.
     pub(crate) fn is_blank(&self) -> bool {
         self.file.metadata().is_ok_and(|meta| meta.len() == 0)
@@ -108,7 +132,7 @@ impl<const BODY: usize> Slots<BODY> {
         let sequence = self.sequence.saturating_add(1);
         let record = self.record(sequence, &body);
         if self.is_broken {
-            self.start_over(offset(sequence), &record)?;
+            self.start_over(&record)?;
         } else {
             self.is_broken = true;
             self.overwrite(offset(sequence), &record, durable)?;
@@ -130,11 +154,12 @@ impl<const BODY: usize> Slots<BODY> {
         Ok(())
     }
 
-    /// Puts a file with this one record in the place of the one that failed: after a failed sync
-    /// a later one that succeeds proves nothing for the same file.
-    fn start_over(&mut self, offset: usize, record: &[u8]) -> Result<(), DirectoryError> {
+    /// Puts a file with this record in both slots in the place of the one that failed: after a
+    /// failed sync a later one that succeeds proves nothing for the same file.
+    fn start_over(&mut self, record: &[u8]) -> Result<(), DirectoryError> {
         self.home.check()?;
-        let mut content = vec![0; offset];
+        let mut content = record.to_vec();
+        content.resize(STRIDE, 0);
         content.extend_from_slice(record);
         replace(&self.path, &content)?;
         self.file = open_file(&self.path).map_err(DirectoryError::io("open", &self.path))?;
@@ -151,15 +176,19 @@ impl<const BODY: usize> Slots<BODY> {
         record
     }
 
-    /// A slot's sequence and body, if it is whole. A torn one is none: the other then counts.
-    fn read(&self, slot: u64) -> io::Result<Option<(u64, [u8; BODY])>> {
+    /// What a slot holds.
+    fn read(&self, slot: u64) -> io::Result<Slot<BODY>> {
         let mut record = vec![0; Self::LEN];
         match self.file.read_exact_at(&mut record, offset(slot) as u64) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Slot::Blank),
             Err(error) => return Err(error),
         }
-        Ok(Self::decode(&record, self.magic))
+        Ok(match Self::decode(&record, self.magic) {
+            Some((sequence, body)) => Slot::Whole(sequence, body),
+            None if record.iter().all(|byte| *byte == 0) => Slot::Blank,
+            None => Slot::Torn,
+        })
     }
 
     fn decode(record: &[u8], magic: [u8; 8]) -> Option<(u64, [u8; BODY])> {
@@ -207,6 +236,7 @@ mod tests {
         for number in 1..=5_u32 {
             slots.write(number.to_le_bytes(), true).unwrap();
             assert_eq!(open(&path).last(), Some(&number.to_le_bytes()));
+            assert!(!open(&path).is_torn());
         }
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -216,11 +246,13 @@ mod tests {
             let last = u32::from_le_bytes(*open(&path).last().unwrap());
             let in_slot = |slot: usize| (slot * STRIDE..slot * STRIDE + 28).contains(&at);
             assert_eq!(last, if in_slot(1) { 4 } else { 5 }, "byte {at}");
+            assert_eq!(open(&path).is_torn(), in_slot(0) || in_slot(1));
         }
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             let expected: Option<u32> = (length >= 28).then_some(4);
             assert_eq!(open(&path).last().copied(), expected.map(u32::to_le_bytes));
+            assert_eq!(open(&path).is_torn(), expected.is_some());
         }
     }
 
@@ -239,6 +271,7 @@ mod tests {
         for next in [3, 4] {
             slots.write([next; 4], true).unwrap();
             assert_eq!(open(&path).last(), Some(&[next; 4]));
+            assert!(!open(&path).is_torn());
         }
         // One write more, so that this time the other slot is the one to start over in.
         slots.write([5; 4], true).unwrap();

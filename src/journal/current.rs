@@ -77,6 +77,11 @@ impl Current {
         self.last
     }
 
+    /// True if a later mark than that may have been there.
+    pub(super) fn is_torn(&self) -> bool {
+        self.slots.is_torn()
+    }
+
     /// Returns once the mark is on the disk.
     pub(super) fn write(&mut self, mark: Mark) -> Result<(), StoreError> {
         self.slots.write(mark.encode(), true)?;

@@ -158,12 +158,22 @@ impl Generations {
             #[cfg(test)]
             at_step: None,
         };
-        let report = journal.take_up(number, mark)?;
+        // A mark that was being written is torn by a cut in the power, but what it would have told
+        // of was on the disk by then: more commits, or the next generation.
+        let is_next = |whole: &u64| Some(*whole) > number;
+        let is_torn = journal.current.is_torn() && !listing.whole.iter().any(is_next);
+        let report = journal.take_up(number, mark, is_torn)?;
         Ok((journal, report))
     }
 
-    /// Opens the generation that counts, or an empty one in its place.
-    fn take_up(&mut self, number: Option<u64>, mark: Option<Mark>) -> Result<Report, StoreError> {
+    /// Opens the generation that counts, or an empty one in its place. With `is_torn`, more must be
+    /// found in it than its mark tells of.
+    fn take_up(
+        &mut self,
+        number: Option<u64>,
+        mark: Option<Mark>,
+        is_torn: bool,
+    ) -> Result<Report, StoreError> {
         let mut report = Report {
             is_new: number.is_none() && mark.is_none_or(|mark| mark.sequence == 0),
             ..Report::default()
@@ -175,7 +185,7 @@ impl Generations {
                 found = store.sequence();
                 self.store = Some(store);
                 self.sequence = found.max(acknowledged);
-                report.is_unmarked = mark.is_none();
+                report.is_unmarked = mark.is_none() || is_torn && found <= acknowledged;
                 let renewed = if found > acknowledged.max(1) {
                     self.write_anew()?
                 } else {

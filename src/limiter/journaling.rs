@@ -132,7 +132,7 @@ impl Recovery {
         }
         if report.is_unmarked {
             self.troubles
-                .push("the journal's mark is gone; a loss in it would not show".into());
+                .push("the journal's mark is gone or torn; a loss in it would not show".into());
         }
         if let Some(error) = report.not_removed {
             self.troubles

@@ -180,6 +180,40 @@ fn that_a_mark_is_gone_is_told_however_little_the_generation_holds() {
     }
 }
 
+/// The mark that counts is torn, and the one before says no more than what is there: without what
+/// came after that one a commit may have been lost with the mark.
+#[test]
+fn a_torn_mark_is_told_unless_what_it_told_of_is_there() {
+    for is_commit_lost in [false, true] {
+        let folder = crate::directory::scratch();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = open(&path);
+        journal.commit(&words(10, 1)).unwrap();
+        let store = folder.path().join("store");
+        copy(&path.join("000001"), &store);
+        journal.commit(&words(10, 2)).unwrap();
+        drop(journal);
+        let current = path.join("current");
+        let mut torn = std::fs::read(&current).unwrap();
+        let sequence = |at: usize| u64::from_le_bytes(*torn[at + 8..].first_chunk().unwrap());
+        let last = if sequence(0) > sequence(4096) {
+            0
+        } else {
+            4096
+        };
+        torn[last + 50] ^= 1;
+        std::fs::write(&current, torn).unwrap();
+        if is_commit_lost {
+            std::fs::remove_dir_all(path.join("000001")).unwrap();
+            std::fs::rename(store, path.join("000001")).unwrap();
+        }
+        let (journal, report) = open(&path);
+        assert!(report.loss.is_none(), "nobody can say so");
+        assert_eq!(report.is_unmarked, is_commit_lost);
+        assert_eq!(journal.should_renew(10), is_commit_lost);
+    }
+}
+
 #[test]
 fn a_crash_at_any_step_of_the_first_creation_is_no_loss_and_no_error() {
     let folder = crate::directory::scratch();
