@@ -2,7 +2,7 @@
 //! for that is told.
 //!
 //! One damage cannot be told from a write that the power cut short: to both copies of the block
-//! that was written last. It is passed over here.
+//! that was written last, if one of them is all zeros. It is passed over here.
 //!
 //! The first byte: 1 closes and opens again, 2 asks the doctor, 4 keeps the table, 8 keeps the
 //! journal. The rest is damage to the file.
@@ -52,13 +52,15 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// True if the last block is not what it was, in both of its copies.
+/// True if the last block is not what it was in both of its copies, and one of them is empty.
 fn looks_torn(sound: &[u8], now: &[u8]) -> bool {
     const BLOCK: usize = 512;
     let last = sound
         .chunks(2 * BLOCK)
         .rposition(|block| block.iter().any(|byte| *byte != 0));
     let at = last.expect("there are blocks") * 2 * BLOCK;
-    let differs = |at: usize| now.get(at..at + BLOCK) != sound.get(at..at + BLOCK);
-    now.len() == sound.len() && differs(at) && differs(at + BLOCK)
+    let copies = [at, at + BLOCK].map(|at| (now.get(at..at + BLOCK), sound.get(at..at + BLOCK)));
+    let is_empty =
+        |copy: Option<&[u8]>| copy.is_some_and(|copy| copy.iter().all(|byte| *byte == 0));
+    copies.iter().all(|(now, sound)| now != sound) && copies.iter().any(|(now, _)| is_empty(*now))
 }

@@ -14,8 +14,8 @@
 //! Numbers are little-endian; a sum is SipHash-1-3 of all before it under a key of zeros. Of
 //! several records under one tag the last counts. A block of which neither copy is whole belongs
 //! to the torn end of the file, which was never acknowledged, unless a whole block of a later
-//! append follows: then the file is damaged. So it is if it is shorter than a block says: there is
-//! always room left for more, so a file cut short anywhere shows.
+//! append follows, or something stands in both: then the file is damaged. So it is if it is shorter
+//! than a block says: there is always room left for more, so a file cut short anywhere shows.
 
 use std::io;
 
@@ -223,7 +223,14 @@ pub(crate) fn read(
         match block.filter(|block| block.number == number) {
             None => {
                 gap = true;
-                is_torn |= some.iter().any(|byte| *byte != 0);
+                let copies = some.chunks(BLOCK);
+                let begun = copies.filter(|copy| copy.iter().any(|byte| *byte != 0));
+                let begun = begun.count();
+                is_torn |= begun > 0;
+                // A cut leaves a sector as it was or as it was to be, and at most one in between.
+                if begun > 1 {
+                    why.get_or_insert_with(|| format!("block {number} is not whole"));
+                }
             }
             // Of the append that was torn.
             Some(block) if gap && block.began <= sheet.blocks => is_torn = true,

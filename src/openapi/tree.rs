@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -311,6 +311,10 @@ impl<'t> Reader<'t> {
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
+                if let Some(key) = second(&entries) {
+                    let problem = "this key stands twice in its map";
+                    return Err(OpenApiError::at(key.place, problem));
+                }
                 let closed = self.bracket(&span);
                 let is_flow = closed.is_some();
                 return Ok((Map { entries, is_flow }, closed.unwrap_or(end)));
@@ -347,6 +351,13 @@ impl<'t> Reader<'t> {
         self.counted = (characters, bytes);
         bytes
     }
+}
+
+/// The first key that another before it is the same as: which of the two counts nobody could say.
+fn second(entries: &[(Node, Node)]) -> Option<&Node> {
+    let mut known = HashSet::new();
+    let mut keys = entries.iter().map(|(key, _)| key);
+    keys.find(|key| key.text().is_some_and(|text| !known.insert(text)))
 }
 
 fn place(marker: &saphyr_parser::Marker) -> (usize, usize) {

@@ -15,6 +15,7 @@ fn broken_documents_are_errors_with_a_place() {
         ("a: b: c", "1:"),
         ("a: 1\n---\nb: 2\n", "2:1: there is a second document"),
         ("a: *unknown\n", "1:4: "),
+        ("a: 1\nb: {c: 1, \"c\": 2}\n", "2:11: this key stands twice"),
         ("{\"a\": }", "1:"),
         ("\t- a", "1:"),
     ] {
