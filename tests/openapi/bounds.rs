@@ -15,7 +15,6 @@ fn broken_documents_are_errors_with_a_place() {
         ("a: b: c", "1:"),
         ("a: 1\n---\nb: 2\n", "2:1: there is a second document"),
         ("a: *unknown\n", "1:4: "),
-        ("a: 1\nb: {c: 1, \"c\": 2}\n", "2:11: this key stands twice"),
         ("{\"a\": }", "1:"),
         ("\t- a", "1:"),
     ] {
@@ -27,6 +26,24 @@ fn broken_documents_are_errors_with_a_place() {
             // Not all that one reader refuses another does; but then it is told what is missing.
             Ok(imported) => assert_ne!(imported.left_out, [], "{document:?}"),
         }
+    }
+}
+
+/// Which of the two counts nobody could say, and an edit of one would leave the other.
+#[test]
+fn a_key_that_stands_twice_is_an_error() {
+    for (document, starts) in [
+        (
+            "paths: {}\nb: {c: 1, \"c\": 2}\n",
+            "2:11: this key stands twice",
+        ),
+        (
+            "paths:\n  /a:\n  /b:\n  /a:\n",
+            "4:3: this key stands twice",
+        ),
+    ] {
+        let error = openapi::import(document, "").unwrap_err().to_string();
+        assert!(error.starts_with(starts), "{document:?}: {error}");
     }
 }
 
