@@ -149,8 +149,8 @@ impl<'a> Counter<'a> {
     /// for the disk.
     #[inline]
     pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
-        let now = now.into();
-        match self.take_at_once(now, cost) {
+        let mut now = now.into();
+        match self.take_at_once(&mut now, cost) {
             Some(seen) => Take::Judged(seen),
             None => self.take_with_care(now, cost),
         }

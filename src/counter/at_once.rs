@@ -47,9 +47,10 @@ impl<'a> Counter<'a> {
     }
 
     /// What most takes are: there is room and nobody is faster, or there is none. None if anything
-    /// is otherwise; then nothing was done. Who is refused may be so by a reading that lags.
+    /// is otherwise; then nothing was done. Who is refused may be so by a reading that lags. If an
+    /// exact one was needed, it takes the other's place.
     #[inline(always)]
-    pub(crate) fn take_at_once(&self, now: Reading, cost: u64) -> Option<Seen> {
+    pub(crate) fn take_at_once(&self, now: &mut Reading, cost: u64) -> Option<Seen> {
         let (seen, pending) = self.look_at_once(now, cost)?;
         match pending {
             Some(pending) if !pending.make(self.ground) => None,
@@ -61,7 +62,7 @@ impl<'a> Counter<'a> {
     #[inline(always)]
     pub(crate) fn look_at_once(
         &self,
-        mut now: Reading,
+        now: &mut Reading,
         cost: u64,
     ) -> Option<(Seen, Option<Pending<'a>>)> {
         if !self.is_plain() {
@@ -70,10 +71,10 @@ impl<'a> Counter<'a> {
         let found = self.table().find(self.tag);
         let main = found.word;
         let (period, step) = loop {
-            match self.rule.judge_surely(self.calendars, main, now, cost) {
+            match self.rule.judge_surely(self.calendars, main, *now, cost) {
                 Some(judged) => break judged,
                 None if now.is_exact => return None,
-                None => now = self.exactly(),
+                None => *now = self.exactly(),
             }
         };
         let pending = match step {
@@ -93,7 +94,7 @@ impl<'a> Counter<'a> {
             step,
             words,
             period,
-            now,
+            now: *now,
         };
         Some((seen, pending))
     }

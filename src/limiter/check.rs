@@ -283,7 +283,7 @@ impl Inner {
                 Outcome::without_counter(counter.rule, *now, cost, hopeless(refusal))
             }
             _ => {
-                let seen = match counter.look_at_once(*now, cost) {
+                let seen = match counter.look_at_once(now, cost) {
                     Some((seen, take)) if take.is_some() || seen.now.is_exact => {
                         pending = take;
                         seen

@@ -146,6 +146,7 @@ impl Key<'_> {
     fn hash(&self, law: &Law, meter: &Meter) -> Option<KeyHash> {
         match self.0 {
             Values::One(AttributeValue::Text(text)) => law.text_hash(meter, text),
+            Values::Texts([]) => meter.global,
             values => values.hash(law, meter.key),
         }
     }

@@ -101,6 +101,9 @@ impl Law {
             levels,
             semaphores: Vec::new(),
         };
+        for limit in 0..law.meters.len() {
+            law.meters[limit].global = law.direct_hash(law.meters[limit].key, &[]);
+        }
         let overridden = law.overridden();
         law.set_overrides(&overridden);
         law.set_semaphores(&overridden, before)?;

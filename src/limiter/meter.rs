@@ -25,6 +25,8 @@ pub(super) struct Meter {
     pub(super) override_key: KeyIndex,
     /// The name of the key's only part, if that is any text for what it says.
     pub(super) plain: Option<NameHash>,
+    /// The key's hash, if the limit has one counter for all.
+    pub(super) global: Option<KeyHash>,
     pub(super) max_cost: Option<u64>,
     /// True if the limit's counters are written to the journal.
     pub(super) is_logged: bool,
@@ -68,6 +70,7 @@ impl Meter {
             key: limit.key,
             override_key: limit.override_key,
             plain: plain.and_then(|attribute| names.get(attribute.0).copied()),
+            global: None,
             max_cost: limit.max_cost,
             is_logged: limit.durability != Durability::Memory,
             shadow: limit.shadow,

@@ -50,10 +50,10 @@ impl Inner {
         &self,
         meter: &Meter,
         counter: &Counter<'_>,
-        now: Reading,
+        mut now: Reading,
         cost: u64,
     ) -> Outcome {
-        match counter.take_at_once(now, cost) {
+        match counter.take_at_once(&mut now, cost) {
             Some(seen) => judged(counter, seen, cost, meter.shadow),
             None => self.take_with_care(meter, *counter, now, cost),
         }
