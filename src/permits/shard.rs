@@ -74,20 +74,24 @@ impl Shard {
     }
 
     /// The limit where nothing says otherwise.
+    #[inline]
     pub(super) fn limit(&self) -> u32 {
         u32::try_from(self.word() & u64::from(u32::MAX)).unwrap_or(u32::MAX)
     }
 
+    #[inline]
     fn word(&self) -> u64 {
         // Ordering: Relaxed. Without the lock a late sight of a change only means that this call
         // came before it; whoever waits has looked under the lock, which orders it.
         self.word.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn is_closed(&self) -> bool {
         self.word() & CLOSED != 0
     }
 
+    #[inline]
     fn has_queue(&self) -> bool {
         self.word() >> QUEUE_SHIFT != 0
     }

@@ -28,14 +28,17 @@ pub(super) struct State(u64);
 
 impl State {
     /// Permits out, by weight.
+    #[inline]
     pub(super) fn running(self) -> u32 {
         u32::try_from((self.0 >> RUNNING_SHIFT) & u64::from(u32::MAX)).unwrap_or(u32::MAX)
     }
 
+    #[inline]
     pub(super) const fn is_named(self) -> bool {
         self.0 & NAMED != 0
     }
 
+    #[inline]
     pub(super) const fn is_queued(self) -> bool {
         self.0 & QUEUED != 0
     }
@@ -46,11 +49,13 @@ impl State {
     }
 
     /// Whether both words belong to one and the same stay of a key in its slot.
+    #[inline]
     pub(super) const fn same_stay(self, other: Self) -> bool {
         (self.0 ^ other.0) >> GENERATION_SHIFT == 0 && other.is_named()
     }
 
     /// `weight` more running, if the limit allows; the queue is not looked at.
+    #[inline]
     pub(super) fn plus(self, weight: u32, limit: u32) -> Option<Self> {
         let running = self.running().checked_add(weight)?;
         (running <= limit).then_some(Self(self.0 + (u64::from(weight) << RUNNING_SHIFT)))
@@ -74,6 +79,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    #[inline]
     pub(super) fn state(&self) -> State {
         // Ordering: Acquire pairs with the Release in `name`: whoever sees a generation sees the
         // key it was given. The steps between (all read-modify-write) carry that Release on.
@@ -81,6 +87,7 @@ impl Slot {
     }
 
     /// The state, if the slot holds `key`.
+    #[inline]
     pub(super) fn state_of(&self, key: u64) -> Option<State> {
         let state = self.state();
         // Ordering: Relaxed, behind the Acquire just made. An older key cannot be read; a younger
@@ -89,6 +96,7 @@ impl Slot {
     }
 
     /// Puts `next` where `seen` stands, or tells what stands there instead.
+    #[inline]
     pub(super) fn replace(&self, seen: State, next: State) -> Result<(), State> {
         // Ordering: Acquire takes over what holders wrote before they gave back (Release in
         // `give_back`). No Release: the taker has nothing to show yet, and being a
@@ -101,6 +109,7 @@ impl Slot {
     }
 
     /// Returns `weight` permits; true if somebody waits for them.
+    #[inline]
     pub(super) fn give_back(&self, weight: u32) -> bool {
         let given = u64::from(weight) << RUNNING_SHIFT;
         // Ordering: Release shows what was done under the permit to whoever takes it next. No

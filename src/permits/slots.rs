@@ -61,6 +61,7 @@ impl Slots {
         Err(AcquireError::TooManyKeys)
     }
 
+    #[inline]
     pub(super) fn at(&self, index: u32) -> &Slot {
         &self.slots[position(index)]
     }
@@ -69,6 +70,7 @@ impl Slots {
         (0u32..).take(self.slots.len())
     }
 
+    #[inline]
     fn home(&self, key: u64) -> u32 {
         let mask = self.slots.len() as u64 - 1;
         u32::try_from((mix(key) >> 32) & mask).unwrap_or(0)
@@ -85,11 +87,13 @@ impl Slots {
 }
 
 /// A number kept in 32 bits as an index; where that does not fit, one that no slice has.
+#[inline]
 pub(super) fn position(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 /// Spreads keys that differ in few bits (Fibonacci hashing); the upper bits are the good ones.
+#[inline]
 pub(super) const fn mix(key: u64) -> u64 {
     key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
