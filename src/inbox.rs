@@ -48,17 +48,17 @@ impl Inbox {
         self.queue.len() as u64 + self.missed.load(Ordering::Relaxed)
     }
 
-    /// The tags of all words that were dirty before the call. `sweep` looks at every word for them;
-    /// it is called if some may not be in the queue.
-    pub(crate) fn drain(&self, sweep: impl FnOnce() -> Vec<Tag>) -> Vec<Tag> {
+    /// The tags of all words that were dirty before the call; none if some may not be in the queue,
+    /// and every word is to be looked at.
+    pub(crate) fn drain(&self) -> Option<Vec<Tag>> {
         // Before the queue is emptied: a change missed after this raises the flag for the next
         // time.
         let missed = self.take_missed();
         // What is marked meanwhile waits for the next time, so that this one ends.
         let queued = self.queue.len();
         let tags = (0..queued).map_while(|_| self.queue.pop()).collect();
-        // What was queued was dirty before, so a sweep finds it too.
-        if missed { sweep() } else { tags }
+        // What was queued was dirty before, so a look at every word finds it too.
+        (!missed).then_some(tags)
     }
 
     /// True if some dirty word may not be in the queue; says so once.

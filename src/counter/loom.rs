@@ -245,7 +245,7 @@ fn loom_counter_dirty_against_drain() {
                 });
                 dirty
             };
-            for tag in world.ground.inbox.drain(sweep) {
+            for tag in world.ground.inbox.drain().unwrap_or_else(sweep) {
                 if let Some(word) = world.ground.table.wash(tag) {
                     written[usize::from(tag.bits() == 8)] = word.count();
                 }

@@ -254,9 +254,19 @@ impl Table {
 
     /// Every tag and word that stand in the table, whatever their age. Takes its time.
     pub(crate) fn for_each(&self, mut see: impl FnMut(Tag, Word)) {
-        for shard in &self.shards {
+        (0..self.shards.len()).for_each(|shard| self.for_each_of(shard, &mut see));
+    }
+
+    /// The same of one shard.
+    pub(crate) fn for_each_of(&self, shard: usize, mut see: impl FnMut(Tag, Word)) {
+        if let Some(shard) = self.shards.get(shard) {
             shard.for_each(self.shard_bits, &mut see);
         }
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
     }
 
     /// Slots in the table.

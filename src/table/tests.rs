@@ -101,7 +101,7 @@ fn a_dead_word_that_is_still_to_be_written_makes_room_last() {
     let reset = Word::window(10, 3).dirty();
     put(&table, tag(0), at(5), reset);
     put(&table, tag(1), at(5), Word::window(10, 3));
-    let mut has = |newcomer| {
+    let has = |newcomer| {
         put(&table, tag(newcomer), at(20), Word::window(30, 1));
         [0, 1].map(|number| !table.read(tag(number)).is_absent())
     };

@@ -62,25 +62,55 @@ impl Source {
         self.in_flight.clear();
     }
 
-    /// Tags of all words that `wanted` says yes to.
-    fn tags(&self, wanted: impl Fn(Word) -> bool) -> Vec<Tag> {
-        let mut tags = Vec::new();
-        for table in [&self.table, &self.shared] {
-            table.for_each(|tag, word| {
-                if wanted(word) {
-                    tags.push(tag);
-                }
-            });
+    /// How many parts the tables are looked through in.
+    // Bound: a list of tags is never longer than one part has slots.
+    fn parts(&self) -> usize {
+        self.table.shards() + self.shared.shards()
+    }
+
+    /// Shows every word in a part of the tables.
+    fn for_each_of(&self, part: usize, see: impl FnMut(Tag, Word)) {
+        match part.checked_sub(self.table.shards()) {
+            None => self.table.for_each_of(part, see),
+            Some(part) => self.shared.for_each_of(part, see),
         }
+    }
+
+    /// Tags of all words in a part that `wanted` says yes to.
+    fn tags_of(&self, part: usize, wanted: impl Fn(Word) -> bool) -> Vec<Tag> {
+        let mut tags = Vec::new();
+        self.for_each_of(part, |tag, word| {
+            if wanted(word) {
+                tags.push(tag);
+            }
+        });
         tags
     }
 
-    /// Tags of all words that are alive. Those of limits that are kept in memory only are among
-    /// them: they live for seconds, and to be remembered does them no harm.
-    fn living(&self) -> Vec<Tag> {
-        let now = self.clock.now();
-        self.tags(|word| word.is_live(now))
+    /// How many words `wanted` says yes to.
+    fn count(&self, wanted: impl Fn(Word) -> bool) -> u64 {
+        let mut count = 0;
+        for part in 0..self.parts() {
+            self.for_each_of(part, |_, word| count += u64::from(wanted(word)));
+        }
+        count
     }
+
+    /// How many words are alive. Those of limits that are kept in memory only are among them: they
+    /// live for seconds, and to be remembered does them no harm.
+    fn living(&self) -> u64 {
+        let now = self.clock.now();
+        self.count(|word| word.is_live(now))
+    }
+}
+
+/// What is still to be carried into the next generation.
+#[derive(Default)]
+struct Carrying {
+    /// The first part of the tables that was not looked through yet.
+    part: usize,
+    /// Tags of the parts before.
+    tags: Vec<Tag>,
 }
 
 /// Opens the journal; also says whether it holds every word that is not dirty. Called on the
@@ -93,8 +123,8 @@ pub(super) struct Keeping {
     open: OpenJournal,
     /// None until it could be opened.
     journal: Option<Generations>,
-    /// Tags still to be carried into the next generation, while one is made.
-    to_carry: Option<Vec<Tag>>,
+    /// While the next generation is made.
+    carrying: Option<Carrying>,
     /// When to look again whether it has grown too large: the look counts what is alive.
     look_at: Instant,
     /// The journal holds every word of the table that is not dirty.
@@ -108,7 +138,7 @@ impl Keeping {
         Self {
             open,
             journal: None,
-            to_carry: None,
+            carrying: None,
             look_at: Instant::now(),
             is_whole: false,
             left: 0,
@@ -155,32 +185,41 @@ impl Keeping {
         // What was in flight when a process was killed.
         source.recall();
         self.left = 0;
-        let tags = source.inbox.drain(|| source.tags(Word::is_dirty));
-        let mut tags = tags.into_iter();
-        let mut written = 0;
-        loop {
-            // The journal syncs them in batches, and moves its mark once for all of them.
-            let some = tags.by_ref().take(source.in_flight.capacity());
-            let some: Vec<Tag> = some.collect();
-            if some.is_empty() {
-                self.tend(source)?;
-                return Ok(written);
+        let written = match source.inbox.drain() {
+            Some(tags) => self.write_all(source, &tags),
+            None => {
+                let mut parts = 0..source.parts();
+                parts.try_fold(0, |written, part| {
+                    let tags = source.tags_of(part, Word::is_dirty);
+                    Ok(written + self.write_all(source, &tags)?)
+                })
             }
-            match self.write(source, &some) {
-                Ok(words) => written += words,
-                Err(error) => {
-                    // The rest of the queue was not looked at; its words are dirty still.
-                    self.left = (some.len() + tags.count()) as u64;
-                    source.inbox.ask_for_sweep();
-                    // What fails here fails again at the next round, and is told there.
-                    let _ = self.carry_all(source);
-                    return Err(error);
-                }
+        };
+        match written {
+            Ok(written) => {
+                self.tend(source)?;
+                Ok(written)
+            }
+            Err(error) => {
+                // The rest was not looked at; its words are dirty still.
+                source.inbox.ask_for_sweep();
+                let dirty = source.count(Word::is_dirty);
+                self.left = dirty.saturating_sub(source.inbox.waiting());
+                // What fails here fails again at the next round, and is told there.
+                let _ = self.carry_all(source);
+                Err(error)
             }
         }
     }
 
-    /// Writes those of the words that are dirty. Gives the number of them.
+    /// Writes those of many words that are dirty. Gives the number of them.
+    fn write_all(&mut self, source: &Source, tags: &[Tag]) -> Result<u64, StoreError> {
+        // The journal syncs them in batches, and moves its mark once for all of them.
+        let mut batches = tags.chunks(source.in_flight.capacity());
+        batches.try_fold(0, |written, tags| Ok(written + self.write(source, tags)?))
+    }
+
+    /// The same of no more than can be in flight.
     fn write(&mut self, source: &Source, tags: &[Tag]) -> Result<u64, StoreError> {
         source.in_flight.list(tags);
         let words = tags
@@ -203,12 +242,12 @@ impl Keeping {
     /// Puts all living words into the next generation at once. After a failure nothing that the
     /// store says is believed any more.
     fn carry_all(&mut self, source: &Source) -> Result<(), StoreError> {
-        self.begin_carrying(source.living())?;
+        self.begin_carrying()?;
         self.carry_rest(source)
     }
 
     fn carry_rest(&mut self, source: &Source) -> Result<(), StoreError> {
-        while self.to_carry.is_some() {
+        while self.carrying.is_some() {
             self.carry_some(source)?;
         }
         Ok(())
@@ -217,23 +256,23 @@ impl Keeping {
     /// Ends the writing: what the journal still lacks of the table is carried over, and a renewal
     /// under way is brought to its end. Else a journal whose writers all live briefly would grow.
     pub(super) fn end(&mut self, source: &Source) -> Result<(), StoreError> {
-        if self.journal.is_some() && !self.is_whole && self.to_carry.is_none() {
-            self.begin_carrying(source.living())?;
+        if self.journal.is_some() && !self.is_whole && self.carrying.is_none() {
+            self.begin_carrying()?;
         }
         self.carry_rest(source)
     }
 
-    fn begin_carrying(&mut self, living: Vec<Tag>) -> Result<(), StoreError> {
-        self.to_carry = None;
+    fn begin_carrying(&mut self) -> Result<(), StoreError> {
+        self.carrying = None;
         self.journal()?.begin_renewal()?;
-        self.to_carry = Some(living);
+        self.carrying = Some(Carrying::default());
         Ok(())
     }
 
     /// Does what is due of a renewal: a few batches a round, so that what changes meanwhile is not
     /// kept waiting.
     fn tend(&mut self, source: &Source) -> Result<(), StoreError> {
-        if self.to_carry.is_some() {
+        if self.carrying.is_some() {
             return self.carry_some(source);
         }
         // Zero alive: only what has failed, or is over its least size, is worth counting for.
@@ -243,30 +282,35 @@ impl Keeping {
         }
         self.look_at = Instant::now() + LOOK_EVERY;
         let living = source.living();
-        let owed = !self.is_whole && !living.is_empty();
-        if owed || self.journal()?.should_renew(living.len() as u64) {
-            return self.begin_carrying(living);
+        let owed = !self.is_whole && living > 0;
+        if owed || self.journal()?.should_renew(living) {
+            return self.begin_carrying();
         }
         self.is_whole = true;
         Ok(())
     }
 
     fn carry_some(&mut self, source: &Source) -> Result<(), StoreError> {
-        let Some(mut tags) = self.to_carry.take() else {
+        let Some(Carrying { mut part, mut tags }) = self.carrying.take() else {
             return Ok(());
         };
         let now = source.clock.now();
+        // What comes to life behind is dirty, and is committed into both generations.
+        while tags.len() < CARRY_WORDS && part < source.parts() {
+            tags.extend(source.tags_of(part, |word| word.is_live(now)));
+            part += 1;
+        }
         let some = tags.split_off(tags.len().saturating_sub(CARRY_WORDS));
         // Read now, after the last commit: what is written last counts.
         let words = some.into_iter().map(|tag| (tag, source.word(tag)));
         let words: Vec<_> = words.filter(|(_, word)| word.is_live(now)).collect();
         self.journal()?.carry(&words)?;
-        if tags.is_empty() {
+        if tags.is_empty() && part == source.parts() {
             self.journal()?.finish_renewal()?;
             self.is_whole = true;
             self.note_position(source);
         } else {
-            self.to_carry = Some(tags);
+            self.carrying = Some(Carrying { part, tags });
         }
         Ok(())
     }
