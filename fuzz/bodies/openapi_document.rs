@@ -34,8 +34,8 @@ pub(crate) fn run(bytes: &[u8]) {
             return;
         }
     };
-    // YAML ends lines by either, or by both.
-    let lines = text.matches(['\n', '\r']).count() + 1;
+    // YAML ends lines by either, or by both; what is not there stands behind the last.
+    let lines = text.matches(['\n', '\r']).count() + 2;
     for one in &imported.left_out {
         assert!((1..=lines).contains(&one.line()), "{one}");
         assert!(!one.why().is_empty() && !one.place().is_empty());

@@ -299,7 +299,7 @@ fn a_block_damaged_twice_or_a_file_cut_short_closes_what_is_not_known() {
         let (ceilings, trouble) = open(&twin, Worth::Kept);
         assert_eq!((ceilings.closed(), trouble), (Some(NOW), None), "{what}");
     };
-    // The last one, too: no cut leaves something in both copies of a block that is in neither whole.
+    // The last one, too: no cut leaves something in both copies of a block and neither whole.
     for block in 0..3 {
         let mut bytes = whole.clone();
         bytes[block * 1024 + 9] ^= 1;

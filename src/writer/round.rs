@@ -186,14 +186,8 @@ impl Keeping {
         source.recall();
         self.left = 0;
         let written = match source.inbox.drain() {
-            Some(tags) => self.write_all(source, &tags),
-            None => {
-                let mut parts = 0..source.parts();
-                parts.try_fold(0, |written, part| {
-                    let tags = source.tags_of(part, Word::is_dirty);
-                    Ok(written + self.write_all(source, &tags)?)
-                })
-            }
+            Some(tags) => self.write_listed(source, &tags),
+            None => self.write_found(source),
         };
         match written {
             Ok(written) => {
@@ -212,8 +206,32 @@ impl Keeping {
         }
     }
 
+    /// Looks at every word, and writes those that are dirty. Gives the number of them.
+    fn write_found(&mut self, source: &Source) -> Result<u64, StoreError> {
+        // Bound: they are listed no further than they are written at once.
+        let most = source.in_flight.capacity();
+        let mut tags = Vec::with_capacity(most);
+        let mut written = Ok(0);
+        for part in 0..source.parts() {
+            source.for_each_of(part, |tag, word| {
+                let Ok(sum) = &mut written else { return };
+                if word.is_dirty() {
+                    tags.push(tag);
+                }
+                if tags.len() == most {
+                    match self.write(source, &tags) {
+                        Ok(words) => *sum += words,
+                        Err(error) => written = Err(error),
+                    }
+                    tags.clear();
+                }
+            });
+        }
+        Ok(written? + self.write_listed(source, &tags)?)
+    }
+
     /// Writes those of many words that are dirty. Gives the number of them.
-    fn write_all(&mut self, source: &Source, tags: &[Tag]) -> Result<u64, StoreError> {
+    fn write_listed(&mut self, source: &Source, tags: &[Tag]) -> Result<u64, StoreError> {
         // The journal syncs them in batches, and moves its mark once for all of them.
         let mut batches = tags.chunks(source.in_flight.capacity());
         batches.try_fold(0, |written, tags| Ok(written + self.write(source, tags)?))
