@@ -70,10 +70,11 @@ impl Inner {
         cost: u64,
     ) -> Outcome {
         let outcome = self.take_one(meter, counter, now, cost);
-        if outcome.taken.is_some() || outcome.now.is_exact {
-            return outcome;
+        let must_wait = matches!(outcome.verdict, Verdict::Refused | Verdict::Shadowed);
+        match must_wait && !outcome.now.is_exact {
+            true => self.take_one(meter, counter, self.ground.clock.exact(), cost),
+            false => outcome,
         }
-        self.take_one(meter, counter, self.ground.clock.exact(), cost)
     }
 
     // By value, see `Counter::take_with_care`.
