@@ -124,12 +124,16 @@ fn paired(operation: &Operation<'_>, throttles: &[Throttle], notes: &mut Notes) 
     };
     let mut limits = BTreeSet::new();
     for throttle in throttles {
-        let other = throttles.iter().find(|other| alike(throttle, other));
+        let others = throttles.iter().filter(|other| alike(throttle, other));
+        // Of several that apply together the strictest counts.
+        let other = others.min_by_key(|other| other.limit);
         match (throttle.audience, other) {
             (Audience::Everyone, other) => {
+                // The same for all is no limit of its own.
+                let authenticated = other.map(|other| other.limit);
                 limits.insert(Limit {
                     throttle: *throttle,
-                    authenticated: other.map(|other| other.limit),
+                    authenticated: authenticated.filter(|limit| *limit != throttle.limit),
                 });
             }
             (Audience::Authenticated, Some(_)) => {}

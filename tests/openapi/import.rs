@@ -57,6 +57,19 @@ fn several_on_one_route_apply_together() {
 }
 
 #[test]
+fn the_strictest_for_the_authenticated_counts_if_it_is_another_than_for_all() {
+    let all = "{limit: 3, interval: 10, strategy: ip_user}";
+    let of = |limit| {
+        format!("{{limit: {limit}, interval: 10, strategy: ip_user, for: [authenticated]}}")
+    };
+    let same = imported(&one(&format!("[{all}, {}]", of(3))));
+    assert_eq!(same, imported(&one(&format!("[{all}]"))));
+    let several = imported(&one(&format!("[{all}, {}, {}]", of(9), of(5))));
+    assert_eq!(several, imported(&one(&format!("[{all}, {}]", of(5)))));
+    assert!(several.contains("5 per 10 s"), "{several}");
+}
+
+#[test]
 fn what_is_not_taken_over_is_told_with_its_place() {
     for (throttle, told) in [
         (
