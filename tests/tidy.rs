@@ -362,3 +362,19 @@ fn the_files_people_look_for_are_there() {
         assert!(Path::new(&root().join(name)).exists(), "{name}");
     }
 }
+
+/// What `.ci/mutate` is to break stands where it says, once: else it would break nothing, and only
+/// the next run of the whole list would tell.
+#[test]
+fn every_mutation_has_its_place() {
+    let text = fs::read_to_string("tests/mutations.toml").expect("it can be read");
+    let list: toml::Table = text.parse().expect("it is sound");
+    let all = list["mutation"].as_array().expect("a list");
+    assert!(all.len() > 100);
+    for one in all {
+        let said = |key: &str| one[key].as_str().expect("a text");
+        let source = fs::read_to_string(said("file")).expect("it can be read");
+        let times = source.matches(said("find")).count();
+        assert_eq!(times, 1, "{}: in {}", said("name"), said("file"));
+    }
+}

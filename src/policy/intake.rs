@@ -102,7 +102,7 @@ impl Network {
     }
 
     #[cfg_attr(
-        not(feature = "tower"),
+        all(not(feature = "tower"), not(test)),
         expect(dead_code, reason = "only the layer reads requests")
     )]
     /// True if it holds `address`, which is in its one form (IPv4-mapped as IPv4).
