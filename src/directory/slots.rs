@@ -1,4 +1,5 @@
 //! Two slots of one small file, written in turn, so that a torn write leaves the other whole.
+//! A file that takes the place of one that failed has its record in both.
 //!
 //! ```text
 //! offset | bytes | field                         slot 0 at offset 0, slot 1 at offset 4096

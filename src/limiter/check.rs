@@ -288,8 +288,9 @@ impl Inner {
                         pending = take;
                         seen
                     }
-                    // And who is refused is told how long to wait by the exact time.
-                    _ => counter.look(*now, cost),
+                    // Who is refused is told how long to wait by the exact time.
+                    Some(_) => counter.look(self.ground.clock.exact(), cost),
+                    None => counter.look(*now, cost),
                 };
                 *now = seen.now;
                 Outcome::new(counter.rule, seen, cost)
