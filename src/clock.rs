@@ -68,11 +68,20 @@ impl Clock {
     }
 
     /// The time now or up to [`LAG_MAX`] before, whichever is cheaper.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn glance(&self) -> Reading {
         match self {
             Self::System(clock) => clock.glance(),
             Self::Manual(clock) => clock.now().into(),
+        }
+    }
+
+    /// The same where that is cheap: by a note that lags, of a clock that is not slow; else none.
+    #[inline(always)]
+    pub(crate) fn at_a_glance(&self) -> Option<Timestamp> {
+        match self {
+            Self::System(clock) => clock.at_a_glance(),
+            Self::Manual(_) => None,
         }
     }
 
@@ -227,20 +236,29 @@ impl SystemClock {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn glance(&self) -> Reading {
+        match self.at_a_glance() {
+            Some(at) => Reading::lagging(at),
+            None => self.exact(),
+        }
+    }
+
+    /// By the kernel's note, if that is to be gone by.
+    #[inline(always)]
+    fn at_a_glance(&self) -> Option<Timestamp> {
         loop {
             // Ordering: relaxed; all of it is in this word.
             let since = self.since_note_nanos.load(Ordering::Relaxed);
             if since == NO_NOTE {
-                return self.exact();
+                return None;
             }
             let at = Timestamp::from_nanos(note_nanos().wrapping_add(since));
             // Ordering: the fence keeps the note's loads above before the look below: the note was
             // read before anything else was in force, so that no old timeline is gone on with.
             fence(Ordering::Acquire);
             if self.since_note_nanos.load(Ordering::Relaxed) == since {
-                return Reading::lagging(at);
+                return Some(at);
             }
         }
     }

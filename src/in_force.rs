@@ -5,6 +5,9 @@
 
 #[cfg(all(test, tollgate_loom))]
 mod loom;
+mod note;
+
+pub(crate) use note::Note;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
@@ -143,11 +146,11 @@ impl<T: Keep> InForce<T> {
         })
     }
 
-    /// True if nothing has replaced what a thread has read.
-    #[inline]
-    pub(crate) fn is_in_force(&self, value: &Own<T>) -> bool {
+    /// Which of all that were in force here this is: 1, and with every replacement one more.
+    #[inline(always)]
+    pub(crate) fn number(&self) -> u64 {
         // Ordering: acquire, as in `read`.
-        self.generation.load(Ordering::Acquire) == value.generation
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The value in force, to keep.

@@ -82,7 +82,7 @@ impl<'k> KeyHasher<'k> {
     }
 
     /// The hash of a key that is one text.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn only_text(keys: &'k HashKeys, name: NameHash, text: &[u8]) -> KeyHash {
         let mut hasher = Self::new(keys);
         hasher.part(name, Kind::Text, text);
@@ -123,8 +123,15 @@ impl<'k> KeyHasher<'k> {
 pub(crate) struct NameHash(u64);
 
 impl NameHash {
+    #[inline]
     pub(crate) const fn bits(self) -> u64 {
         self.0
+    }
+
+    /// What [`bits`](Self::bits) gave.
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 
     pub(crate) fn new(secret: Secret, name: &str) -> Self {
@@ -159,6 +166,18 @@ impl KeyHash {
 pub(crate) struct LimitBits(u32);
 
 impl LimitBits {
+    /// The bits, with the lowest of those that are left in the place of a flag.
+    #[inline]
+    pub(crate) fn with_flag(self, flag: bool) -> u64 {
+        u64::from(self.0) | u64::from(flag)
+    }
+
+    /// What [`with_flag`](Self::with_flag) was made of.
+    #[inline]
+    pub(crate) const fn split_flag(bits: u64) -> (Self, bool) {
+        (Self(bits as u32 & !0b11), bits & 1 == 1)
+    }
+
     pub(crate) fn new(secret: Secret, identity: &str) -> Self {
         let mut hasher = secret.hasher();
         hasher.write(identity.as_bytes());

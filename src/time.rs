@@ -13,7 +13,10 @@ pub(crate) const HOLD_MAX: Duration = Duration::from_secs(32 * 86_400);
 /// A reading that is not exact lags behind the time by no more than this.
 // Bound: the kernel's note of the time is written every 1 to 10 ms, by whichever processor is
 // awake; one that another leaves waiting takes over after five of these. This is far more.
-pub(crate) const LAG_MAX: Duration = Duration::from_millis(250);
+pub(crate) const LAG_MAX: Duration = Duration::from_nanos(LAG_MAX_NANOS);
+
+/// The same in nanoseconds.
+pub(crate) const LAG_MAX_NANOS: u64 = 250_000_000;
 
 /// And mostly by no more than this.
 pub(crate) const LAG_USUAL: Duration = Duration::from_millis(10);

@@ -311,3 +311,29 @@ fn edge_29_slots_used_again_leave_live_counters_alone() {
     assert_eq!(refused.into_inner(), newcomers);
     assert!(admitted.into_inner() > 1_000, "slots were used again");
 }
+
+/// By the system's time, which most checks only glance at.
+#[test]
+fn a_thousand_of_sixteen_thousand_by_the_systems_clock() {
+    let dir = common::scratch();
+    let policy = "[limits.bucket]\nrate = \"1000 per 30 d\"\nkey = \"run\"";
+    let policy = Policy::from_toml(policy).unwrap();
+    let limiter = Limiter::open(dir.path().join("data"), policy).unwrap();
+    let bucket = limiter.limit("bucket").unwrap();
+    for run in 0..20 {
+        let key = run.to_string();
+        let admitted = on_all_threads(|_| {
+            let mut admitted = 0;
+            for _ in 0..1000 {
+                admitted += u64::from(bucket.check(&key).is_allowed());
+            }
+            bucket.check_many(&[&key; 1000], |_, one| {
+                admitted += u64::from(one.is_allowed());
+            });
+            admitted
+        });
+        // The next one comes back in three quarters of an hour.
+        assert_eq!(admitted, 1000, "run {run}");
+        assert_eq!(bucket.usage(&key).used(), 1000);
+    }
+}

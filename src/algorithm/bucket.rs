@@ -14,7 +14,7 @@
 //! be taken in each of two seconds, and a bucket of three would not give its third at once.
 
 use super::{Retry, RuleError, Status, Step, Word};
-use crate::time::{LAG_MAX, Timestamp};
+use crate::time::{LAG_MAX, LAG_MAX_NANOS, Timestamp};
 
 /// The longest a bucket may take to fill: ten years of 365 days.
 // Bound: a full debt behind `Timestamp::MAX` stays far below what 64 bits of ticks can hold.
@@ -153,6 +153,63 @@ impl Bucket {
             return Step::Refuse;
         }
         Step::Admit(Word::bucket(arrival))
+    }
+
+    /// What makes it up, if its ticks are nanoseconds: if a whole number of them brings a token.
+    pub(crate) fn to_words(self) -> Option<[u64; 4]> {
+        let Self {
+            burst,
+            period_nanos,
+            token_ticks,
+            horizon_ticks,
+            ..
+        } = self;
+        let words = [burst, period_nanos, token_ticks, horizon_ticks];
+        (self.period_ticks == period_nanos).then_some(words)
+    }
+
+    /// The bucket that [`to_words`](Self::to_words) gave these words.
+    #[inline(always)]
+    pub(crate) const fn from_words(words: [u64; 4]) -> Self {
+        let [burst, period_nanos, token_ticks, horizon_ticks] = words;
+        Self {
+            burst,
+            period_nanos,
+            period_ticks: period_nanos,
+            token_ticks,
+            horizon_ticks,
+        }
+    }
+
+    /// What taking `cost`, at least 1, comes to at every instant from `now` until [`LAG_MAX`]
+    /// later; none if that is not always the same, or if the bucket is at rest by then. It is
+    /// what [`step`](Self::step) says where [`holds`](Self::holds) says that it is sure, in one,
+    /// for a bucket whose ticks are nanoseconds.
+    #[inline(always)]
+    pub(crate) fn step_at_once(&self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
+        debug_assert!(cost > 0 && self.period_ticks == self.period_nanos);
+        let (now, arrival) = (now.as_nanos(), word.arrival().as_nanos());
+        let latest = now + LAG_MAX_NANOS;
+        if word.is_window() || arrival <= latest || cost > self.burst {
+            return None;
+        }
+        let slack = (self.burst - cost) * self.token_ticks;
+        if arrival - now <= slack {
+            let next = arrival + cost * self.token_ticks;
+            let is_within = next < Timestamp::MAX.as_nanos();
+            return is_within.then(|| Step::Admit(Word::bucket(Timestamp::from_nanos(next))));
+        }
+        let is_refused = arrival - latest > slack && arrival - now <= self.horizon_ticks;
+        is_refused.then_some(Step::Refuse)
+    }
+
+    /// The same of an exact time; none if there is no word of a bucket, or it is in the future, or
+    /// the cost is more than the bucket holds.
+    #[inline(never)]
+    pub(crate) fn step_exactly(self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
+        let step = self.step(word, now, cost);
+        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse) && !word.is_window();
+        is_plain.then_some(step)
     }
 
     /// See [`Rule::holds`](super::Rule::holds). With more to come back than the clock can lag, a

@@ -12,14 +12,15 @@ use super::decision::Entry;
 use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
+use super::straight::{Batch, StraightNote};
 use super::{Inner, Limiter};
 use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
-use crate::key::KeyHash;
+use crate::key::{HashKeys, KeyHash};
 use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
 use crate::prefetch::prefetch;
-use crate::time::Reading;
+use crate::table::Home;
 
 /// A limit of a limiter, to be asked directly.
 ///
@@ -46,14 +47,18 @@ use crate::time::Reading;
 /// # }
 /// ```
 pub struct Limit {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     name: Box<str>,
     /// Where the limit stood when it was last looked up: the law's number above, its place below.
     place: AtomicU64,
+    /// What is to be known of it for a straight check.
+    pub(super) note: StraightNote,
+    /// What its keys are hashed with.
+    pub(super) hash_keys: Arc<HashKeys>,
 }
 
 /// Keys of a batch that are looked up at once: about as many loads as a processor has under way.
-const BATCH: usize = 16;
+pub(super) const BATCH: usize = 16;
 
 /// Bits of a limit's place in its law; there are 256 at most.
 const PLACE_BITS: u32 = 16;
@@ -141,8 +146,17 @@ impl Key<'_> {
         }
     }
 
+    /// Its text, if it is one text and not empty.
+    #[inline(always)]
+    pub(super) fn text(&self) -> Option<&[u8]> {
+        match self.0 {
+            Values::One(AttributeValue::Text(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
     /// The key's hash; none if the limit's key has another shape.
-    #[inline]
+    #[inline(always)]
     fn hash(&self, law: &Law, meter: &Meter) -> Option<KeyHash> {
         match self.0 {
             Values::One(AttributeValue::Text(text)) => law.text_hash(meter, text),
@@ -185,6 +199,8 @@ impl Limit {
             inner: inner.clone(),
             name: name.into(),
             place: AtomicU64::new(u64::MAX),
+            note: StraightNote::new(),
+            hash_keys: law.hash_keys().clone(),
         })
     }
 
@@ -209,11 +225,19 @@ impl Limit {
     /// Takes `cost`, if there is room for all of it.
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
-        let key = key.into();
-        if self.inner.is_watched() {
-            return self.check_told(key, cost);
+        match key.into().0 {
+            Values::One(AttributeValue::Text(text)) => self.check_text(text, cost),
+            values => self.check_any(Key(values), cost),
         }
-        self.check_key(key, cost)
+    }
+
+    /// The same the long way, on which everything is looked at.
+    #[inline(never)]
+    pub(super) fn check_any(&self, key: Key<'_>, cost: u64) -> Outcome {
+        match self.inner.is_watched() {
+            true => self.check_told(key, cost),
+            false => self.check_key(key, cost),
+        }
     }
 
     /// The same where somebody is told of it.
@@ -240,6 +264,8 @@ impl Limit {
     /// Takes one from each of many keys, as [`check`](Self::check) does one after the other, and
     /// calls `each` with the key's place and its outcome, in order. The memory of several keys is
     /// fetched at once, so a key of a large table costs a fraction of a single check.
+    ///
+    /// Up to sixteen are taken, at one instant, before `each` is called with the first of them.
     ///
     /// ```
     /// # use tollgate::{Limiter, Policy};
@@ -272,46 +298,31 @@ impl Limit {
     where
         K: Copy + Into<Key<'k>>,
     {
-        let inner = &*self.inner;
-        let now = inner.ground.clock.glance();
-        // Not held on to: whatever `each` does it may, check or replace the policy.
-        let law = inner.law.read().clone();
-        let limit = self.find(&law);
-        let mut hashes = ArrayVec::<Option<KeyHash>, BATCH>::new();
         for key in keys {
             (*key).into().ask_for();
         }
-        for key in keys {
-            let meter = limit.map(|limit| law.meter(limit));
-            let hash = meter.and_then(|meter| (*key).into().hash(&law, meter));
-            if let (Some(meter), Some(hash)) = (meter, hash) {
-                inner.ground.table.ask_for(meter.tag(hash));
+        let batch = self.take_batch(keys.iter().map(|key| (*key).into()));
+        let taken = batch.as_ref().map_or(0, Batch::len);
+        // Not before all that are taken at once are: what `each` does may take its time, or change
+        // the policy.
+        for place in 0..taken {
+            if let Some(outcome) = batch.as_ref().and_then(|batch| batch.outcome(place)) {
+                each(place, outcome);
             }
-            hashes.push(hash);
         }
-        for (place, (key, hash)) in keys.iter().zip(hashes).enumerate() {
-            let outcome = match inner.law.is_in_force(&law) {
-                true => self.check_hash(&law, limit, hash, now),
-                false => self.check_key((*key).into(), 1),
-            };
-            self.inner.tell_of(self, (*key).into(), &outcome);
-            each(place, outcome);
+        for (place, key) in keys.iter().enumerate().skip(taken) {
+            each(place, self.check(*key));
         }
     }
 
-    // Not inline, so that what it gives is not copied.
+    /// Asks for the memory of a key's counter, so that it will be at hand.
     #[inline(never)]
-    fn check_hash(
-        &self,
-        law: &Law,
-        limit: Option<LimitIndex>,
-        hash: Option<KeyHash>,
-        now: Reading,
-    ) -> Outcome {
-        match self.counter_of(law, limit, |_| hash, 1) {
-            Ok((meter, counter)) => self.inner.take_one(meter, &counter, now, 1),
-            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, 1, verdict),
-        }
+    pub(super) fn ask_for_counter(&self, key: Key<'_>) {
+        let law = self.inner.law.read();
+        let meter = self.find(&law).map(|limit| law.meter(limit));
+        let tag = meter.and_then(|meter| Some(meter.tag(key.hash(&law, meter)?)));
+        let home = tag.and_then(|tag| self.inner.ground.table.home(tag));
+        home.into_iter().for_each(Home::ask_for);
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
@@ -440,6 +451,9 @@ impl Limit {
         let place = law.number() << PLACE_BITS | found.0 as u64;
         // Ordering: relaxed, as above.
         self.place.store(place, Ordering::Relaxed);
+        if let Some(straight) = law.meter(found).straight() {
+            straight.note(law.number(), &self.note);
+        }
         Some(found)
     }
 }

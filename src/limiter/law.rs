@@ -14,6 +14,7 @@ use crate::policy::{
     AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, KeyIndex, KeyParts, KeySink,
     KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
 };
+use crate::sync::Arc;
 
 /// A thread's own reference to a law.
 pub(super) type OwnLaw = Own<Law>;
@@ -36,7 +37,7 @@ pub(super) struct Law {
     /// What was overridden while running; it goes before what the policy overrides.
     pub(super) overrides: Overrides,
     secret: Secret,
-    hash_keys: Box<HashKeys>,
+    hash_keys: Arc<HashKeys>,
     /// How many laws there were before in this process.
     generation: u64,
     /// By attribute.
@@ -93,7 +94,10 @@ impl Law {
             policy,
             overrides,
             secret,
-            hash_keys: Box::new(HashKeys::new(secret)),
+            hash_keys: match before {
+                Some(law) => law.hash_keys.clone(),
+                None => Arc::new(HashKeys::new(secret)),
+            },
             generation: before.map_or(0, |law| law.generation + 1),
             names,
             meters,
@@ -166,7 +170,7 @@ impl Law {
         Ok(())
     }
 
-    /// Tells it from every other law of the limiter; at least 1.
+    /// Which of all laws of the limiter it is: the number of what is [in force](InForce).
     #[inline]
     pub(super) fn number(&self) -> u64 {
         self.generation + 1
@@ -223,6 +227,11 @@ impl Law {
     #[inline]
     pub(super) fn meter(&self, limit: LimitIndex) -> &Meter {
         &self.meters[limit.0]
+    }
+
+    /// What keys are hashed with, under this law and under all that come after it.
+    pub(super) fn hash_keys(&self) -> &Arc<HashKeys> {
+        &self.hash_keys
     }
 
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {

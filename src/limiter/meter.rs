@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::outcome::Verdict;
+use super::straight::Straight;
 use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
@@ -114,6 +115,24 @@ impl Meter {
 
     pub(super) fn set_own_rule(&mut self, key: KeyHash, rule: Rule) {
         self.overrides.insert(key, rule);
+    }
+
+    /// What most checks of the limit need, if no more than that is to be known.
+    #[cold]
+    pub(super) fn straight(&self) -> Option<Straight> {
+        let is_plain = self.overrides.is_empty()
+            && self.strict.is_none()
+            && self.max_cost.is_none()
+            && !self.shadow;
+        let Rule::Bucket(bucket) = self.rule else {
+            return None;
+        };
+        Some(Straight {
+            name: self.plain.filter(|_| is_plain)?,
+            bits: self.bits,
+            is_logged: self.is_logged,
+            bucket,
+        })
     }
 
     /// How a counter of the limit asks the disk, if the limit is strict.

@@ -27,6 +27,7 @@ mod shown;
 mod store;
 #[cfg(test)]
 mod store_tests;
+mod straight;
 mod survey;
 mod take;
 #[cfg(feature = "watch")]

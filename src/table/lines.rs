@@ -28,7 +28,6 @@ use std::ops::ControlFlow;
 use super::layout::{Line, PROBE_LINES, SLOTS, Slot};
 use crate::algorithm::Word;
 use crate::key::Tag;
-use crate::prefetch::prefetch;
 use crate::sync::Ordering;
 use crate::time::Timestamp;
 
@@ -54,22 +53,26 @@ fn reach(lines: &[Line], wanted: Wanted) -> impl Iterator<Item = &Line> {
     from.iter().chain(before).take(PROBE_LINES)
 }
 
-/// Asks for the line at which the search begins.
-#[inline]
-pub(super) fn ask_for(lines: &[Line], wanted: Wanted) {
-    if let Some(home) = lines.get(home_line(wanted.tag, wanted.shard_bits, lines.len())) {
-        prefetch(home);
-    }
+/// The line at which the search begins.
+#[inline(always)]
+pub(super) fn home(lines: &[Line], wanted: Wanted) -> Option<&Line> {
+    lines.get(home_line(wanted.tag, wanted.shard_bits, lines.len()))
 }
 
 /// The tag's slot, and a word that was the tag's: loads only.
 #[inline(always)]
 pub(super) fn find(lines: &[Line], wanted: Wanted) -> Option<(&Slot, Word)> {
-    let home = lines.get(home_line(wanted.tag, wanted.shard_bits, lines.len()))?;
-    match find_in(home, wanted.tag) {
+    match find_in(home(lines, wanted)?, wanted.tag) {
         ControlFlow::Break(found) => found,
         ControlFlow::Continue(()) => find_beyond(lines, wanted),
     }
+}
+
+/// The same of one line alone, and of the first slot in it that has the tag: none says nothing.
+#[inline(always)]
+pub(super) fn find_at(line: &Line, tag: Tag) -> Option<(&Slot, Word)> {
+    let slot = first(line, places(&tags(line), tag))?;
+    slot.word_of(tag).map(|word| (slot, word))
 }
 
 /// The same where the home line is full and the tag is not in it.
@@ -90,23 +93,9 @@ fn find_beyond(lines: &[Line], wanted: Wanted) -> Option<(&Slot, Word)> {
 /// be busy with what is not going to happen instead of what comes next.
 #[inline(always)]
 fn find_in(line: &Line, tag: Tag) -> ControlFlow<Option<(&Slot, Word)>> {
-    // Ordering: acquire, pairs with the release store of a tag in `claim`: whoever sees the tag
-    // sees the marker or a later word, never the word before the claim. And in this order: slots
-    // fill in it and never become empty again, so behind an empty one there was nothing yet.
-    let tags = line
-        .slots
-        .each_ref()
-        .map(|slot| slot.tag.load(Ordering::Acquire));
-    let places = |tag: u64| {
-        let tags = tags.iter().enumerate();
-        tags.fold(0_usize, |places, (place, seen)| {
-            places | usize::from(*seen == tag) << place
-        })
-    };
-    let mut found = places(tag.bits());
-    while found != 0 {
-        let place = usize::try_from(found.trailing_zeros()).unwrap_or_default();
-        let slot = &line.slots[place % SLOTS];
+    let tags = tags(line);
+    let mut found = places(&tags, tag);
+    while let Some(slot) = first(line, found) {
         if let Some(word) = slot.word_of(tag) {
             return ControlFlow::Break(Some((slot, word)));
         }
@@ -116,6 +105,33 @@ fn find_in(line: &Line, tag: Tag) -> ControlFlow<Option<(&Slot, Word)>> {
         return ControlFlow::Break(None);
     }
     ControlFlow::Continue(())
+}
+
+/// The tags that stand in a line.
+#[inline(always)]
+fn tags(line: &Line) -> [u64; SLOTS] {
+    // Ordering: acquire, pairs with the release store of a tag in `claim`: whoever sees the tag
+    // sees the marker or a later word, never the word before the claim. And in this order: slots
+    // fill in it and never become empty again, so behind an empty one there was nothing yet.
+    line.slots
+        .each_ref()
+        .map(|slot| slot.tag.load(Ordering::Acquire))
+}
+
+/// A bit for every place at which the tag stands.
+#[inline(always)]
+fn places(tags: &[u64; SLOTS], tag: Tag) -> usize {
+    let tags = tags.iter().enumerate();
+    tags.fold(0, |places, (place, seen)| {
+        places | usize::from(*seen == tag.bits()) << place
+    })
+}
+
+/// The slot at the first of these places.
+#[inline(always)]
+fn first(line: &Line, places: usize) -> Option<&Slot> {
+    let place = usize::try_from(places.trailing_zeros()).unwrap_or_default();
+    (places != 0).then(|| &line.slots[place % SLOTS])
 }
 
 /// The slot to claim: one left half-claimed by a killed process under this very tag, else the

@@ -28,8 +28,9 @@ pub(crate) use region::Region;
 
 use crate::algorithm::Word;
 use crate::key::Tag;
+use crate::prefetch::prefetch;
 use crate::time::Timestamp;
-use layout::{PROBE_LINES, Slot};
+use layout::{Line, PROBE_LINES, Slot};
 use lines::Wanted;
 use room::{Room, Waiting};
 use shard::{Insert, Shard, Want};
@@ -69,6 +70,18 @@ impl Found<'_> {
     #[inline]
     pub(crate) fn replace(&self, next: Word) -> bool {
         self.slot.is_some_and(|slot| slot.swap(self.word, next))
+    }
+}
+
+/// The line at which the search for a tag begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Home<'t>(&'t Line);
+
+impl Home<'_> {
+    /// Asks for its memory, so that it will be at hand.
+    #[inline(always)]
+    pub(crate) fn ask_for(self) {
+        prefetch(self.0);
     }
 }
 
@@ -142,10 +155,10 @@ impl Table {
         }
     }
 
-    /// Asks for the memory in which the search for a tag begins, so that it will be at hand.
-    #[inline]
-    pub(crate) fn ask_for(&self, tag: Tag) {
-        self.shard(tag).ask_for(self.wanted(tag));
+    /// Where the search for a tag begins.
+    #[inline(always)]
+    pub(crate) fn home(&self, tag: Tag) -> Option<Home<'_>> {
+        self.shard(tag).home(self.wanted(tag)).map(Home)
     }
 
     /// Finds the tag's word. Loads only.
@@ -154,6 +167,25 @@ impl Table {
         let (slot, word) = self.shard(tag).search(self.wanted(tag)).unzip();
         let word = word.unwrap_or(Word::ABSENT);
         Found { slot, word }
+    }
+
+    /// The same from its home on, which was looked up before; none for a tag without a slot.
+    #[inline(always)]
+    pub(crate) fn find_from<'t>(&'t self, home: Home<'t>, tag: Tag) -> Option<Found<'t>> {
+        let found = match lines::find_at(home.0, tag) {
+            // There it is, as most are; or it was until now, if the shard has grown meanwhile.
+            None => self.find_away(tag),
+            found => found,
+        };
+        found.map(|(slot, word)| Found {
+            slot: Some(slot),
+            word,
+        })
+    }
+
+    #[inline(never)]
+    fn find_away(&self, tag: Tag) -> Option<(&Slot, Word)> {
+        self.shard(tag).search(self.wanted(tag))
     }
 
     /// Puts `next` in the place of what was found for the tag, if it is still there.

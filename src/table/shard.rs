@@ -132,10 +132,10 @@ impl Shard {
         self.region(number).map_or(&[], Region::lines)
     }
 
-    /// Asks for the tag's home line.
-    #[inline]
-    pub(super) fn ask_for(&self, wanted: Wanted) {
-        lines::ask_for(self.lines(self.span().first), wanted);
+    /// The tag's home line.
+    #[inline(always)]
+    pub(super) fn home(&self, wanted: Wanted) -> Option<&Line> {
+        lines::home(self.lines(self.span().first), wanted)
     }
 
     /// Finds the tag's slot, and a word that was the tag's: loads only.

@@ -198,3 +198,73 @@ fn what_is_told_of_one_of_many_may_check_and_replace_the_policy() {
     assert_eq!(limits[..5], [10, 10, 5, 5, 5], "each by what is in force");
     assert!(limits[5..].iter().all(|limit| *limit == 7), "{limits:?}");
 }
+
+#[test]
+fn up_to_sixteen_are_taken_before_the_first_is_told() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    assert!(upload.check("alice").is_allowed());
+    let mut seen = Vec::new();
+    upload.check_many(&["alice"; 20], |place, outcome| {
+        seen.push((outcome.limit(), outcome.is_allowed()));
+        if place == 0 {
+            // Of this one there is more room, but none of the sixteen is asked again.
+            world.replace(&UPLOAD.replace("10/min", "10/min burst 12"));
+        }
+    });
+    assert_eq!(seen[..9], [(10, true); 9]);
+    assert_eq!(seen[9..16], [(10, false); 7]);
+    assert_eq!(seen[16..18], [(12, true); 2]);
+    assert_eq!(seen[18..], [(12, false); 2]);
+}
+
+#[test]
+fn what_takes_its_time_between_two_of_many_is_reckoned_with() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    let mut told = 0;
+    // Nobody was there before: they are judged one after the other.
+    upload.check_many(&["alice"; 16], |_, outcome| {
+        assert!(outcome.is_allowed());
+        assert_eq!(outcome.used(), 1);
+        world.clock.advance(Duration::from_secs(60));
+        told += 1;
+    });
+    assert_eq!(told, 16);
+}
+
+/// Whatever is known of a limit by heart is forgotten when it is no longer so.
+#[test]
+fn a_handle_goes_by_what_is_in_force() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    let check = |cost| {
+        let one = upload.check_cost("alice", cost);
+        (one.verdict(), one.limit())
+    };
+    assert_eq!(check(1), (Verdict::Allowed, 10));
+    assert_eq!(check(1), (Verdict::Allowed, 10));
+    world.replace(&UPLOAD.replace("10/min", "9/min"));
+    assert_eq!(check(1), (Verdict::Allowed, 9));
+    assert_eq!(check(0), (Verdict::Allowed, 9));
+    assert_eq!(check(9), (Verdict::Refused, 9));
+    assert_eq!(check(10), (Verdict::Impossible, 9));
+    world.replace(&format!("{UPLOAD}\nshadow = true"));
+    assert_eq!(check(10), (Verdict::Shadowed, 10));
+    world.replace(&format!("{UPLOAD}\nmax_cost = 2"));
+    assert_eq!(check(3).0, Verdict::Impossible);
+    world.replace(&format!("{UPLOAD}\nalgorithm = \"fixed window\""));
+    assert_eq!(check(10), (Verdict::Allowed, 10), "another word");
+    world.replace("[limits.other]\nrate = \"1/s\"");
+    assert_eq!(check(1).0, Verdict::Unknown);
+    world.replace(UPLOAD);
+    assert_eq!(check(1), (Verdict::Allowed, 10));
+    assert_eq!(check(10), (Verdict::Refused, 10));
+    let limiter = &world.limiter;
+    limiter
+        .set_override("upload", &["alice"], "20/min")
+        .unwrap();
+    assert_eq!(check(1), (Verdict::Allowed, 20));
+    assert!(limiter.remove_override("upload", &["alice"]).unwrap());
+    assert_eq!(check(1).1, 10);
+}

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{CalendarUnit, Frame, Pair, Retry, Rule, Step, Word};
+use super::super::{Bucket, CalendarUnit, Frame, Pair, Period, Retry, Rule, Step, Word};
 use super::harness::{Counter, Recipe, Taken, beginnings, events, recipes, timed};
 use crate::time::{LAG_MAX, NANOS_PER_SEC, Timestamp};
 
@@ -123,6 +123,39 @@ proptest! {
             }
             act(&mut counter, &mut taken, now, event.what, cost);
         }
+    }
+
+    /// The straight line says what the long way says, or nothing: and that only at rest, near its
+    /// end, or where the long way has more to say.
+    #[test]
+    fn a_step_at_once_is_the_step(
+        count in 1..50_u64, period_secs in 1..100_u64, burst in 1..50_u64, now in any::<u64>(),
+        ahead in any::<u64>(), any in any::<u64>(), near in any::<bool>(), cost in 1..60_u64,
+    ) {
+        let bucket = Bucket::new(count, period_secs * NANOS_PER_SEC, burst).unwrap();
+        let Some(words) = bucket.to_words() else {
+            prop_assert_ne!(period_secs * NANOS_PER_SEC % count, 0);
+            return Ok(());
+        };
+        prop_assert_eq!(Bucket::from_words(words), bucket);
+        let now = Timestamp::from_nanos(now >> 2);
+        let span = 3 * bucket.fill_nanos();
+        let word = match near {
+            true => Word::bucket(now.plus_nanos(ahead % span)),
+            false => Word::from_bits(any),
+        };
+        let (rule, pair) = (Rule::Bucket(bucket), Pair::single(word));
+        let step = rule.step(Period::default(), pair, now, cost);
+        let is_sure = rule.holds(step, Period::default(), pair, now, cost);
+        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse) && !word.is_window();
+        let at_once = bucket.step_at_once(word, now, cost);
+        let is_busy = word.arrival() > now.plus_nanos(LAG_NANOS);
+        let is_told = is_plain && is_sure && is_busy && now.plus_nanos(span) < Timestamp::MAX;
+        match at_once {
+            Some(at_once) => prop_assert!(at_once == step && is_sure && is_plain),
+            None => prop_assert!(!is_told, "{:?} of {:?}", step, word),
+        }
+        prop_assert_eq!(bucket.step_exactly(word, now, cost), is_plain.then_some(step));
     }
 
     /// Any bits, as damage or another version may leave them: no panic, and either they are told

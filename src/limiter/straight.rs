@@ -1,0 +1,252 @@
+//! The straight line of most checks: a text for a key, and a bucket's word where it is looked for
+//! first.
+//!
+//! A check waits for memory most of the time, and a processor waits for several checks at once if
+//! all of them are short enough to be looked at together. So what this needs is noted in the
+//! limit's handle, and what needs more goes the long way, from the start.
+
+use arrayvec::ArrayVec;
+
+use super::Inner;
+use super::handle::{BATCH, Key, Limit};
+use super::outcome::{Outcome, Source, Verdict};
+use crate::algorithm::{Bucket, Pair, Period, Rule, Step, Word};
+use crate::in_force::Note;
+use crate::key::{HashKeys, KeyHasher, LimitBits, NameHash, Tag};
+use crate::prefetch::prefetch;
+use crate::table::Home;
+use crate::time::Reading;
+
+/// What is known of a limit of which most checks come to this: nothing is overridden, no disk is
+/// asked, no cost is too much for one request, and what is refused is refused.
+#[derive(Clone, Copy)]
+pub(super) struct Straight {
+    /// Of the attribute that the key is, whatever text.
+    pub(super) name: NameHash,
+    pub(super) bits: LimitBits,
+    pub(super) is_logged: bool,
+    pub(super) bucket: Bucket,
+}
+
+/// The same as it is noted in a handle.
+pub(super) type StraightNote = Note<6>;
+
+impl Straight {
+    /// Notes it as what the law of this number says.
+    #[cold]
+    pub(super) fn note(&self, law: u64, note: &StraightNote) {
+        if let Some([burst, period, token, horizon]) = self.bucket.to_words() {
+            let bits = self.bits.with_flag(self.is_logged);
+            let words = [self.name.bits(), bits, burst, period, token, horizon];
+            note.write(law, words);
+        }
+    }
+
+    /// The tag for a key that is this text.
+    #[inline(always)]
+    fn tag(&self, keys: &HashKeys, text: &[u8]) -> Tag {
+        Tag::new(KeyHasher::only_text(keys, self.name, text), self.bits)
+    }
+
+    #[inline(always)]
+    fn from_words([name, bits, burst, period, token, horizon]: [u64; 6]) -> Self {
+        let (bits, is_logged) = LimitBits::split_flag(bits);
+        Self {
+            name: NameHash::from_bits(name),
+            bits,
+            is_logged,
+            bucket: Bucket::from_words([burst, period, token, horizon]),
+        }
+    }
+}
+
+/// What a straight check came to.
+#[derive(Clone, Copy)]
+struct Line {
+    tag: Tag,
+    /// The word afterwards.
+    word: Word,
+    is_allowed: bool,
+}
+
+/// Which way a check goes that this is not enough for; nothing was done yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// This one, with the exact time.
+    Exact,
+    /// The long one.
+    Long,
+}
+
+/// What one was taken of together, as far as that went straight.
+pub(super) struct Batch {
+    straight: Straight,
+    now: Reading,
+    lines: ArrayVec<Line, BATCH>,
+}
+
+impl Batch {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    #[inline(always)]
+    pub(super) fn outcome(&self, place: usize) -> Option<Outcome> {
+        let line = self.lines.get(place)?;
+        Some(line.outcome(&self.straight, self.now, 1))
+    }
+}
+
+impl Line {
+    /// The outcome, put together where it is to stand.
+    #[inline(always)]
+    fn outcome(self, straight: &Straight, now: Reading, cost: u64) -> Outcome {
+        let source = Source {
+            tag: self.tag,
+            is_shared: false,
+        };
+        Outcome {
+            rule: Rule::Bucket(straight.bucket),
+            words: Pair {
+                main: self.word,
+                other: Word::ABSENT,
+            },
+            period: Period::default(),
+            now,
+            cost,
+            verdict: match self.is_allowed {
+                true => Verdict::Allowed,
+                false => Verdict::Refused,
+            },
+            taken: self.is_allowed.then_some(source),
+        }
+    }
+}
+
+impl Limit {
+    /// Checks a key that is one text, as most are.
+    pub(super) fn check_text(&self, text: &[u8], cost: u64) -> Outcome {
+        let inner = &*self.inner;
+        let law = inner.law.number();
+        if let Some(first) = text.first()
+            && cost > 0
+            && self.note.is_of(law)
+            && !inner.is_watched()
+        {
+            prefetch(first);
+            let Some(at) = inner.ground.clock.at_a_glance() else {
+                return self.check_exactly(law, text, cost);
+            };
+            let now = Reading::lagging(at);
+            if let Some(straight) = self.straight(law)
+                && let tag = straight.tag(&self.hash_keys, text)
+                && let Some(home) = inner.ground.table.home(tag)
+            {
+                match inner.take_straight(&straight, tag, home, now, cost) {
+                    Ok(line) => return line.outcome(&straight, now, cost),
+                    Err(Way::Exact) => return self.check_exactly(law, text, cost),
+                    Err(Way::Long) => {}
+                }
+            }
+        }
+        self.check_any(text.into(), cost)
+    }
+
+    #[inline(never)]
+    fn check_exactly(&self, law: u64, text: &[u8], cost: u64) -> Outcome {
+        let now = self.inner.ground.clock.exact();
+        if let Some(straight) = self.straight(law)
+            && let tag = straight.tag(&self.hash_keys, text)
+            && let Some(home) = self.inner.ground.table.home(tag)
+            && let Ok(line) = self.inner.take_straight(&straight, tag, home, now, cost)
+        {
+            return line.outcome(&straight, now, cost);
+        }
+        self.check_any(text.into(), cost)
+    }
+
+    /// Takes one of each key, in order, as far as that goes straight. The memory of the others'
+    /// counters is asked for.
+    #[inline(always)]
+    pub(super) fn take_batch<'k>(
+        &self,
+        keys: impl Iterator<Item = Key<'k>> + Clone,
+    ) -> Option<Batch> {
+        let inner = &*self.inner;
+        let straight = self
+            .straight(inner.law.number())
+            .filter(|_| !inner.is_watched());
+        let Some(straight) = straight else {
+            keys.for_each(|key| self.ask_for_counter(key));
+            return None;
+        };
+        let homes = keys.map(|key| {
+            let tag = straight.tag(&self.hash_keys, key.text()?);
+            let home = inner.ground.table.home(tag)?;
+            home.ask_for();
+            Some((tag, home))
+        });
+        let homes: ArrayVec<Option<(Tag, Home<'_>)>, BATCH> = homes.collect();
+        let now = inner.ground.clock.glance();
+        let mut lines = ArrayVec::new();
+        for (tag, home) in homes.into_iter().map_while(|home| home) {
+            match inner.take_straight(&straight, tag, home, now, 1) {
+                Ok(line) => lines.push(line),
+                Err(_) => break,
+            }
+        }
+        Some(Batch {
+            straight,
+            now,
+            lines,
+        })
+    }
+
+    /// What is noted of the limit under the law of this number.
+    #[inline(always)]
+    fn straight(&self, law: u64) -> Option<Straight> {
+        self.note.read(law).map(Straight::from_words)
+    }
+}
+
+impl Inner {
+    /// Takes `cost` from a counter, or refuses it.
+    #[inline(always)]
+    fn take_straight(
+        &self,
+        straight: &Straight,
+        tag: Tag,
+        home: Home<'_>,
+        now: Reading,
+        cost: u64,
+    ) -> Result<Line, Way> {
+        let found = self.ground.table.find_from(home, tag).ok_or(Way::Long)?;
+        let before = found.word;
+        let step = match now.is_exact {
+            false => straight.bucket.step_at_once(before, now.at, cost),
+            true => straight.bucket.step_exactly(before, now.at, cost),
+        };
+        let (word, is_allowed) = match step.ok_or(Way::Exact)? {
+            Step::Admit(next) => {
+                let after = match straight.is_logged {
+                    true => next.dirty(),
+                    false => next,
+                };
+                if !found.replace(after) {
+                    return Err(Way::Long);
+                }
+                if after.is_dirty() && !before.is_dirty() {
+                    self.ground.inbox.mark(tag);
+                }
+                (next, true)
+            }
+            _ => (before, false),
+        };
+        Ok(Line {
+            tag,
+            word,
+            is_allowed,
+        })
+    }
+}
