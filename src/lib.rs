@@ -86,7 +86,8 @@ pub use limiter::{
 #[cfg(all(feature = "watch", not(tollgate_loom)))]
 pub use limiter::{Asked, Watch};
 pub use permits::{
-    Acquire, AcquireError, Permit, PermitRule, PermitRuleError, PermitUsage, Permits,
+    Acquire, AcquireError, OwnedAcquire, OwnedPermit, Permit, PermitRule, PermitRuleError,
+    PermitUsage, Permits,
 };
 #[cfg(not(tollgate_loom))]
 pub use policy::{

@@ -19,7 +19,7 @@ use super::concurrency::ConcurrencyEntry;
 use super::decision::{Decision, Identity};
 use super::outcome::Verdict;
 use super::{Inner, Limiter};
-use crate::permits::{Acquire, AcquireError, Permit};
+use crate::permits::{AcquireError, OwnedAcquire, OwnedPermit};
 use crate::policy::{PERMIT_PICKS_MAX, Request};
 
 /// A decision, and the permits that go with it.
@@ -82,7 +82,7 @@ impl fmt::Display for Admission {
 #[derive(Debug, Default)]
 #[must_use = "the permits are returned as soon as this is dropped"]
 pub struct Running {
-    permits: ArrayVec<Permit<'static>, PERMIT_PICKS_MAX>,
+    permits: ArrayVec<OwnedPermit, PERMIT_PICKS_MAX>,
 }
 
 impl Running {
@@ -117,7 +117,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Takes what can be had at once; gives what must be waited for, if anything.
-    fn advance(&mut self, may_wait: bool) -> Option<Acquire<'static>> {
+    fn advance(&mut self, may_wait: bool) -> Option<OwnedAcquire> {
         while self.admission.decision.is_allowed() {
             let entry = self.admission.decision.concurrency.get(self.place)?;
             if entry.verdict != Verdict::Allowed {
@@ -142,7 +142,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Notes what came of asking.
-    fn answered(&mut self, answer: Result<Permit<'static>, AcquireError>) {
+    fn answered(&mut self, answer: Result<OwnedPermit, AcquireError>) {
         let answer = answer.map(|permit| {
             // Bound: a request meets no more such limits than there is room for.
             let _ = self.admission.running.permits.try_push(permit);

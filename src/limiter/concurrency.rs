@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::law::Law;
 use super::outcome::Verdict;
 use crate::error::Error;
-use crate::permits::{AcquireError, Ask, Permit, PermitTerms, Permits};
+use crate::permits::{AcquireError, Ask, OwnedPermit, Permit, PermitTerms, Permits};
 use crate::policy::{ConcurrencyIndex, ConcurrencySpec, Refusal, UNLIMITED};
 
 /// A limit's permits, and the terms that a law wants for them.
@@ -92,7 +92,7 @@ impl Semaphore {
     }
 
     /// Takes an entry's permits if that needs no wait.
-    pub(super) fn take(&self, entry: &ConcurrencyEntry) -> Result<Permit<'static>, AcquireError> {
+    pub(super) fn take(&self, entry: &ConcurrencyEntry) -> Result<OwnedPermit, AcquireError> {
         let permit = self.permits.try_ask(self.ask(entry));
         permit.map(Permit::into_owned)
     }

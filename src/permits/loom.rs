@@ -13,7 +13,7 @@ use super::keeper::{Expire, Keeper};
 use super::queue::Ticket;
 use super::shard::{Entered, Load, Shard};
 use super::terms::{Ask, PermitTerms};
-use super::{Acquire, AcquireError, Permit};
+use super::{Acquire, OwnedAcquire, AcquireError, Permit};
 use crate::sync::{AtomicU64, Ordering, thread};
 
 const KEY: u64 = 1;
@@ -88,7 +88,7 @@ impl World {
     }
 }
 
-fn poll<'a>(future: &mut Acquire<'a>, waker: &Waker) -> Poll<Result<Permit<'a>, AcquireError>> {
+fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
@@ -162,7 +162,7 @@ fn loom_permit_taken_after_a_return_without_waiting_sees_what_was_done() {
 }
 
 /// A waiter polled once, with the bell it rings.
-fn waiter(world: &World, weight: u32) -> (Acquire<'static>, Arc<Bell>, Waker) {
+fn waiter(world: &World, weight: u32) -> (OwnedAcquire, Arc<Bell>, Waker) {
     let bell = Bell::new();
     let waker = Waker::from(Arc::clone(&bell));
     let mut future = world.acquire(KEY, weight).into_owned();

@@ -30,7 +30,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use keeper::{Expire, Keeper};
-pub use permit::{Acquire, Permit};
+pub use permit::{Acquire, OwnedAcquire, OwnedPermit, Permit};
 use shard::{Load, Shard};
 use slots::{mix, position};
 pub(crate) use terms::{Ask, PermitTerms};

@@ -22,7 +22,7 @@ impl Wake for Bell {
     }
 }
 
-fn poll<'a>(future: &mut Acquire<'a>) -> Poll<Result<Permit<'a>, AcquireError>> {
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 

@@ -39,7 +39,7 @@ use shard::{Insert, Shard, Want};
 pub(crate) const SHARDS: u32 = 16;
 
 /// Slots used of a hundred when the table holds what it was made for.
-const LOAD_PERCENT: u64 = 67;
+const LOAD_PERCENT: u64 = 68;
 
 /// Counters, found by tag.
 pub(crate) struct Table {
