@@ -1,14 +1,12 @@
 //! One limit asked directly, for those who want no request to be matched.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrayvec::ArrayVec;
-
 use super::check::Applied;
 use super::decision::Entry;
+use super::direct::Key;
 use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
@@ -18,8 +16,7 @@ use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
 use crate::key::{HashKeys, KeyHash};
-use crate::policy::{AttributeValue, KEY_PARTS_MAX, KeyIndex, LimitIndex};
-use crate::prefetch::prefetch;
+use crate::policy::LimitIndex;
 use crate::table::Home;
 
 /// A limit of a limiter, to be asked directly.
@@ -63,126 +60,6 @@ pub(super) const BATCH: usize = 16;
 /// Bits of a limit's place in its law; there are 256 at most.
 const PLACE_BITS: u32 = 16;
 
-/// The values of a key, in the order of the limit's key.
-///
-/// Made from a text, an address, or a slice of texts; `()` is the key of a limit that has none.
-/// Where a key has alternatives (`"api_key | ip"`), the values are those of the first.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'k>(Values<'k>);
-
-#[derive(Clone, Copy, Debug)]
-enum Values<'k> {
-    One(AttributeValue<'k>),
-    Texts(&'k [&'k str]),
-}
-
-impl<'k> From<&'k str> for Key<'k> {
-    #[inline]
-    fn from(text: &'k str) -> Self {
-        text.as_bytes().into()
-    }
-}
-
-impl<'k> From<&'k String> for Key<'k> {
-    #[inline]
-    fn from(text: &'k String) -> Self {
-        text.as_bytes().into()
-    }
-}
-
-impl<'k> From<&'k [u8]> for Key<'k> {
-    #[inline]
-    fn from(bytes: &'k [u8]) -> Self {
-        Self(Values::One(AttributeValue::Text(bytes)))
-    }
-}
-
-impl From<IpAddr> for Key<'_> {
-    #[inline]
-    fn from(address: IpAddr) -> Self {
-        Self(Values::One(AttributeValue::Address(address)))
-    }
-}
-
-impl<'k> From<&'k [&'k str]> for Key<'k> {
-    fn from(texts: &'k [&'k str]) -> Self {
-        Self(Values::Texts(texts))
-    }
-}
-
-impl<'k, const N: usize> From<&'k [&'k str; N]> for Key<'k> {
-    fn from(texts: &'k [&'k str; N]) -> Self {
-        Self(Values::Texts(texts))
-    }
-}
-
-impl From<()> for Key<'_> {
-    fn from((): ()) -> Self {
-        Self(Values::Texts(&[]))
-    }
-}
-
-#[cfg(feature = "dashboard")]
-impl<'k> Key<'k> {
-    pub(super) fn values(self) -> Vec<AttributeValue<'k>> {
-        match self.0 {
-            Values::One(value) => vec![value],
-            Values::Texts(texts) => {
-                let values = texts.iter();
-                values
-                    .map(|text| AttributeValue::Text(text.as_bytes()))
-                    .collect()
-            }
-        }
-    }
-}
-
-impl Key<'_> {
-    /// Asks for the memory of its text, so that it will be at hand.
-    #[inline(always)]
-    fn ask_for(&self) {
-        if let Values::One(AttributeValue::Text([first, ..])) = self.0 {
-            prefetch(first);
-        }
-    }
-
-    /// Its text, if it is one text and not empty.
-    #[inline(always)]
-    pub(super) fn text(&self) -> Option<&[u8]> {
-        match self.0 {
-            Values::One(AttributeValue::Text(text)) if !text.is_empty() => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The key's hash; none if the limit's key has another shape.
-    #[inline(always)]
-    fn hash(&self, law: &Law, meter: &Meter) -> Option<KeyHash> {
-        match self.0 {
-            Values::One(AttributeValue::Text(text)) => law.text_hash(meter, text),
-            Values::Texts([]) => meter.global,
-            values => values.hash(law, meter.key),
-        }
-    }
-}
-
-impl Values<'_> {
-    #[inline(never)]
-    fn hash(self, law: &Law, key: KeyIndex) -> Option<KeyHash> {
-        match self {
-            Self::One(value) => law.direct_hash(key, &[value]),
-            Self::Texts(texts) => {
-                let values = texts
-                    .iter()
-                    .map(|text| AttributeValue::Text(text.as_bytes()));
-                let values: ArrayVec<_, KEY_PARTS_MAX> = values.take(KEY_PARTS_MAX).collect();
-                law.direct_hash(key, &values)
-                    .filter(|_| values.len() == texts.len())
-            }
-        }
-    }
-}
-
 impl Limit {
     pub(super) fn new(inner: &Arc<Inner>, name: &str) -> Result<Self, Error> {
         let law = inner.law.current();
@@ -225,9 +102,10 @@ impl Limit {
     /// Takes `cost`, if there is room for all of it.
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
-        match key.into().0 {
-            Values::One(AttributeValue::Text(text)) => self.check_text(text, cost),
-            values => self.check_any(Key(values), cost),
+        let key = key.into();
+        match key.text() {
+            Some(text) => self.check_text(text, cost),
+            None => self.check_any(key, cost),
         }
     }
 
@@ -257,6 +135,18 @@ impl Limit {
         let law = inner.law.read();
         match self.counter(&law, key, cost) {
             Ok((meter, counter)) => inner.take_one(meter, &counter, now, cost),
+            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
+        }
+    }
+
+    /// The same of a key that was found to have no word.
+    #[inline(never)]
+    pub(super) fn check_new(&self, key: Key<'_>, cost: u64) -> Outcome {
+        let inner = &*self.inner;
+        let now = inner.ground.clock.exact();
+        let law = inner.law.read();
+        match self.counter(&law, key, cost) {
+            Ok((meter, counter)) => inner.take_with_care(meter, counter, now, cost),
             Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
         }
     }

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod concurrency;
 mod decision;
+mod direct;
 mod grower;
 #[cfg(test)]
 mod growth_tests;
@@ -42,8 +43,9 @@ use std::sync::{Arc, Mutex};
 pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
 pub use decision::{Decision, LimitOutcome};
+pub use direct::Key;
 pub use grower::Growth;
-pub use handle::{Key, Limit};
+pub use handle::Limit;
 pub use journaling::{Rebuilding, Recovery};
 pub use mapping::{Lasts, Mapping, Placement};
 pub use open::Builder;

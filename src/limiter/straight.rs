@@ -8,7 +8,8 @@
 use arrayvec::ArrayVec;
 
 use super::Inner;
-use super::handle::{BATCH, Key, Limit};
+use super::direct::Key;
+use super::handle::{BATCH, Limit};
 use super::outcome::{Outcome, Source, Verdict};
 use crate::algorithm::{Bucket, Pair, Period, Rule, Step, Word};
 use crate::in_force::Note;
@@ -74,6 +75,8 @@ struct Line {
 enum Way {
     /// This one, with the exact time.
     Exact,
+    /// To where words are made: there is none.
+    New,
     /// The long one.
     Long,
 }
@@ -136,34 +139,51 @@ impl Limit {
         {
             prefetch(first);
             let Some(at) = inner.ground.clock.at_a_glance() else {
-                return self.check_exactly(law, text, cost);
+                return self.check_without_glance(law, text, cost);
             };
             let now = Reading::lagging(at);
-            if let Some(straight) = self.straight(law)
-                && let tag = straight.tag(&self.hash_keys, text)
-                && let Some(home) = inner.ground.table.home(tag)
-            {
-                match inner.take_straight(&straight, tag, home, now, cost) {
-                    Ok(line) => return line.outcome(&straight, now, cost),
-                    Err(Way::Exact) => return self.check_exactly(law, text, cost),
-                    Err(Way::Long) => {}
-                }
+            if let Some((straight, tag, home)) = self.counter_noted(law, text) {
+                return match inner.take_straight(&straight, tag, home, now, cost) {
+                    Ok(line) => line.outcome(&straight, now, cost),
+                    Err(Way::Exact) => self.check_exactly(straight, (tag, home), text, cost),
+                    Err(Way::New) => self.check_new(text.into(), cost),
+                    Err(Way::Long) => self.check_any(text.into(), cost),
+                };
             }
         }
         self.check_any(text.into(), cost)
     }
 
     #[inline(never)]
-    fn check_exactly(&self, law: u64, text: &[u8], cost: u64) -> Outcome {
-        let now = self.inner.ground.clock.exact();
-        if let Some(straight) = self.straight(law)
-            && let tag = straight.tag(&self.hash_keys, text)
-            && let Some(home) = self.inner.ground.table.home(tag)
-            && let Ok(line) = self.inner.take_straight(&straight, tag, home, now, cost)
-        {
-            return line.outcome(&straight, now, cost);
+    fn check_without_glance(&self, law: u64, text: &[u8], cost: u64) -> Outcome {
+        match self.counter_noted(law, text) {
+            Some((straight, tag, home)) => self.check_exactly(straight, (tag, home), text, cost),
+            None => self.check_any(text.into(), cost),
         }
-        self.check_any(text.into(), cost)
+    }
+
+    /// What is to be known of a key's counter under the law of this number.
+    #[inline(always)]
+    fn counter_noted(&self, law: u64, text: &[u8]) -> Option<(Straight, Tag, Home<'_>)> {
+        let straight = self.straight(law)?;
+        let tag = straight.tag(&self.hash_keys, text);
+        Some((straight, tag, self.inner.ground.table.home(tag)?))
+    }
+
+    // By value: what is referred to must be in memory, and there it would be put at every check.
+    #[inline(never)]
+    fn check_exactly(
+        &self,
+        straight: Straight,
+        (tag, home): (Tag, Home<'_>),
+        text: &[u8],
+        cost: u64,
+    ) -> Outcome {
+        let now = self.inner.ground.clock.exact();
+        match self.inner.take_straight(&straight, tag, home, now, cost) {
+            Ok(line) => line.outcome(&straight, now, cost),
+            Err(_) => self.check_any(text.into(), cost),
+        }
     }
 
     /// Takes one of each key, in order, as far as that goes straight. The memory of the others'
@@ -221,7 +241,7 @@ impl Inner {
         now: Reading,
         cost: u64,
     ) -> Result<Line, Way> {
-        let found = self.ground.table.find_from(home, tag).ok_or(Way::Long)?;
+        let found = self.ground.table.find_from(home, tag).ok_or(Way::New)?;
         let before = found.word;
         let step = match now.is_exact {
             false => straight.bucket.step_at_once(before, now.at, cost),

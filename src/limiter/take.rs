@@ -79,7 +79,7 @@ impl Inner {
 
     // By value, see `Counter::take_with_care`.
     #[inline(never)]
-    fn take_with_care(
+    pub(super) fn take_with_care(
         &self,
         meter: &Meter,
         counter: Counter<'_>,

@@ -13,7 +13,7 @@ use super::keeper::{Expire, Keeper};
 use super::queue::Ticket;
 use super::shard::{Entered, Load, Shard};
 use super::terms::{Ask, PermitTerms};
-use super::{Acquire, OwnedAcquire, AcquireError, Permit};
+use super::{Acquire, AcquireError, OwnedAcquire, Permit};
 use crate::sync::{AtomicU64, Ordering, thread};
 
 const KEY: u64 = 1;

@@ -15,9 +15,9 @@ pub(crate) const NOTES_AT: usize = 64;
 pub(crate) const LINE_LEN: usize = 64;
 
 /// Lines that a search looks at, from the home line on, before it gives up.
-// Bound: no lookup reads more than this, whatever keys an attacker chose. With 68 of a hundred slots
-// used a key finds none in 16 lines once in thirty thousand, in 64 less than once in 10^11 (each eight
-// lines more make it some fourteen times rarer); nine in ten are found in the first.
+// Bound: no lookup reads more than this, whatever keys an attacker chose. With 68 slots used of a
+// hundred a key finds none in 16 lines once in thirty thousand, in 64 less than once in 10^11 (each
+// eight lines more make it some fourteen times rarer); nine in ten are found in the first.
 pub(super) const PROBE_LINES: usize = 64;
 
 /// One counter word and whose it is.
