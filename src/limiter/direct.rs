@@ -84,21 +84,22 @@ impl<'k> Key<'k> {
     }
 }
 
-impl Key<'_> {
+impl<'k> Key<'k> {
+    /// Its text, if it is one text.
+    // By value: a key that is referred to must be in memory, and is made at every check.
+    #[inline(always)]
+    pub(super) fn text(self) -> Option<&'k [u8]> {
+        match self.0 {
+            Values::One(AttributeValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Asks for the memory of its text, so that it will be at hand.
     #[inline(always)]
     pub(super) fn ask_for(&self) {
         if let Values::One(AttributeValue::Text([first, ..])) = self.0 {
             prefetch(first);
-        }
-    }
-
-    /// Its text, if it is one text and not empty.
-    #[inline(always)]
-    pub(super) fn text(&self) -> Option<&[u8]> {
-        match self.0 {
-            Values::One(AttributeValue::Text(text)) if !text.is_empty() => Some(text),
-            _ => None,
         }
     }
 

@@ -202,7 +202,8 @@ impl Limit {
             return None;
         };
         let homes = keys.map(|key| {
-            let tag = straight.tag(&self.hash_keys, key.text()?);
+            let text = key.text().filter(|text| !text.is_empty())?;
+            let tag = straight.tag(&self.hash_keys, text);
             let home = inner.ground.table.home(tag)?;
             home.ask_for();
             Some((tag, home))
