@@ -202,6 +202,8 @@ impl<'a> Counter<'a> {
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
+        // What stood there before the time was read.
+        let mut before = None;
         loop {
             let period = self.rule.period(now.at, self.calendars);
             let (main_tag, other_tag) = self.tags(period);
@@ -218,11 +220,19 @@ impl<'a> Counter<'a> {
             };
             let next = match step {
                 _ if self.is_unsure(step, period, words, now, cost) => {
+                    before = Some(words);
                     now = self.exactly();
                     continue;
                 }
                 Step::Future => {
                     now = self.explain(words, now.at, &mut suspect);
+                    continue;
+                }
+                // Another's take may be from later than the time that was read, and what is left
+                // too little by just that.
+                Step::Refuse if before != Some(words) => {
+                    before = Some(words);
+                    now = self.no_earlier(now);
                     continue;
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),

@@ -337,3 +337,47 @@ fn a_thousand_of_sixteen_thousand_by_the_systems_clock() {
         assert_eq!(bucket.usage(&key).used(), 1000);
     }
 }
+
+/// Two that come at the same instant to a bucket at rest, which holds two: whoever reads the time first
+/// finds a word that is later than that, by nanoseconds, and there is room all the same.
+#[test]
+fn who_reads_the_time_first_is_not_refused_for_it() {
+    const KEYS: usize = 20_000;
+    let dir = common::scratch();
+    let policy = r#"
+        [limits.bucket]
+        rate = "2/day"
+        key = "user"
+        [limits.strict]
+        rate = "2/day"
+        key = "user"
+        durability = "strict"
+        reserve = 2
+    "#;
+    let policy = Policy::from_toml(policy).unwrap();
+    let builder = Limiter::builder(policy).counters(2 * KEYS as u64);
+    let limiter = builder.open(dir.path().join("data")).unwrap();
+    // Of strict ones a few: each first take waits for the disk.
+    for (name, keys) in [("bucket", KEYS), ("strict", 20)] {
+        let limit = limiter.limit(name).unwrap();
+        let turn = AtomicU64::new(0);
+        let race = || {
+            let all = (0..keys).all(|key| {
+                // Both begin a key together.
+                turn.fetch_add(1, Ordering::SeqCst);
+                while turn.load(Ordering::SeqCst) < 2 * (key as u64 + 1) {
+                    std::hint::spin_loop();
+                }
+                limit.check(&key.to_string()).is_allowed()
+            });
+            // Who was refused keeps the other waiting no longer.
+            turn.fetch_add(2 * KEYS as u64, Ordering::SeqCst);
+            all
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(race);
+            (race(), other.join().unwrap())
+        });
+        assert!(one && other, "{name}");
+    }
+}

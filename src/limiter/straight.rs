@@ -15,7 +15,7 @@ use crate::algorithm::{Bucket, Pair, Period, Rule, Step, Word};
 use crate::in_force::Note;
 use crate::key::{HashKeys, KeyHasher, LimitBits, NameHash, Tag};
 use crate::prefetch::prefetch;
-use crate::table::Home;
+use crate::table::{Found, Home};
 use crate::time::Reading;
 
 /// What is known of a limit of which most checks come to this: nothing is overridden, no disk is
@@ -179,8 +179,12 @@ impl Limit {
         text: &[u8],
         cost: u64,
     ) -> Outcome {
-        let now = self.inner.ground.clock.exact();
-        match self.inner.take_straight(&straight, tag, home, now, cost) {
+        let inner = &*self.inner;
+        // The word first, and then the time: of two that come at once to a bucket at rest the one
+        // that read the time first would find a word from later, and too little left by that.
+        let found = inner.ground.table.find_from(home, tag);
+        let now = inner.ground.clock.exact();
+        match inner.take_found(&straight, tag, found, now, cost) {
             Ok(line) => line.outcome(&straight, now, cost),
             Err(_) => self.check_any(text.into(), cost),
         }
@@ -242,7 +246,21 @@ impl Inner {
         now: Reading,
         cost: u64,
     ) -> Result<Line, Way> {
-        let found = self.ground.table.find_from(home, tag).ok_or(Way::New)?;
+        let found = self.ground.table.find_from(home, tag);
+        self.take_found(straight, tag, found, now, cost)
+    }
+
+    /// The same where it was looked for.
+    #[inline(always)]
+    fn take_found(
+        &self,
+        straight: &Straight,
+        tag: Tag,
+        found: Option<Found<'_>>,
+        now: Reading,
+        cost: u64,
+    ) -> Result<Line, Way> {
+        let found = found.ok_or(Way::New)?;
         let before = found.word;
         let step = match now.is_exact {
             false => straight.bucket.step_at_once(before, now.at, cost),
