@@ -186,6 +186,21 @@ impl<'a> Counter<'a> {
             && (step == Step::Refuse || !self.rule.holds(step, period, words, now.at, cost))
     }
 
+    /// True if the time must be read again: the reading is not sure, or it is older than the words,
+    /// unless those are the ones from `before` it, and who was refused found another's take from
+    /// later than that, and too little left by just the difference.
+    #[inline]
+    fn is_too_early(&self, seen: &Seen, before: Option<Pair>, cost: u64) -> bool {
+        let Seen {
+            step,
+            words,
+            period,
+            now,
+        } = *seen;
+        step == Step::Refuse && before != Some(words)
+            || self.is_unsure(step, period, words, now, cost)
+    }
+
     #[inline]
     fn exactly(&self) -> Reading {
         self.ground.clock.exact()
@@ -219,20 +234,12 @@ impl<'a> Counter<'a> {
                 now,
             };
             let next = match step {
-                _ if self.is_unsure(step, period, words, now, cost) => {
-                    before = Some(words);
-                    now = self.exactly();
+                _ if self.is_too_early(&seen, before, cost) => {
+                    (before, now) = (Some(words), self.no_earlier(now));
                     continue;
                 }
                 Step::Future => {
                     now = self.explain(words, now.at, &mut suspect);
-                    continue;
-                }
-                // Another's take may be from later than the time that was read, and what is left
-                // too little by just that.
-                Step::Refuse if before != Some(words) => {
-                    before = Some(words);
-                    now = self.no_earlier(now);
                     continue;
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),

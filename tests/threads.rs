@@ -338,8 +338,8 @@ fn a_thousand_of_sixteen_thousand_by_the_systems_clock() {
     }
 }
 
-/// Two that come at the same instant to a bucket at rest, which holds two: whoever reads the time first
-/// finds a word that is later than that, by nanoseconds, and there is room all the same.
+/// Two that come at the same instant to a bucket at rest, which holds two: whoever reads the time
+/// first finds a word that is later than that, by nanoseconds, and there is room all the same.
 #[test]
 fn who_reads_the_time_first_is_not_refused_for_it() {
     const KEYS: usize = 20_000;
