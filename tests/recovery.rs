@@ -102,6 +102,37 @@ fn written_again(dir: &tempfile::TempDir, expected: &[u64]) {
     assert_eq!(rebuilt(dir), expected);
 }
 
+/// A change that makes a written word differ from what is written is told to the writer, whichever
+/// way a check goes.
+#[test]
+fn what_a_limit_asked_directly_takes_is_written() {
+    let dir = common::scratch();
+    let policy = "[limits.day]\nrate = \"100/day\"\nkey = \"user\"";
+    let open = |path: &Path| {
+        let clock = ManualClock::new(Timestamp::from_secs(1_760_009_400));
+        let builder = Limiter::builder(Policy::from_toml(policy).unwrap()).clock(clock);
+        builder.mapping(Mapping::DataDirectory).open(path).unwrap()
+    };
+    let limiter = open(&data(&dir));
+    let day = limiter.limit("day").unwrap();
+    let takes: [&dyn Fn(); 4] = [
+        &|| assert!(day.check("alice").is_allowed()),
+        &|| assert!(day.check("alice").is_allowed()),
+        &|| day.check_many(&["alice"], |_, one| assert!(one.is_allowed())),
+        &|| assert!(day.check_cost("alice", 3).is_allowed()),
+    ];
+    for (place, (take, sum)) in takes.iter().zip([1, 2, 3, 6]).enumerate() {
+        take();
+        limiter.flush().unwrap();
+        // A copy does not believe the table, and goes by the journal.
+        let copied = dir.path().join(format!("copy {place}"));
+        copy(&data(&dir), &copied);
+        let other = open(&copied);
+        assert!(matches!(other.health().opened, Opened::SetAside { .. }));
+        assert_eq!(other.limit("day").unwrap().usage("alice").used(), sum);
+    }
+}
+
 #[test]
 fn a_journal_older_than_the_table_is_told_everything_again() {
     let dir = common::scratch();

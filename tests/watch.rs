@@ -138,6 +138,16 @@ fn a_limit_asked_directly_is_told_of_once() {
             .any(|(_, verdict)| *verdict == Verdict::Refused)
     );
     told(&outcomes);
+    // And of those that are known already.
+    for _ in 0..2 {
+        let again = tight.check("carol");
+        told(&[("carol", again.verdict())]);
+    }
+    let mut outcomes = Vec::new();
+    tight.check_many(&["carol"; 3], |_, one| {
+        outcomes.push(("carol", one.verdict()))
+    });
+    told(&outcomes);
 }
 
 #[test]
