@@ -138,16 +138,23 @@ fn a_limit_asked_directly_is_told_of_once() {
             .any(|(_, verdict)| *verdict == Verdict::Refused)
     );
     told(&outcomes);
-    // And of those that are known already.
-    for _ in 0..2 {
-        let again = tight.check("carol");
-        told(&[("carol", again.verdict())]);
+}
+
+/// Of a bucket, whose checks mostly go straight.
+#[test]
+fn a_bucket_asked_directly_is_told_of_each_time() {
+    let direct = Direct::default();
+    let (limiter, _dir) = limiter(direct.clone());
+    let wide = limiter.limit("wide").unwrap();
+    let told = || std::mem::take(&mut *direct.0.lock().unwrap()).len();
+    for _ in 0..3 {
+        assert!(wide.check("alice").is_allowed());
+        assert_eq!(told(), 1);
     }
-    let mut outcomes = Vec::new();
-    tight.check_many(&["carol"; 3], |_, one| {
-        outcomes.push(("carol", one.verdict()))
-    });
-    told(&outcomes);
+    for _ in 0..2 {
+        wide.check_many(&["alice"; 3], |_, one| assert!(one.is_allowed()));
+        assert_eq!(told(), 3);
+    }
 }
 
 #[test]
