@@ -233,8 +233,8 @@ fn what_takes_its_time_between_two_of_many_is_reckoned_with() {
     assert_eq!(told, 16);
 }
 
-/// Whatever is known of a limit by heart is forgotten when it is no longer so. All is checked twice:
-/// the first check under a policy is the one that learns.
+/// Whatever is known of a limit by heart is forgotten when it is no longer so. All is checked
+/// twice: the first check under a policy is the one that learns.
 #[test]
 fn a_handle_goes_by_what_is_in_force() {
     let world = world(UPLOAD);
