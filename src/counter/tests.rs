@@ -12,39 +12,47 @@ use crate::sync::{Arc, AtomicU64};
 use crate::table::{Region, Table};
 use crate::time::{LAG_MAX, NANOS_PER_SEC, Reading, Timestamp};
 
-/// Takes one by a reading that lags by `lag` behind `now`, at which `word` stands: what the take
-/// saw, the word that it left, and what a look had seen.
-fn take_after_look(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word, Seen) {
+/// A table in which this word stands, and a clock that shows `now`.
+fn ground(word: Word, now: Timestamp) -> Ground {
     let table = Arc::new(Table::new(vec![Region::heap(1)]));
-    let tag = Tag::from_bits(4);
     if !word.is_absent() {
-        table.update(tag, now, |_| Some(word));
+        table.update(TAG, now, |_| Some(word));
     }
     let (ceilings, _) = Ceilings::in_memory(&[&table, &table], now);
-    let ground = Ground {
+    Ground {
         table: table.clone(),
-        shared: table.clone(),
+        shared: table,
         clock: Clock::Manual(ManualClock::new(now)),
         inbox: Arc::new(Inbox::new(1)),
         ceilings,
         healed: AtomicU64::new(0),
-    };
-    let counter = Counter {
-        ground: &ground,
+    }
+}
+
+fn counter<'a>(ground: &'a Ground, rule: &'a Rule) -> Counter<'a> {
+    Counter {
+        ground,
         calendars: &[],
-        rule: &rule,
-        tag,
+        rule,
+        tag: TAG,
         is_logged: false,
         reserve: None,
         is_shared: false,
-    };
+    }
+}
+
+/// Takes one by a reading that lags by `lag` behind `now`, at which `word` stands: what the take
+/// saw, the word that it left, and what a look had seen.
+fn take_after_look(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word, Seen) {
+    let ground = ground(word, now);
+    let counter = counter(&ground, &rule);
     let glance = Reading::lagging(now - lag);
     let looked = counter.look(glance, 1);
     let Take::Judged(seen) = counter.take(glance, 1) else {
         panic!("there is room, and it is not strict");
     };
     assert_eq!(looked.step, seen.step, "a look says what a take does");
-    (seen, table.read(tag), looked)
+    (seen, ground.table.read(counter.tag), looked)
 }
 
 fn take(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word) {
@@ -52,6 +60,7 @@ fn take(rule: Rule, word: Word, now: Timestamp, lag: Duration) -> (Seen, Word) {
     (seen, after)
 }
 
+const TAG: Tag = Tag::from_bits(4);
 const NOW: Timestamp = Timestamp::from_secs(1_000);
 
 fn bucket() -> Rule {
@@ -73,6 +82,21 @@ fn a_busy_bucket_moves_on_by_its_token_alone() {
     let (seen, after) = take(bucket(), Word::bucket(arrival), NOW, LAG_MAX);
     assert!(!seen.now.is_exact, "a glance is enough");
     assert_eq!(after, Word::bucket(arrival + Duration::from_secs(1)));
+}
+
+/// Another took the first of three nanoseconds later than this one read the time, exactly.
+#[test]
+fn who_read_the_time_too_early_reads_it_again_before_he_is_refused() {
+    let rule = bucket();
+    for (taken, is_admitted) in [(1, true), (2, true), (3, false)] {
+        let later = NOW.plus_nanos(3);
+        let ground = ground(Word::bucket(later + Duration::from_secs(taken)), later);
+        let take = counter(&ground, &rule).take_with_care(NOW.into(), 1);
+        let Take::Judged(seen) = take else {
+            panic!("there is a slot, and it is not strict");
+        };
+        assert_eq!(matches!(seen.step, Step::Admit(_)), is_admitted, "{taken}");
+    }
 }
 
 #[test]

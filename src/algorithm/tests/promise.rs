@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn a_step_at_once_is_the_step(
         count in 1..50_u64, period_secs in 1..100_u64, burst in 1..50_u64, now in any::<u64>(),
-        ahead in any::<u64>(), any in any::<u64>(), near in 0..3, cost in 1..60_u64,
+        ahead in any::<u64>(), any in any::<u64>(), near in 0..4, cost in 1..60_u64,
     ) {
         let bucket = Bucket::new(count, period_secs * NANOS_PER_SEC, burst).unwrap();
         let Some(words) = bucket.to_words() else {
@@ -145,6 +145,7 @@ proptest! {
             0 => Word::bucket(now.plus_nanos(ahead % span)),
             // About where the lag decides.
             1 => Word::bucket(now.plus_nanos(room + ahead % (2 * LAG_NANOS))),
+            2 => Word::bucket(now.plus_nanos(ahead % (2 * LAG_NANOS))),
             _ => Word::from_bits(any),
         };
         let (rule, pair) = (Rule::Bucket(bucket), Pair::single(word));
