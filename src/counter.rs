@@ -186,19 +186,18 @@ impl<'a> Counter<'a> {
             && (step == Step::Refuse || !self.rule.holds(step, period, words, now.at, cost))
     }
 
-    /// True if the time must be read again: the reading is not sure, or it is older than the words,
-    /// unless those are the ones from `before` it, and who was refused found another's take from
-    /// later than that, and too little left by just the difference.
+    /// True if the time must be read again: the reading is not sure, or it may be older than the
+    /// words; then who is refused may have found another's take from later than that, and too
+    /// little left by just the difference.
     #[inline]
-    fn is_too_early(&self, seen: &Seen, before: Option<Pair>, cost: u64) -> bool {
+    fn is_too_early(&self, seen: &Seen, may_be_older: bool, cost: u64) -> bool {
         let Seen {
             step,
             words,
             period,
             now,
         } = *seen;
-        step == Step::Refuse && before != Some(words)
-            || self.is_unsure(step, period, words, now, cost)
+        step == Step::Refuse && may_be_older || self.is_unsure(step, period, words, now, cost)
     }
 
     #[inline]
@@ -217,7 +216,7 @@ impl<'a> Counter<'a> {
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
-        // What stood there before the time was read.
+        // What stood in the table before the time was read.
         let mut before = None;
         loop {
             let period = self.rule.period(now.at, self.calendars);
@@ -225,7 +224,8 @@ impl<'a> Counter<'a> {
             let other = self.other(other_tag);
             let found = self.table().find(main_tag);
             let main = found.word;
-            let words = self.known(period, Pair { main, other }, now.at);
+            let stands = Pair { main, other };
+            let words = self.known(period, stands, now.at);
             let step = judge(self.rule, period, words, now.at);
             let seen = Seen {
                 step,
@@ -234,8 +234,8 @@ impl<'a> Counter<'a> {
                 now,
             };
             let next = match step {
-                _ if self.is_too_early(&seen, before, cost) => {
-                    (before, now) = (Some(words), self.no_earlier(now));
+                _ if self.is_too_early(&seen, before != Some(stands), cost) => {
+                    (before, now) = (Some(stands), self.no_earlier(now));
                     continue;
                 }
                 Step::Future => {
