@@ -124,9 +124,7 @@ impl<T: Keep> InForce<T> {
     /// The value in force, for as long as the caller holds on to it.
     #[inline]
     pub(crate) fn read(&self) -> InUse<T> {
-        // Ordering: acquire, pairs with the release in `replace`: who sees the number finds at
-        // least that value behind the lock, and sees what was done before it was replaced.
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.number();
         let last = T::with_keeping(|keeping| keeping.take(self.id, generation));
         InUse(Some(last.unwrap_or_else(|| self.find(generation))))
     }
@@ -149,7 +147,8 @@ impl<T: Keep> InForce<T> {
     /// Which of all that were in force here this is: 1, and with every replacement one more.
     #[inline(always)]
     pub(crate) fn number(&self) -> u64 {
-        // Ordering: acquire, as in `read`.
+        // Ordering: acquire, pairs with the release in `replace`: who sees the number finds at
+        // least that value behind the lock, and sees what was done before it was replaced.
         self.generation.load(Ordering::Acquire)
     }
 
@@ -166,7 +165,7 @@ impl<T: Keep> InForce<T> {
         let mut current = lock(&self.current);
         let now = Arc::new(next(&current)?);
         let before = std::mem::replace(&mut *current, now.clone());
-        // Ordering: release, pairs with the acquire in `read`.
+        // Ordering: release, pairs with the acquire in `number`.
         self.generation.fetch_add(1, Ordering::Release);
         Ok(Replaced { before, now })
     }

@@ -14,7 +14,14 @@ pub(crate) struct Pending<'t> {
     after: Word,
 }
 
-impl Pending<'_> {
+impl<'t> Pending<'t> {
+    /// A take that leaves this word in the place of what was found.
+    #[inline(always)]
+    pub(crate) fn new(tag: Tag, found: Found<'t>, after: Word, is_logged: bool) -> Self {
+        let after = if is_logged { after.dirty() } else { after };
+        Self { tag, found, after }
+    }
+
     /// Makes it; false if there is no word for it, or another by now, and it has to be judged anew.
     #[inline(always)]
     pub(crate) fn make(&self, ground: &Ground) -> bool {
@@ -78,11 +85,7 @@ impl<'a> Counter<'a> {
             }
         };
         let pending = match step {
-            Step::Admit(next) => Some(Pending {
-                tag: self.tag,
-                found,
-                after: self.marked(next),
-            }),
+            Step::Admit(next) => Some(Pending::new(self.tag, found, next, self.is_logged)),
             Step::Refuse | Step::Never => None,
             Step::Future => return None,
         };

@@ -10,12 +10,12 @@ use super::direct::Key;
 use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
-use super::straight::{Batch, StraightNote};
+use super::straight::StraightNote;
 use super::{Inner, Limiter};
 use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
-use crate::key::{HashKeys, KeyHash};
+use crate::key::HashKeys;
 use crate::policy::LimitIndex;
 use crate::table::Home;
 
@@ -192,14 +192,9 @@ impl Limit {
             (*key).into().ask_for();
         }
         let batch = self.take_batch(keys.iter().map(|key| (*key).into()));
-        let taken = batch.as_ref().map_or(0, Batch::len);
         // Not before all that are taken at once are: what `each` does may take its time, or change
         // the policy.
-        for place in 0..taken {
-            if let Some(outcome) = batch.as_ref().and_then(|batch| batch.outcome(place)) {
-                each(place, outcome);
-            }
-        }
+        let taken = batch.map_or(0, |batch| batch.tell(&mut each));
         for (place, key) in keys.iter().enumerate().skip(taken) {
             each(place, self.check(*key));
         }
@@ -290,21 +285,10 @@ impl Limit {
         key: Key<'_>,
         cost: u64,
     ) -> Result<(&'l Meter, Counter<'l>), Verdict> {
-        self.counter_of(law, self.find(law), |meter| key.hash(law, meter), cost)
-    }
-
-    /// The same of a limit that was found, and a key that is hashed when it is.
-    #[inline(always)]
-    fn counter_of<'l>(
-        &'l self,
-        law: &'l Law,
-        limit: Option<LimitIndex>,
-        hash: impl FnOnce(&Meter) -> Option<KeyHash>,
-        cost: u64,
-    ) -> Result<(&'l Meter, Counter<'l>), Verdict> {
-        let limit = limit.ok_or(Verdict::Unknown)?;
+        let limit = self.find(law).ok_or(Verdict::Unknown)?;
         let meter = law.meter(limit);
-        let key = hash(meter).ok_or_else(|| meter.refusing(Verdict::KeyMissing))?;
+        let key = key.hash(law, meter);
+        let key = key.ok_or_else(|| meter.refusing(Verdict::KeyMissing))?;
         if meter.max_cost.is_some_and(|most| cost > most) {
             return Err(meter.refusing(Verdict::Impossible));
         }

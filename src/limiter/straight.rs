@@ -12,6 +12,7 @@ use super::direct::Key;
 use super::handle::{BATCH, Limit};
 use super::outcome::{Outcome, Source, Verdict};
 use crate::algorithm::{Bucket, Pair, Period, Rule, Step, Word};
+use crate::counter::Pending;
 use crate::in_force::Note;
 use crate::key::{HashKeys, KeyHasher, LimitBits, NameHash, Tag};
 use crate::prefetch::prefetch;
@@ -89,15 +90,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.lines.len()
-    }
-
+    /// Gives each outcome, in order, and then their number.
     #[inline(always)]
-    pub(super) fn outcome(&self, place: usize) -> Option<Outcome> {
-        let line = self.lines.get(place)?;
-        Some(line.outcome(&self.straight, self.now, 1))
+    pub(super) fn tell(&self, mut each: impl FnMut(usize, Outcome)) -> usize {
+        for (place, line) in self.lines.iter().enumerate() {
+            each(place, line.outcome(&self.straight, self.now, 1));
+        }
+        self.lines.len()
     }
 }
 
@@ -143,7 +142,8 @@ impl Limit {
             };
             let now = Reading::lagging(at);
             if let Some((straight, tag, home)) = self.counter_noted(law, text) {
-                return match inner.take_straight(&straight, tag, home, now, cost) {
+                let found = inner.ground.table.find_from(home, tag);
+                return match inner.take_straight(&straight, tag, found, now, cost) {
                     Ok(line) => line.outcome(&straight, now, cost),
                     Err(Way::Exact) => self.check_exactly(straight, (tag, home), text, cost),
                     Err(Way::New) => self.check_new(text.into(), cost),
@@ -184,7 +184,7 @@ impl Limit {
         // that read the time first would find a word from later, and too little left by that.
         let found = inner.ground.table.find_from(home, tag);
         let now = inner.ground.clock.exact();
-        match inner.take_found(&straight, tag, found, now, cost) {
+        match inner.take_straight(&straight, tag, found, now, cost) {
             Ok(line) => line.outcome(&straight, now, cost),
             Err(_) => self.check_any(text.into(), cost),
         }
@@ -216,7 +216,8 @@ impl Limit {
         let now = inner.ground.clock.glance();
         let mut lines = ArrayVec::new();
         for (tag, home) in homes.into_iter().map_while(|home| home) {
-            match inner.take_straight(&straight, tag, home, now, 1) {
+            let found = inner.ground.table.find_from(home, tag);
+            match inner.take_straight(&straight, tag, found, now, 1) {
                 Ok(line) => lines.push(line),
                 Err(_) => break,
             }
@@ -236,23 +237,9 @@ impl Limit {
 }
 
 impl Inner {
-    /// Takes `cost` from a counter, or refuses it.
+    /// Takes `cost` from a counter that was looked for, or refuses it.
     #[inline(always)]
     fn take_straight(
-        &self,
-        straight: &Straight,
-        tag: Tag,
-        home: Home<'_>,
-        now: Reading,
-        cost: u64,
-    ) -> Result<Line, Way> {
-        let found = self.ground.table.find_from(home, tag);
-        self.take_found(straight, tag, found, now, cost)
-    }
-
-    /// The same where it was looked for.
-    #[inline(always)]
-    fn take_found(
         &self,
         straight: &Straight,
         tag: Tag,
@@ -268,15 +255,9 @@ impl Inner {
         };
         let (word, is_allowed) = match step.ok_or(Way::Exact)? {
             Step::Admit(next) => {
-                let after = match straight.is_logged {
-                    true => next.dirty(),
-                    false => next,
-                };
-                if !found.replace(after) {
+                let take = Pending::new(tag, found, next, straight.is_logged);
+                if !take.make(&self.ground) {
                     return Err(Way::Long);
-                }
-                if after.is_dirty() && !before.is_dirty() {
-                    self.ground.inbox.mark(tag);
                 }
                 (next, true)
             }
