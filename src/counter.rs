@@ -118,29 +118,27 @@ impl<'a> Counter<'a> {
     #[inline]
     pub(crate) fn look(&self, now: impl Into<Reading>, cost: u64) -> Seen {
         let mut now = now.into();
-        let mut suspect = None;
+        let (mut suspect, mut before) = (None, None);
         loop {
             let period = self.rule.period(now.at, self.calendars);
             let (main, other) = self.tags(period);
-            let words = self.known(
+            let stands = Pair {
+                main: self.table().read(main),
+                other: self.other(other),
+            };
+            let words = self.known(period, stands, now.at);
+            let seen = Seen {
+                step: self.rule.step(period, words, now.at, cost),
+                words,
                 period,
-                Pair {
-                    main: self.table().read(main),
-                    other: self.other(other),
-                },
-                now.at,
-            );
-            match self.rule.step(period, words, now.at, cost) {
-                step if self.is_unsure(step, period, words, now, cost) => now = self.exactly(),
-                Step::Future => now = self.explain(words, now.at, &mut suspect),
-                step => {
-                    return Seen {
-                        step,
-                        words,
-                        period,
-                        now,
-                    };
+                now,
+            };
+            match seen.step {
+                _ if self.is_too_early(&seen, before != Some(stands), cost) => {
+                    (before, now) = (Some(stands), self.no_earlier(now));
                 }
+                Step::Future => now = self.explain(words, now.at, &mut suspect),
+                _ => return seen,
             }
         }
     }
@@ -178,17 +176,10 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// True if the clock was only glanced at and the lag could make a difference: to the answer, or
-    /// to how long who is refused has to wait.
-    #[inline]
-    fn is_unsure(&self, step: Step, period: Period, words: Pair, now: Reading, cost: u64) -> bool {
-        !now.is_exact
-            && (step == Step::Refuse || !self.rule.holds(step, period, words, now.at, cost))
-    }
-
-    /// True if the time must be read again: the reading is not sure, or it may be older than the
-    /// words; then who is refused may have found another's take from later than that, and too
-    /// little left by just the difference.
+    /// True if the time must be read again: it was only glanced at and the lag could make a
+    /// difference; or the cost is refused, and the reading may be older than the words. Who is
+    /// refused is told how long to wait, exactly; and he may have found another's take from later
+    /// than he read the time, and too little left by just the difference.
     #[inline]
     fn is_too_early(&self, seen: &Seen, may_be_older: bool, cost: u64) -> bool {
         let Seen {
@@ -197,7 +188,10 @@ impl<'a> Counter<'a> {
             period,
             now,
         } = *seen;
-        step == Step::Refuse && may_be_older || self.is_unsure(step, period, words, now, cost)
+        match step {
+            Step::Refuse => may_be_older,
+            step => !now.is_exact && !self.rule.holds(step, period, words, now.at, cost),
+        }
     }
 
     #[inline]

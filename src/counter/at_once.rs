@@ -77,12 +77,16 @@ impl<'a> Counter<'a> {
         }
         let found = self.table().find(self.tag);
         let main = found.word;
+        // True until the time is read after the word, see `is_too_early`.
+        let mut may_be_older = true;
         let (period, step) = loop {
             match self.rule.judge_surely(self.calendars, main, *now, cost) {
+                Some((_, Step::Refuse)) if now.is_exact && may_be_older => {}
                 Some(judged) => break judged,
                 None if now.is_exact => return None,
-                None => *now = self.exactly(),
+                None => {}
             }
+            (*now, may_be_older) = (self.no_earlier(*now), false);
         };
         let pending = match step {
             Step::Admit(next) => Some(Pending::new(self.tag, found, next, self.is_logged)),

@@ -90,12 +90,19 @@ fn who_read_the_time_too_early_reads_it_again_before_he_is_refused() {
     let rule = bucket();
     for (taken, is_admitted) in [(1, true), (2, true), (3, false)] {
         let later = NOW.plus_nanos(3);
-        let ground = ground(Word::bucket(later + Duration::from_secs(taken)), later);
-        let take = counter(&ground, &rule).take_with_care(NOW.into(), 1);
-        let Take::Judged(seen) = take else {
-            panic!("there is a slot, and it is not strict");
+        let ground = || ground(Word::bucket(later + Duration::from_secs(taken)), later);
+        let taken_by = |take: fn(Counter<'_>) -> Take| match take(counter(&ground(), &rule)) {
+            Take::Judged(seen) => seen,
+            _ => panic!("there is a slot, and it is not strict"),
         };
-        assert_eq!(matches!(seen.step, Step::Admit(_)), is_admitted, "{taken}");
+        let ways = [
+            taken_by(|counter| counter.take_with_care(NOW.into(), 1)),
+            taken_by(|counter| counter.take(NOW, 1)),
+            counter(&ground(), &rule).look(NOW, 1),
+        ];
+        for seen in ways {
+            assert_eq!(matches!(seen.step, Step::Admit(_)), is_admitted, "{taken}");
+        }
     }
 }
 

@@ -270,3 +270,28 @@ impl Inner {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Limiter, ManualClock, Policy, Timestamp};
+
+    /// A law has the number under which it is in force, so a handle finds its note again.
+    #[test]
+    fn checks_go_straight_under_every_law() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy =
+            |rate| Policy::from_toml(&format!("[limits.a]\nrate = \"{rate}\"\nkey = \"user\""));
+        let builder = Limiter::builder(policy("9/min").unwrap());
+        let clock = ManualClock::new(Timestamp::from_secs(1_760_000_000));
+        let limiter = builder.clock(clock).open(dir.path().join("data")).unwrap();
+        let limit = limiter.limit("a").unwrap();
+        for rate in ["6/min", "5/min", "4/min"] {
+            limiter.replace_policy(policy(rate).unwrap()).unwrap();
+            let law = limit.inner.law.number();
+            assert_eq!(law, limit.inner.law.current().number());
+            assert!(limit.straight(law).is_none(), "not learned yet");
+            assert!(limit.check("alice").is_allowed());
+            assert!(limit.straight(law).is_some());
+        }
+    }
+}
