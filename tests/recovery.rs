@@ -115,13 +115,23 @@ fn what_a_limit_asked_directly_takes_is_written() {
     };
     let limiter = open(&data(&dir));
     let day = limiter.limit("day").unwrap();
-    let takes: [&dyn Fn(); 4] = [
-        &|| assert!(day.check("alice").is_allowed()),
-        &|| assert!(day.check("alice").is_allowed()),
-        &|| day.check_many(&["alice"], |_, one| assert!(one.is_allowed())),
-        &|| assert!(day.check_cost("alice", 3).is_allowed()),
+    let takes: [(&dyn Fn(), _, _); 5] = [
+        (&|| assert!(day.check("alice").is_allowed()), "alice", 1),
+        (&|| assert!(day.check("alice").is_allowed()), "alice", 2),
+        (
+            &|| day.check_many(&["alice"], |_, one| assert!(one.is_allowed())),
+            "alice",
+            3,
+        ),
+        (
+            &|| assert!(day.check_cost("alice", 3).is_allowed()),
+            "alice",
+            6,
+        ),
+        // A key that was never seen, and goes straight from its first check on.
+        (&|| assert!(day.check_cost("bob", 5).is_allowed()), "bob", 5),
     ];
-    for (place, (take, sum)) in takes.iter().zip([1, 2, 3, 6]).enumerate() {
+    for (place, (take, user, sum)) in takes.iter().enumerate() {
         take();
         limiter.flush().unwrap();
         // A copy does not believe the table, and goes by the journal.
@@ -129,7 +139,7 @@ fn what_a_limit_asked_directly_takes_is_written() {
         copy(&data(&dir), &copied);
         let other = open(&copied);
         assert!(matches!(other.health().opened, Opened::SetAside { .. }));
-        assert_eq!(other.limit("day").unwrap().usage("alice").used(), sum);
+        assert_eq!(other.limit("day").unwrap().usage(*user).used(), *sum);
     }
 }
 

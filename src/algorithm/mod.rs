@@ -265,7 +265,10 @@ impl Rule {
                 let is_sure = now.is_exact || bucket.holds(step, word, now.at, cost);
                 is_sure.then_some((Period::default(), step))
             }
-            Self::Window(_) if cost > 0 => self.judge_surely_by_window(calendars, word, now, cost),
+            Self::Window(window) if cost > 0 => match window.step_surely(word, now.at, cost) {
+                Some(step) => Some((self.period(now.at, calendars), step)),
+                None => self.judge_surely_by_window(calendars, word, now, cost),
+            },
             _ => None,
         }
     }

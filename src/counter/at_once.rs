@@ -3,8 +3,8 @@
 use super::{Counter, Ground, Seen};
 use crate::algorithm::{Pair, Step, Word};
 use crate::key::Tag;
-use crate::table::Found;
-use crate::time::Reading;
+use crate::table::{Found, Put};
+use crate::time::{Reading, Timestamp};
 
 /// A take that was judged, and is still to be made.
 #[derive(Clone, Copy)]
@@ -26,6 +26,16 @@ impl<'t> Pending<'t> {
     #[inline(always)]
     pub(crate) fn make(&self, ground: &Ground) -> bool {
         let is_made = self.found.replace(self.after);
+        if is_made {
+            note(ground, self.tag, self.found.word, self.after);
+        }
+        is_made
+    }
+
+    /// Makes it for a tag that had no slot; false if it has one by now, or there is no room.
+    #[inline(always)]
+    pub(crate) fn insert(&self, ground: &Ground, now: Timestamp) -> bool {
+        let is_made = ground.table.put(self.tag, now, self.found, self.after) == Put::Done;
         if is_made {
             note(ground, self.tag, self.found.word, self.after);
         }

@@ -119,7 +119,7 @@ impl<'a> Asking<'a> {
     /// Takes what can be had at once; gives what must be waited for, if anything.
     fn advance(&mut self, may_wait: bool) -> Option<OwnedAcquire> {
         while self.admission.decision.is_allowed() {
-            let entry = self.admission.decision.concurrency.get(self.place)?;
+            let entry = self.admission.decision.said.concurrency.get(self.place)?;
             if entry.verdict != Verdict::Allowed {
                 // In shadow, and never to be had.
                 self.place += 1;
@@ -147,9 +147,9 @@ impl<'a> Asking<'a> {
             // Bound: a request meets no more such limits than there is room for.
             let _ = self.admission.running.permits.try_push(permit);
         });
-        let law = self.admission.decision.law.clone();
-        if let Some(entry) = self.admission.decision.concurrency.get_mut(self.place) {
-            entry.answered(&law, answer);
+        let Decision { law, said } = &mut self.admission.decision;
+        if let Some(entry) = said.concurrency.get_mut(self.place) {
+            entry.answered(law, answer);
         }
         self.place += 1;
     }
@@ -158,14 +158,12 @@ impl<'a> Asking<'a> {
     fn end(self) {
         if self.admission.decision.is_allowed() && !self.admission.decision.is_repeat() {
             // A request with an id has its turn again: it may be known by now.
-            let has_id = matches!(self.admission.decision.identity, Identity::New);
+            let has_id = matches!(self.admission.decision.said.identity, Identity::New);
             if self.has_waited || has_id {
-                let asked = mem::take(&mut self.admission.decision.concurrency);
-                let law = self.admission.decision.law.clone();
                 let decision = &mut self.admission.decision;
-                *decision = Decision::new(law);
+                let asked = mem::take(&mut decision.said).concurrency;
                 self.inner.judge(self.request, Want::Rates, decision);
-                self.admission.decision.concurrency = asked;
+                decision.said.concurrency = asked;
             } else {
                 self.inner.take_rates(&mut self.admission.decision);
             }
@@ -175,7 +173,7 @@ impl<'a> Asking<'a> {
             let mut asked = 0..self.place;
             let is_asked =
                 |said: &mut ConcurrencyEntry| asked.next().is_some() || !said.verdict.is_allowed();
-            self.admission.decision.concurrency.retain(is_asked);
+            self.admission.decision.said.concurrency.retain(is_asked);
             self.admission.running = Running::default();
         }
         self.inner.tell(self.request, &self.admission.decision);

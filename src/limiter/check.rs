@@ -4,8 +4,8 @@ use arrayvec::ArrayVec;
 
 use super::Inner;
 use super::concurrency::{ConcurrencyEntry, hopeless};
-use super::decision::{Decision, Entry, Identity};
-use super::law::{Law, OwnLaw};
+use super::decision::{Decision, Entry, Identity, Said};
+use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
 use crate::algorithm::Step;
@@ -50,7 +50,7 @@ type PendingTakes<'l> = ArrayVec<Option<Pending<'l>>, PICKS_MAX>;
 
 /// A request under a law.
 struct Asked<'a, 'r> {
-    law: &'a OwnLaw,
+    law: &'a Law,
     request: &'a Request<'r>,
     resolution: &'a Resolution<'r>,
     want: Want,
@@ -117,17 +117,22 @@ impl Inner {
         self.counter_of(law, meter, rule, meter.tag(applied.key))
     }
 
-    /// Judges a request. The decision, an empty one, is filled where it stands: it is large.
-    pub(super) fn judge(&self, request: &Request<'_>, want: Want, decision: &mut Decision) {
-        let law = &decision.law.clone();
+    /// Judges a request by the law of a decision in which nothing is said yet. It is filled where
+    /// it stands: it is large.
+    pub(super) fn judge(
+        &self,
+        request: &Request<'_>,
+        want: Want,
+        Decision { law, said }: &mut Decision,
+    ) {
         let mut resolution = Resolution::default();
         if let Err(error) = law.plan().resolve(request, &mut resolution) {
-            decision.error = Some(error);
+            said.error = Some(error);
             return;
         }
-        decision.route = resolution.route;
-        decision.tier = resolution.tier;
-        decision.is_exempt = resolution.exempt;
+        said.route = resolution.route;
+        said.tier = resolution.tier;
+        said.is_exempt = resolution.exempt;
         let asked = Asked {
             law,
             request,
@@ -136,21 +141,21 @@ impl Inner {
         };
         match asked.id() {
             None => {
-                self.judge_limits(&asked, decision);
+                self.judge_limits(&asked, said);
             }
-            Some(id) => self.judge_once(&asked, &id, decision),
+            Some(id) => self.judge_once(&asked, &id, said),
         }
     }
 
     /// Judges a request with an id: if it is a repeat, it is answered as before.
     #[cold]
-    fn judge_once(&self, asked: &Asked<'_, '_>, id: &Applied, decision: &mut Decision) {
+    fn judge_once(&self, asked: &Asked<'_, '_>, id: &Applied, said: &mut Said) {
         let meter = asked.law.meter(id.limit);
         let counter = self.counter(asked.law, meter, id);
-        decision.identity = Identity::New;
+        said.identity = Identity::New;
         let is_repeat = self.turns.once(
             counter.tag,
-            decision,
+            said,
             // An id is counted once, so a known one has no room.
             |_| {
                 !matches!(
@@ -158,12 +163,12 @@ impl Inner {
                     Step::Admit(_)
                 )
             },
-            |decision| self.judge_limits(asked, decision),
-            |decision| {
+            |said| self.judge_limits(asked, said),
+            |said| {
                 let now = self.ground.clock.exact();
                 let outcome = self.take_one(meter, &counter, now, 1);
                 if outcome.taken.is_some() {
-                    decision.identity = Identity::Kept(Entry {
+                    said.identity = Identity::Kept(Entry {
                         limit: id.limit,
                         tag: counter.tag,
                         outcome,
@@ -172,31 +177,31 @@ impl Inner {
             },
         );
         if is_repeat {
-            decision.identity = Identity::Repeat;
-            self.look_at_all(asked, decision, &mut PendingTakes::new());
+            said.identity = Identity::Repeat;
+            self.look_at_all(asked, said, &mut PendingTakes::new());
         }
     }
 
     /// Judges a request by its limits; true if it was charged.
     #[inline]
-    fn judge_limits(&self, asked: &Asked<'_, '_>, decision: &mut Decision) -> bool {
+    fn judge_limits(&self, asked: &Asked<'_, '_>, said: &mut Said) -> bool {
         let takes = matches!(asked.want, Want::Take | Want::Rates);
         if takes && let Some(pick) = asked.only_pick() {
-            self.take_only(asked, pick, decision);
-            return decision.is_allowed();
+            self.take_only(asked, pick, said);
+            return said.is_allowed();
         }
         let mut pending = PendingTakes::new();
-        let now = self.look_at_all(asked, decision, &mut pending);
-        let takes = takes && decision.is_allowed();
+        let now = self.look_at_all(asked, said, &mut pending);
+        let takes = takes && said.is_allowed();
         if takes {
-            self.take_all(asked.law, decision, &pending, now);
+            self.take_all(asked.law, said, &pending, now);
         }
-        takes && decision.is_allowed()
+        takes && said.is_allowed()
     }
 
     /// Takes from the only limit that the request meets: there is nothing to be looked at before.
     #[inline]
-    fn take_only(&self, asked: &Asked<'_, '_>, pick: &Pick, decision: &mut Decision) {
+    fn take_only(&self, asked: &Asked<'_, '_>, pick: &Pick, said: &mut Said) {
         let law = asked.law;
         let meter = law.meter(pick.limit);
         let applied = Applied {
@@ -207,19 +212,19 @@ impl Inner {
         };
         let (now, cost) = (self.ground.clock.glance(), pick.cost);
         let counter = self.counter(law, meter, &applied);
-        decision.entries.push(Entry {
+        said.entries.push(Entry {
             limit: pick.limit,
             tag: counter.tag,
             outcome: self.take_one_telling(meter, &counter, now, cost),
         });
     }
 
-    /// Puts the word of every limit on the request into the decision, and what is to be taken where
+    /// Puts the word of every limit on the request into what is said, and what is to be taken where
     /// that is plain already; nothing is taken. Gives the time that it was judged by.
     fn look_at_all<'l>(
         &'l self,
         asked: &Asked<'l, '_>,
-        decision: &mut Decision,
+        said: &mut Said,
         pending: &mut PendingTakes<'l>,
     ) -> Reading {
         let Asked {
@@ -230,7 +235,7 @@ impl Inner {
             Want::Look => self.ground.clock.exact(),
             _ => self.ground.clock.glance(),
         };
-        let is_repeat = decision.is_repeat();
+        let is_repeat = said.is_repeat();
         let mut hashes = Hashes::default();
         for pick in &resolution.picks {
             let applied = Applied {
@@ -243,23 +248,22 @@ impl Inner {
                     .map(|key| hashes.get(asked, key)),
             };
             let (entry, take) = self.look_at(law, pick, &applied, &mut now, is_repeat);
-            decision.entries.push(entry);
+            said.entries.push(entry);
             pending.push(take);
         }
         if asked.want != Want::Rates {
             for pick in &resolution.permits {
                 let key = hashes.get(asked, law.concurrency(pick.limit).key);
                 let entry = permits_of(law, pick, resolution.tier, key, asked.want);
-                decision.concurrency.push(entry);
+                said.concurrency.push(entry);
             }
         }
         now
     }
 
     /// Takes from all limits of a decision that has only looked, and allowed.
-    pub(super) fn take_rates(&self, decision: &mut Decision) {
-        let law = decision.law.clone();
-        self.take_all(&law, decision, &[], self.ground.clock.glance());
+    pub(super) fn take_rates(&self, Decision { law, said }: &mut Decision) {
+        self.take_all(law, said, &[], self.ground.clock.glance());
     }
 
     /// One limit's word on a request; nothing is taken. Where the time has to be read exactly, the
@@ -310,15 +314,9 @@ impl Inner {
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
     /// taken. Limits in shadow that have no room are passed over.
-    fn take_all(
-        &self,
-        law: &Law,
-        decision: &mut Decision,
-        pending: &[Option<Pending<'_>>],
-        now: Reading,
-    ) {
-        for place in 0..decision.entries.len() {
-            let entry = &mut decision.entries[place];
+    fn take_all(&self, law: &Law, said: &mut Said, pending: &[Option<Pending<'_>>], now: Reading) {
+        for place in 0..said.entries.len() {
+            let entry = &mut said.entries[place];
             if entry.outcome.verdict != Verdict::Allowed {
                 continue;
             }
@@ -335,7 +333,7 @@ impl Inner {
             if entry.outcome.is_allowed() {
                 continue;
             }
-            for taken in &mut decision.entries[..place] {
+            for taken in &mut said.entries[..place] {
                 self.give_back(law, taken);
             }
             return;

@@ -23,9 +23,10 @@ pub(super) struct Entry {
 }
 
 /// What is known of a request's id.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Identity {
     /// It has none.
+    #[default]
     None,
     /// It was not seen before, and is not remembered: nothing was charged, or there was no room.
     New,
@@ -44,6 +45,12 @@ pub(super) enum Identity {
 #[must_use = "a refused request must not be served"]
 pub struct Decision {
     pub(super) law: OwnLaw,
+    pub(super) said: Said,
+}
+
+/// What was decided. Apart from the law, so that it can be filled while that is looked into.
+#[derive(Clone, Default)]
+pub(super) struct Said {
     // Room for the most, though it is large: a check never allocates.
     pub(super) entries: ArrayVec<Entry, PICKS_MAX>,
     pub(super) concurrency: ArrayVec<ConcurrencyEntry, PERMIT_PICKS_MAX>,
@@ -94,19 +101,31 @@ impl fmt::Debug for LimitOutcome<'_> {
     }
 }
 
+impl Said {
+    pub(super) fn is_allowed(&self) -> bool {
+        self.error.is_none()
+            && self.refusing().next().is_none()
+            && self.concurrency.iter().all(|one| one.verdict.is_allowed())
+    }
+
+    pub(super) fn is_repeat(&self) -> bool {
+        matches!(self.identity, Identity::Repeat)
+    }
+
+    fn refusing(&self) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(|entry| !entry.outcome.is_allowed())
+    }
+}
+
 impl Decision {
     /// One in which nothing is said yet.
     #[inline]
     pub(super) fn new(law: OwnLaw) -> Self {
         Self {
             law,
-            entries: ArrayVec::new(),
-            concurrency: ArrayVec::new(),
-            route: None,
-            tier: None,
-            is_exempt: false,
-            identity: Identity::None,
-            error: None,
+            said: Said::default(),
         }
     }
 
@@ -127,18 +146,16 @@ impl Decision {
     /// True if the request may be served.
     #[inline]
     pub fn is_allowed(&self) -> bool {
-        self.error.is_none()
-            && self.refusing().next().is_none()
-            && self.concurrency.iter().all(|one| one.verdict.is_allowed())
+        self.said.is_allowed()
     }
 
     /// What the limits say together: the gravest of the verdicts that refuse; of limits on how many
     /// run at a time only if all rates agree.
     pub fn verdict(&self) -> Verdict {
-        if self.error.is_some() {
+        if self.said.error.is_some() {
             return Verdict::Malformed;
         }
-        let rate = self.refusing().next().and(self.ruling());
+        let rate = self.said.refusing().next().and(self.ruling());
         let other = || self.concurrency_refusal().map(|other| other.verdict());
         rate.map(|rate| rate.verdict())
             .or_else(other)
@@ -154,13 +171,13 @@ impl Decision {
     /// A client chooses its ids, and may send one for ever. Answer a repeat with what was answered
     /// before; who does the work again does it for free.
     pub fn is_repeat(&self) -> bool {
-        matches!(self.identity, Identity::Repeat)
+        self.said.is_repeat()
     }
 
     /// Every limit on how many run at a time that the request met, in the order in which they are
     /// asked: after all rates, and none after one that refused.
     pub fn concurrency(&self) -> impl ExactSizeIterator<Item = ConcurrencyOutcome<'_>> {
-        self.concurrency.iter().map(|entry| {
+        self.said.concurrency.iter().map(|entry| {
             let limit = self.law.concurrency(entry.limit);
             ConcurrencyOutcome {
                 name: &limit.name,
@@ -177,13 +194,7 @@ impl Decision {
 
     /// Every rate limit that the request met, strictest first.
     pub fn limits(&self) -> impl ExactSizeIterator<Item = LimitOutcome<'_>> {
-        self.entries.iter().map(|entry| self.named(entry))
-    }
-
-    fn refusing(&self) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .iter()
-            .filter(|entry| !entry.outcome.is_allowed())
+        self.said.entries.iter().map(|entry| self.named(entry))
     }
 
     /// The rate limit that rules: of those that refuse, the one to wait for longest; if none does,
@@ -192,11 +203,13 @@ impl Decision {
         // Never is longer than any wait; of equal ones the first, which is the strictest.
         let wait = |entry: &&Entry| entry.outcome.retry_after().unwrap_or(Duration::MAX);
         let longest = self
+            .said
             .refusing()
             .reduce(|a, b| if wait(&b) > wait(&a) { b } else { a });
         let least = || {
             let shadow = |entry: &&Entry| self.law.limit(entry.limit).shadow;
-            self.entries
+            self.said
+                .entries
                 .iter()
                 .min_by_key(|entry| (shadow(entry), entry.outcome.remaining()))
         };
@@ -208,43 +221,48 @@ impl Decision {
     /// the permits: where only these are lacking it is zero, for one may be returned at any time.
     pub fn retry_after(&self) -> Option<Duration> {
         let is_hopeless = |one: &ConcurrencyEntry| one.verdict.is_hopeless();
-        if self.error.is_some() || self.concurrency.iter().any(is_hopeless) {
+        if self.said.error.is_some() || self.said.concurrency.iter().any(is_hopeless) {
             return None;
         }
-        self.refusing().try_fold(Duration::ZERO, |longest, entry| {
-            entry.outcome.retry_after().map(|wait| wait.max(longest))
-        })
+        self.said
+            .refusing()
+            .try_fold(Duration::ZERO, |longest, entry| {
+                entry.outcome.retry_after().map(|wait| wait.max(longest))
+            })
     }
 
     /// The template of the route that matched.
     pub fn route(&self) -> Option<&str> {
-        self.route
+        self.said
+            .route
             .map(|route| &*self.law.plan().routes[route.0].template)
     }
 
     /// The caller's tier.
     pub fn tier(&self) -> Option<&str> {
-        self.tier.map(|tier| &*self.law.plan().tiers[tier.0].name)
+        self.said
+            .tier
+            .map(|tier| &*self.law.plan().tiers[tier.0].name)
     }
 
     /// True if the request's route is exempt from all limits.
     pub fn is_exempt(&self) -> bool {
-        self.is_exempt
+        self.said.is_exempt
     }
 
     /// Why the request could not be judged; such a request is not allowed.
     pub fn error(&self) -> Option<RequestError> {
-        self.error
+        self.said.error
     }
 }
 
 /// In one line: what was decided, by which limit, on which numbers.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = self.error {
+        if let Some(error) = self.said.error {
             return write!(f, "refused: {error}");
         }
-        if self.is_exempt {
+        if self.said.is_exempt {
             return write!(
                 f,
                 "allowed: {} is exempt",
@@ -258,12 +276,12 @@ impl fmt::Display for Decision {
         };
         // Where only permits are lacking, no rate rules.
         let full = self.concurrency_refusal();
-        let full = full.filter(|_| self.refusing().next().is_none());
+        let full = full.filter(|_| self.said.refusing().next().is_none());
         let ruling = self.ruling().filter(|_| full.is_none());
         match (&full, &ruling) {
             (Some(full), _) => write!(f, "{what} by {}: {full}", full.name())?,
             (None, Some(ruling)) => write!(f, "{what} by {}: {}", ruling.name(), **ruling)?,
-            (None, None) if self.concurrency.is_empty() => {
+            (None, None) if self.said.concurrency.is_empty() => {
                 let repeat = match self.is_repeat() {
                     true => ", and the request is a repeat",
                     false => "",

@@ -232,6 +232,7 @@ impl Grower {
             return Ok(false);
         };
         let next = self.source.make(shard, lines as u64, old)?;
+        next.populate(|| self.table.is_waited_for());
         let Some(begun) = self.table.begin(shard, next) else {
             let why = "has been replaced as often as can be; it is when it is opened again";
             return Err(Error::damaged(std::path::Path::new("a shard"), why));

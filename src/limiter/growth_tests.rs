@@ -208,6 +208,36 @@ fn what_stands_in_the_place_of_a_folder_that_was_moved_is_left_alone() {
     all_there(&store);
 }
 
+/// KiB of a mapped file, and how many of them are at hand.
+fn at_hand(path: &Path) -> (u64, u64) {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let path = path.canonicalize().unwrap();
+    let mut lines = maps
+        .lines()
+        .skip_while(|line| !line.ends_with(path.to_str().unwrap()));
+    let mut figure = |name| {
+        let line = lines.find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    (figure("Size:"), figure("Rss:"))
+}
+
+#[test]
+fn what_a_shard_grows_into_is_at_hand_before_it_is_shown() {
+    let bench = Bench(crate::directory::scratch());
+    let mut store = bench.open();
+    store.begin().unwrap();
+    let mut grower = store.grower(&wanted());
+    let made = (0..WORDS).find_map(|number| {
+        store.table.update(tag(number), NOW, |_| word(number));
+        grower.step(NOW, false);
+        bench.next().pop()
+    });
+    // None of its words has moved: nobody but the grower can have asked for the pages.
+    let (size, resident) = at_hand(&made.unwrap());
+    assert!(size >= 32 && resident == size, "{resident} of {size} KiB");
+}
+
 /// A source that has no room as long as it is told so.
 struct Full(Arc<Mutex<bool>>);
 

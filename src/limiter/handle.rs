@@ -139,18 +139,6 @@ impl Limit {
         }
     }
 
-    /// The same of a key that was found to have no word.
-    #[inline(never)]
-    pub(super) fn check_new(&self, key: Key<'_>, cost: u64) -> Outcome {
-        let inner = &*self.inner;
-        let now = inner.ground.clock.exact();
-        let law = inner.law.read();
-        match self.counter(&law, key, cost) {
-            Ok((meter, counter)) => inner.take_with_care(meter, counter, now, cost),
-            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
-        }
-    }
-
     /// Takes one from each of many keys, as [`check`](Self::check) does one after the other, and
     /// calls `each` with the key's place and its outcome, in order. The memory of several keys is
     /// fetched at once, so a key of a large table costs a fraction of a single check.

@@ -205,18 +205,14 @@ impl Limiter {
     /// limit is met; or, where permits are no matter, by [`check_rates`](Self::check_rates).
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Decision {
-        let decision = self.judged(request, Want::Take);
-        self.inner.tell(request, &decision);
-        decision
+        self.judged(request, Want::Take)
     }
 
     /// As [`check`](Self::check), passing over limits on how many run at a time: to replay what has
     /// long ended, or where something else bounds what runs.
     #[inline]
     pub fn check_rates(&self, request: &Request<'_>) -> Decision {
-        let decision = self.judged(request, Want::Rates);
-        self.inner.tell(request, &decision);
-        decision
+        self.judged(request, Want::Rates)
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say, charging and holding nothing.
@@ -224,34 +220,38 @@ impl Limiter {
         self.judged(request, Want::Look)
     }
 
-    #[inline]
+    // In its caller, always: a decision is large, and would be moved out of here.
+    #[inline(always)]
     fn judged(&self, request: &Request<'_>, want: Want) -> Decision {
         let mut decision = Decision::new(self.inner.law.read().clone());
         self.inner.judge(request, want, &mut decision);
+        if want != Want::Look {
+            self.inner.tell(request, &decision);
+        }
         decision
     }
 
     /// Gives back all that a decision took, and forgets the request's id. What was taken in a
     /// window that has closed since is gone with it; nothing is credited beyond what a limit holds.
     pub fn refund(&self, mut decision: Decision) {
-        let law = decision.law.clone();
+        let Decision { law, said } = &mut decision;
         // The id first: a repeat that comes in between is charged, and nothing is given twice.
-        if let Identity::Kept(id) = &mut decision.identity {
-            self.inner.give_back(&law, id);
+        if let Identity::Kept(id) = &mut said.identity {
+            self.inner.give_back(law, id);
         }
-        for entry in &mut decision.entries {
-            self.inner.give_back(&law, entry);
+        for entry in &mut said.entries {
+            self.inner.give_back(law, entry);
         }
     }
 
     /// Gives back what those limits took that do not charge requests answered with this HTTP
     /// status: the policy's `charged_status`. The numbers of the decision are then without it.
     pub fn answered(&self, decision: &mut Decision, status: u16) {
-        let law = decision.law.clone();
-        for entry in &mut decision.entries {
+        let Decision { law, said } = decision;
+        for entry in &mut said.entries {
             let charged = law.limit(entry.limit).charged.as_ref();
             if charged.is_some_and(|statuses| !statuses.contains(status)) {
-                self.inner.give_back(&law, entry);
+                self.inner.give_back(law, entry);
             }
         }
     }
@@ -259,7 +259,7 @@ impl Limiter {
     /// True if what a decision took may have to be given back once the status is known.
     #[cfg(feature = "tower")]
     pub(crate) fn awaits_status(&self, decision: &Decision) -> bool {
-        let mut limits = decision.entries.iter().map(|entry| entry.limit);
+        let mut limits = decision.said.entries.iter().map(|entry| entry.limit);
         limits.any(|limit| decision.law.limit(limit).charged.is_some())
     }
 
@@ -268,9 +268,8 @@ impl Limiter {
     /// those whose policy fixes it. Debt is bounded: a token bucket's to one whole burst, a
     /// window's to what it can count.
     pub fn settle(&self, decision: Decision, actual: u64) {
-        let law = decision.law.clone();
-        for entry in &decision.entries {
-            self.inner.settle(&law, entry, actual);
+        for entry in &decision.said.entries {
+            self.inner.settle(&decision.law, entry, actual);
         }
     }
 

@@ -76,7 +76,7 @@ struct Line {
 enum Way {
     /// This one, with the exact time.
     Exact,
-    /// To where words are made: there is none.
+    /// This one, with a slot to be found first: the key has none.
     New,
     /// The long one.
     Long,
@@ -146,7 +146,7 @@ impl Limit {
                 return match inner.take_straight(&straight, tag, found, now, cost) {
                     Ok(line) => line.outcome(&straight, now, cost),
                     Err(Way::Exact) => self.check_exactly(straight, (tag, home), text, cost),
-                    Err(Way::New) => self.check_new(text.into(), cost),
+                    Err(Way::New) => self.check_new(straight, tag, text, cost),
                     Err(Way::Long) => self.check_any(text.into(), cost),
                 };
             }
@@ -185,6 +185,17 @@ impl Limit {
         let found = inner.ground.table.find_from(home, tag);
         let now = inner.ground.clock.exact();
         match inner.take_straight(&straight, tag, found, now, cost) {
+            Ok(line) => line.outcome(&straight, now, cost),
+            Err(_) => self.check_any(text.into(), cost),
+        }
+    }
+
+    /// Checks a key that was found to have no slot: a bucket that is full, and taken from now.
+    #[inline(never)]
+    fn check_new(&self, straight: Straight, tag: Tag, text: &[u8], cost: u64) -> Outcome {
+        let inner = &*self.inner;
+        let now = inner.ground.clock.exact();
+        match inner.take_new(&straight, tag, now, cost) {
             Ok(line) => line.outcome(&straight, now, cost),
             Err(_) => self.check_any(text.into(), cost),
         }
@@ -267,6 +278,32 @@ impl Inner {
             tag,
             word,
             is_allowed,
+        })
+    }
+}
+
+impl Inner {
+    /// Takes `cost` for a key without a slot, at this exact time.
+    #[inline(always)]
+    fn take_new(
+        &self,
+        straight: &Straight,
+        tag: Tag,
+        now: Reading,
+        cost: u64,
+    ) -> Result<Line, Way> {
+        let step = straight.bucket.step_exactly(Word::ABSENT, now.at, cost);
+        let Some(Step::Admit(word)) = step else {
+            return Err(Way::Long);
+        };
+        let take = Pending::new(tag, Found::NOWHERE, word, straight.is_logged);
+        if !take.insert(&self.ground, now.at) {
+            return Err(Way::Long);
+        }
+        Ok(Line {
+            tag,
+            word,
+            is_allowed: true,
         })
     }
 }

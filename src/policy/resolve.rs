@@ -16,7 +16,6 @@ use super::terms::{
     AttributeIndex, ConcurrencyIndex, Cost, KeyIndex, KeyLen, KeyParts, KeySink, KeyValue,
     LimitIndex, RouteIndex, Target, TierIndex, WhenKeyMissing,
 };
-use crate::algorithm::Rule;
 
 /// What a request comes to: its route, its tier, and the limits it meets.
 #[derive(Default)]
@@ -59,7 +58,6 @@ impl<'r> Path<'r> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pick {
     pub(crate) limit: LimitIndex,
-    pub(crate) rule: Rule,
     pub(crate) cost: u64,
     /// Why no wait can help, whatever the counter says.
     pub(crate) refusal: Option<Refusal>,
@@ -111,11 +109,12 @@ impl Plan {
         let Some(scope) = self.scopes.get(scope.0) else {
             return Ok(());
         };
+        let mut key = LastKey::default();
         for &index in &scope.limits {
             let pick = self
                 .limits
                 .get(index.0)
-                .and_then(|limit| self.pick(index, limit, request, found));
+                .and_then(|limit| self.pick(index, limit, request, found, &mut key));
             if let Some(pick) = pick {
                 // Bound: a scope with more limits than this is a fault of the policy.
                 let _ = found.picks.try_push(pick);
@@ -125,7 +124,7 @@ impl Plan {
             let pick = self
                 .concurrency
                 .get(index.0)
-                .and_then(|limit| self.permit_pick(index, limit, request, found));
+                .and_then(|limit| self.permit_pick(index, limit, request, found, &mut key));
             if let Some(pick) = pick {
                 // Bound: as above.
                 let _ = found.permits.try_push(pick);
@@ -149,12 +148,17 @@ impl Plan {
         limit: &LimitSpec,
         request: &Request<'_>,
         found: &Resolution<'_>,
+        key: &mut LastKey,
     ) -> Option<Pick> {
-        let lacks_key = self.lacks_key(limit.key, limit.when_key_missing, request, found)?;
+        let has_key = limit.when_key_missing == WhenKeyMissing::Share
+            || key.has(limit.key, |key| self.has_key(key, request, found));
+        let lacks_key = match has_key {
+            true => None,
+            false => refusal_without_key(limit.when_key_missing)?,
+        };
         let (cost, refusal) = self.cost((limit.cost, limit.max_cost), request, found);
         Some(Pick {
             limit: index,
-            rule: limit.rate(found.tier)?.rule,
             cost,
             refusal: lacks_key.or(refusal),
         })
@@ -166,8 +170,14 @@ impl Plan {
         limit: &ConcurrencySpec,
         request: &Request<'_>,
         found: &Resolution<'_>,
+        key: &mut LastKey,
     ) -> Option<PermitPick> {
-        let lacks_key = self.lacks_key(limit.key, limit.when_key_missing, request, found)?;
+        let has_key = limit.when_key_missing == WhenKeyMissing::Share
+            || key.has(limit.key, |key| self.has_key(key, request, found));
+        let lacks_key = match has_key {
+            true => None,
+            false => refusal_without_key(limit.when_key_missing)?,
+        };
         let (cost, refusal) = self.cost((limit.cost, limit.max_cost), request, found);
         Some(PermitPick {
             limit: index,
@@ -177,21 +187,8 @@ impl Plan {
         })
     }
 
-    /// The refusal of a request that lacks what the key needs, if it is to be refused; none at all
-    /// if the limit does not apply to it.
-    fn lacks_key(
-        &self,
-        key: KeyIndex,
-        when_missing: WhenKeyMissing,
-        request: &Request<'_>,
-        found: &Resolution<'_>,
-    ) -> Option<Option<Refusal>> {
-        if when_missing == WhenKeyMissing::Share
-            || self.key_parts(key, request, found, &mut KeyLen::default())
-        {
-            return Some(None);
-        }
-        (when_missing == WhenKeyMissing::Refuse).then_some(Some(Refusal::KeyMissing))
+    fn has_key(&self, key: KeyIndex, request: &Request<'_>, found: &Resolution<'_>) -> bool {
+        self.key_parts(key, request, found, &mut KeyLen::default())
     }
 
     fn cost(
@@ -341,6 +338,36 @@ impl Plan {
             .and_then(|rate| plain(&rate)?.rate(&limit.shape))
             .map(|rate| Overridden::Rate(index, rate))
             .map_err(|fix| format!("{}; {}", fix.problem, fix.advice))
+    }
+}
+
+/// Whether a request has what a key needs, of the key that was asked for last: most limits that a
+/// request meets have one key.
+#[derive(Default)]
+struct LastKey(Option<(KeyIndex, bool)>);
+
+impl LastKey {
+    #[inline]
+    fn has(&mut self, key: KeyIndex, find: impl FnOnce(KeyIndex) -> bool) -> bool {
+        match self.0 {
+            Some((last, has_key)) if last == key => has_key,
+            _ => {
+                let has_key = find(key);
+                self.0 = Some((key, has_key));
+                has_key
+            }
+        }
+    }
+}
+
+/// The refusal of a request that lacks what a limit's key needs, if it is to be refused; none at
+/// all if the limit does not apply to it.
+#[cold]
+fn refusal_without_key(when_missing: WhenKeyMissing) -> Option<Option<Refusal>> {
+    match when_missing {
+        WhenKeyMissing::Share => Some(None),
+        WhenKeyMissing::Skip => None,
+        WhenKeyMissing::Refuse => Some(Some(Refusal::KeyMissing)),
     }
 }
 

@@ -5,7 +5,7 @@
 mod loom;
 
 #[cfg(not(tollgate_loom))]
-use super::shard::Want;
+use super::shard::{Shard, Want};
 use super::{Region, Table};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -60,6 +60,11 @@ impl Table {
     /// True if one shard or another should be larger, or may find out that it should.
     pub(crate) fn is_called(&self) -> bool {
         self.shards.iter().any(|shard| shard.has_want())
+    }
+
+    /// True if somebody has found no slot, and waits for room.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.shards.iter().any(Shard::is_waited_for)
     }
 
     /// The generation of a shard that counts: where words stand that have not moved.

@@ -66,6 +66,12 @@ pub(crate) struct Found<'t> {
 }
 
 impl Found<'_> {
+    /// What is found of a tag without a slot.
+    pub(crate) const NOWHERE: Self = Self {
+        slot: None,
+        word: Word::ABSENT,
+    };
+
     /// Puts `next` in the place of the word; false if there is none, or it has changed since.
     #[inline]
     pub(crate) fn replace(&self, next: Word) -> bool {

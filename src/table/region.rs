@@ -182,7 +182,23 @@ mod mapped {
     // Bound: page faults of checks wait for so many to be taken away.
     const RETIRED_AT_ONCE: usize = 1 << 20;
 
+    /// Bytes that are touched at a time: a quarter of a millisecond or so.
+    const POPULATED_AT_ONCE: usize = 1 << 19;
+
     impl Mapped {
+        fn populate(&self, is_waited_for: impl Fn() -> bool) {
+            let all = self.map.len();
+            for from in (0..all).step_by(POPULATED_AT_ONCE) {
+                let len = POPULATED_AT_ONCE.min(all - from);
+                let advised = self.map.advise_range(Advice::PopulateWrite, from, len);
+                // Unknown before Linux 5.14, and no more than advice: what is not at hand comes
+                // when it is touched.
+                if advised.is_err() || is_waited_for() {
+                    return;
+                }
+            }
+        }
+
         /// Puts empty memory of this process in the place of the whole mapping.
         #[expect(unsafe_code, reason = "who still has a reference must not fall off")]
         pub(super) fn retire(&self) -> io::Result<()> {
@@ -228,6 +244,16 @@ mod mapped {
                 lines,
                 identity,
             })))
+        }
+
+        /// Has every page at hand, so that no check is the first to touch one; as far as there is
+        /// time for it before `is_waited_for`.
+        pub(crate) fn populate(&self, is_waited_for: impl Fn() -> bool) {
+            match &self.0 {
+                Owner::Mapped(mapped) => mapped.populate(is_waited_for),
+                #[cfg(test)]
+                Owner::Heap(..) => {}
+            }
         }
 
         /// So many empty lines in memory of this process, which takes up pages as they are used.

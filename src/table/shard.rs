@@ -261,6 +261,12 @@ impl Shard {
         self.want.load(Ordering::Relaxed) != Want::Nothing as u64
     }
 
+    /// True if somebody has found no slot in it since it was asked last.
+    pub(super) fn is_waited_for(&self) -> bool {
+        // Ordering: relaxed, as in `note_want`.
+        self.want.load(Ordering::Relaxed) == Want::Now as u64
+    }
+
     /// How much it wants to be larger, asked at `now`; the wish is struck out. What was used by
     /// words that are dead now is used again in place, and needs no other.
     pub(super) fn take_want(&self, now: Timestamp) -> Want {

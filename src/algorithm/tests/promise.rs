@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{Bucket, CalendarUnit, Frame, Pair, Period, Retry, Rule, Step, Word};
 use super::harness::{Counter, Recipe, Taken, beginnings, events, recipes, timed};
-use crate::time::{LAG_MAX, NANOS_PER_SEC, Timestamp};
+use crate::time::{LAG_MAX, NANOS_PER_SEC, Reading, Timestamp};
 
 const LAG_NANOS: u64 = LAG_MAX.as_nanos() as u64;
 
@@ -160,6 +160,46 @@ proptest! {
             None => prop_assert!(!is_told, "{:?} of {:?}", step, word),
         }
         prop_assert_eq!(bucket.step_exactly(word, now, cost), is_plain.then_some(step));
+    }
+
+    /// What is judged surely is what the rule steps to, and holds to where the time lags; it is
+    /// silent where that is not so, or where there is no word or a second one.
+    #[test]
+    fn what_is_sure_is_the_step_and_holds(
+        recipe in recipes(), now in beginnings(), bits in any::<u64>(), near in 0..4,
+        ahead in any::<u64>(), cost in 0..30_u64, is_exact in any::<bool>(),
+    ) {
+        let counter = recipe.counter();
+        let now = now.plus_nanos(NANOS_PER_SEC);
+        let (period, mut pair, _) = counter.look(now);
+        let count = u32::try_from(bits % 40).unwrap();
+        let dies_at = match near {
+            0 => u64::from(period.end_secs),
+            // About where the lag decides, and far ahead.
+            1 => now.plus_nanos(ahead % (2 * LAG_NANOS)).as_secs_ceil(),
+            2 => now.plus_nanos(ahead % (3 * recipe.span_nanos())).as_secs(),
+            _ => 0,
+        };
+        pair.main = match near {
+            3 => Word::from_bits(bits),
+            _ if matches!(recipe, Recipe::Bucket { .. }) => {
+                Word::bucket(now.plus_nanos(ahead % (3 * recipe.span_nanos())))
+            }
+            _ => Word::window(u32::try_from(dies_at).unwrap(), count),
+        };
+        pair.other = Word::ABSENT;
+        let reading = match is_exact {
+            true => Reading::from(now),
+            false => Reading::lagging(now),
+        };
+        let step = counter.rule.step(period, pair, now, cost);
+        let holds = counter.rule.holds(step, period, pair, now, cost);
+        let is_one = !counter.rule.has_pair() && cost > 0;
+        let told = (is_one && (is_exact || holds)).then_some((period, step));
+        let sure = counter.rule.judge_surely(&counter.calendars, pair.main, reading, cost);
+        // A word from the future is looked into by whoever is told nothing of it as well.
+        let of_now = |(_, step): &(Period, Step)| *step != Step::Future;
+        prop_assert_eq!(sure.filter(of_now), told.filter(of_now));
     }
 
     /// Any bits, as damage or another version may leave them: no panic, and either they are told
