@@ -191,12 +191,10 @@ pub fn table(plan: &Plan, report: &mut Report) {
         (keys, Order::Uniform, 2),
         (keys, Order::Zipf, 2),
     ] {
-        // Every key about once: with fewer, what is timed is mostly the way back into caches that
-        // the others have used meanwhile.
         let rounds = Rounds {
             rounds: plan.rounds(),
             threads,
-            block: keys,
+            block: 1_000,
         };
         let found = row(&peers, &Keys::new(count), order, &rounds);
         let ours = found[0].median;
