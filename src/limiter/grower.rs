@@ -10,8 +10,8 @@
 //! NN.next becomes NN     the old file is gone; its memory goes when nothing is mapped there
 //! ```
 //!
-//! Files are made first, wherever they are wanted, and words move when none is: who has no slot
-//! waits for a file, and nobody waits for words to move.
+//! Files are made first, wherever they are wanted, and words move when none is; but where somebody
+//! has found no slot because words are still to move, these go first.
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -200,13 +200,7 @@ impl Grower {
         {
             return false;
         }
-        let stepped = self.make(now, looks).and_then(|made| {
-            if made {
-                return Ok(true);
-            }
-            self.carry(now)
-        });
-        match stepped {
+        match self.advance(now, looks) {
             Ok(has_stepped) => {
                 if has_stepped && self.failing.take().is_some() {
                     self.tell(0);
@@ -218,6 +212,16 @@ impl Grower {
                 false
             }
         }
+    }
+
+    fn advance(&mut self, now: Timestamp, looks: bool) -> Result<bool, Error> {
+        let waited = |carried: &Carried| self.table.is_carry_waited_for(carried);
+        if let Some(place) = self.carrying.iter().position(waited)
+            && self.carry(place, now)?
+        {
+            return Ok(true);
+        }
+        Ok(self.make(now, looks)? || self.carry(0, now)?)
     }
 
     /// Makes a larger shard where one is wanted; false if none is.
@@ -242,9 +246,9 @@ impl Grower {
         Ok(true)
     }
 
-    /// Moves some words; false if there are none to move.
-    fn carry(&mut self, now: Timestamp) -> Result<bool, Error> {
-        let Some(carried) = self.carrying.first_mut() else {
+    /// Moves some words of a shard; false if there are none to move.
+    fn carry(&mut self, place: usize, now: Timestamp) -> Result<bool, Error> {
+        let Some(carried) = self.carrying.get_mut(place) else {
             return Ok(false);
         };
         if !self.table.carry(carried, now) {
@@ -254,7 +258,7 @@ impl Grower {
         let shard = carried.shard();
         self.source.place(shard)?;
         self.table.end(shard);
-        self.carrying.remove(0);
+        self.carrying.remove(place);
         self.tell(1);
         // What it does not give back now goes with the table.
         let path = std::path::Path::new("a shard that has moved");

@@ -282,3 +282,35 @@ fn without_room_it_says_so_and_tries_again_with_patience() {
     }
     assert_ne!(put(&mut grower, 5_000), Update::Full);
 }
+
+#[test]
+fn where_somebody_waits_for_words_to_move_they_go_before_other_files() {
+    let table = || (Region::heap(64), None);
+    let table = Arc::new(crate::table::Table::growing(
+        vec![table(), table()],
+        1 << 20,
+    ));
+    let mut grower = Grower::new(table.clone(), Box::new(Full(Arc::default())));
+    let told = grower.told();
+    // The topmost bit is the shard.
+    let put = |shard: u64, number| {
+        let tag = Tag::from_bits(tag(number).bits() >> 1 | shard << 63);
+        table.update(tag, NOW, |_| word(number))
+    };
+    // Six tenths of 256 slots.
+    (0..160).for_each(|number| assert_ne!(put(0, number), Update::Full));
+    assert!(grower.step(NOW, false));
+    let newcomers = (160..5_000).position(|number| put(0, number) == Update::Full);
+    assert!(
+        newcomers.is_some_and(|number| number > 1_000),
+        "{newcomers:?}"
+    );
+    (0..160).for_each(|number| assert_ne!(put(1, number), Update::Full));
+    while lock(&told).grown == 0 {
+        assert_eq!(lock(&told).growing, 1, "the other shard's file can wait");
+        assert!(grower.step(NOW, false));
+    }
+    while grower.step(NOW, false) {}
+    assert!(lock(&told).grown >= 3 && lock(&told).growing == 0);
+    assert_ne!(put(0, 5_000), Update::Full);
+}

@@ -62,9 +62,14 @@ impl Table {
         self.shards.iter().any(|shard| shard.has_want())
     }
 
-    /// True if somebody has found no slot, and waits for room.
+    /// True if somebody has found no slot in one shard or another, and waits for room.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.shards.iter().any(Shard::is_waited_for)
+    }
+
+    /// The same of the shard whose words move.
+    pub(crate) fn is_carry_waited_for(&self, carried: &Carried) -> bool {
+        self.shards[carried.shard].is_waited_for()
     }
 
     /// The generation of a shard that counts: where words stand that have not moved.

@@ -249,19 +249,21 @@ impl Table {
         }
     }
 
-    /// Calls for more room in a shard, if there can be more.
+    /// Calls for more room in a shard; false if there cannot be more.
     #[cold]
-    fn want(&self, shard: &Shard, want: Want) {
-        if self.room.next_lines(shard.last_lines()).is_some() && shard.note_want(want) {
+    fn want(&self, shard: &Shard, want: Want) -> bool {
+        // While words move there is more when they have.
+        let can_be = shard.is_growing() || self.room.next_lines(shard.last_lines()).is_some();
+        if can_be && shard.note_want(want) {
             self.room.call();
         }
+        can_be
     }
 
     /// Waits a little if room is being made for one that found none in this shard.
     #[cold]
     fn is_making_room(&self, shard: &Shard, waiting: &mut Waiting) -> bool {
-        self.want(shard, Want::Now);
-        self.room.wait(shard.last_lines(), waiting)
+        self.want(shard, Want::Now) && self.room.wait(waiting)
     }
 
     /// Replaces the word of a tag that has a slot by what `step` makes of it; gives the words

@@ -1,8 +1,8 @@
 //! Room for more: how far a table may grow, who makes it, and who waits for it.
 //!
 //! Files are made and mapped by a thread of their own, ahead of need: it is called when a shard is
-//! six tenths full. Should newcomers be faster than the system makes files, one that finds no slot
-//! waits, rather than to be judged as if the table could not grow.
+//! six tenths full. Should newcomers be faster than the system makes files, or than words move, one
+//! that finds no slot waits, rather than to be judged as if the table could not grow.
 
 use std::sync::OnceLock;
 use std::thread::Thread;
@@ -74,12 +74,12 @@ impl Room {
         }
     }
 
-    /// Waits a little for room; false if there is nothing to be waited for any more.
+    /// Waits a little for room that will be made; false if it is not to be waited for any more.
     #[cold]
-    pub(super) fn wait(&self, lines: usize, waiting: &mut Waiting) -> bool {
+    pub(super) fn wait(&self, waiting: &mut Waiting) -> bool {
         // Ordering: relaxed, as above.
         let is_failing = self.is_failing.load(Ordering::Relaxed) != 0;
-        if is_failing || self.maker.get().is_none() || self.next_lines(lines).is_none() {
+        if is_failing || self.maker.get().is_none() {
             return false;
         }
         let since = *waiting.0.get_or_insert_with(Instant::now);

@@ -38,6 +38,11 @@ const GENERATIONS: usize = 24;
 /// Slots used of a hundred at which a shard wants to be larger.
 const GROW_PERCENT: u64 = 60;
 
+/// Slots of a hundred that are used or kept at most while words move: who comes then finds no more.
+// Bound: with so many used a tag finds no slot in reach once in ten billion times. Newcomers who
+// took the room of what moves would end the growth for good.
+const KEEP_PERCENT: u64 = 75;
+
 pub(super) struct Shard {
     /// Which generations count, see [`Span`].
     span: AtomicU64,
@@ -45,7 +50,13 @@ pub(super) struct Shard {
     /// How much it wants to be larger, see [`Want`].
     want: AtomicU64,
     /// Held while a slot is claimed or moved; never while one is only hit.
-    claims: Mutex<()>,
+    claims: Mutex<Claims>,
+}
+
+/// What is known under the lock.
+struct Claims {
+    /// Slots of the older generation that may still have to move to the next one.
+    to_move: u64,
 }
 
 /// The generations that count.
@@ -105,13 +116,14 @@ impl Shard {
             first: 0,
             is_growing: next.is_some(),
         };
+        let to_move = next.as_ref().map_or(0, |_| region.used());
         let regions = [Some(region), next].into_iter().flatten();
         let mut regions = regions.map(OnceLock::from);
         Self {
             span: AtomicU64::new(span.encode()),
             generations: std::array::from_fn(|_| regions.next().unwrap_or_default()),
             want: AtomicU64::new(Want::Nothing as u64),
-            claims: Mutex::new(()),
+            claims: Mutex::new(Claims { to_move }),
         }
     }
 
@@ -171,7 +183,7 @@ impl Shard {
     /// Puts `word` into a slot for the tag, if it has none.
     #[cold]
     pub(super) fn insert(&self, wanted: Wanted, now: Timestamp, word: Word) -> Insert {
-        let _claim = lock(&self.claims);
+        let claims = lock(&self.claims);
         // It changes under our lock only.
         let span = self.span();
         if span.is_growing && lines::find(self.lines(span.first), wanted).is_some() {
@@ -186,6 +198,9 @@ impl Shard {
                 Choice::None => return Insert::Full,
                 Choice::Free(slot, seen) => {
                     let is_new = slot.is_unused();
+                    if is_new && span.is_growing && !has_room(region, claims.to_move) {
+                        return Insert::Full;
+                    }
                     if slot.claim(seen, wanted.tag, word) {
                         let is_pressing = is_new && note_used(region);
                         return if is_pressing {
@@ -229,6 +244,11 @@ impl Shard {
         lines::slots(self.last_lines())
     }
 
+    /// True while words move.
+    pub(super) fn is_growing(&self) -> bool {
+        self.span().is_growing
+    }
+
     /// Lines of the generation that tags go to.
     pub(super) fn last_lines(&self) -> usize {
         self.lines(self.span().last()).len()
@@ -249,10 +269,6 @@ impl Shard {
     pub(super) fn regions(&self) -> impl Iterator<Item = &Region> {
         let span = self.span();
         (span.first..=span.last()).filter_map(|number| self.region(number))
-    }
-
-    pub(super) fn is_growing(&self) -> bool {
-        self.span().is_growing
     }
 
     /// True if it wants to be larger, for all it knows.
@@ -299,7 +315,7 @@ impl Shard {
     /// Shows the next generation, which is empty: from now on new tags go there. False if there
     /// can be no more.
     pub(super) fn begin(&self, next: Region) -> bool {
-        let _claim = lock(&self.claims);
+        let mut claims = lock(&self.claims);
         let span = self.span();
         let next_span = Span {
             is_growing: true,
@@ -309,6 +325,7 @@ impl Shard {
         if span.is_growing || place.is_none_or(|place| place.set(next).is_err()) {
             return false;
         }
+        claims.to_move = self.region(span.first).map_or(0, Region::used);
         self.set_span(next_span);
         true
     }
@@ -320,12 +337,17 @@ impl Shard {
         let Some(next) = self.region(span.last()).filter(|_| span.is_growing) else {
             return true;
         };
+        if from == 0 {
+            let used = self.region(span.first).map_or(0, Region::used);
+            lock(&self.claims).to_move = used;
+        }
         let mut all = true;
         for line in self.lines(span.first).iter().skip(from).take(some) {
             // Line by line: who waits for the lock is a check.
-            let _claim = lock(&self.claims);
+            let mut claims = lock(&self.claims);
             for slot in &line.slots {
                 all &= carry_slot(slot, next, shard_bits, now);
+                claims.to_move = claims.to_move.saturating_sub(u64::from(!slot.is_unused()));
             }
         }
         all
@@ -360,6 +382,12 @@ impl Shard {
         // Ordering: release, after all that was done to the generations it names.
         self.span.store(span.encode(), Ordering::Release);
     }
+}
+
+/// True if the next generation has room for a newcomer beside what is still to move there.
+fn has_room(next: &Region, to_move: u64) -> bool {
+    let most = lines::slots(next.lines().len()) * KEEP_PERCENT / 100;
+    next.used().saturating_add(to_move) < most
 }
 
 /// How many slots of so many lines may be used before there should be more.

@@ -127,6 +127,53 @@ fn a_dead_word_that_is_still_to_be_written_moves_with_the_others() {
     );
 }
 
+/// Newcomers who took the room of what is to move would be in its way for good.
+#[test]
+fn newcomers_leave_room_for_what_moves() {
+    let table = Table::growing(vec![(Region::heap(64), None)], 1 << 20);
+    let words = |numbers: std::ops::Range<u64>| {
+        let word = |number| Word::window(1_000, u32::try_from(number).unwrap());
+        numbers.map(move |number| (tag(number), word(number)))
+    };
+    for (tag, word) in words(0..200) {
+        assert_ne!(put(&table, tag, at(1), word), Update::Full);
+    }
+    let mut carried = table.begin(0, Region::heap(128)).unwrap();
+    let newcomers = words(200..1_000);
+    let found_room =
+        newcomers.take_while(|(tag, word)| put(&table, *tag, at(1), *word) != Update::Full);
+    let number = 200 + found_room.count() as u64;
+    // Three quarters of 512 slots.
+    assert_eq!(number, 384);
+    // Who is there already is not in anybody's way.
+    assert_ne!(
+        put(&table, tag(300), at(1), Word::window(1_000, 300)),
+        Update::Full
+    );
+    while !table.carry(&mut carried, at(1)) {
+        assert!(!carried.is_anew(), "something found no room");
+    }
+    table.end(0);
+    for (tag, word) in words(0..number) {
+        assert_eq!(table.read(tag), word);
+    }
+    assert_ne!(
+        put(&table, tag(1_000), at(1), Word::window(1_000, 1)),
+        Update::Full
+    );
+}
+
+#[test]
+fn what_has_moved_takes_no_more_room_than_its_slot() {
+    let table = Table::growing(vec![(Region::heap(64), None)], 1 << 20);
+    let word = Word::window(1_000, 1);
+    (0..200).for_each(|number| assert_ne!(put(&table, tag(number), at(1), word), Update::Full));
+    let mut carried = table.begin(0, Region::heap(128)).unwrap();
+    assert!(table.carry(&mut carried, at(1)), "64 lines go at once");
+    let full = (200..1_000).find(|number| put(&table, tag(*number), at(1), word) == Update::Full);
+    assert_eq!(full, Some(384));
+}
+
 #[test]
 fn a_killed_claim_is_finished_by_the_next() {
     for half in [false, true] {
