@@ -186,6 +186,7 @@ impl Limit {
         let now = inner.ground.clock.exact();
         match inner.take_straight(&straight, tag, found, now, cost) {
             Ok(line) => line.outcome(&straight, now, cost),
+            Err(Way::New) => self.check_new(straight, tag, text, cost),
             Err(_) => self.check_any(text.into(), cost),
         }
     }

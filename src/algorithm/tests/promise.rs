@@ -166,22 +166,25 @@ proptest! {
     /// silent where that is not so, or where there is no word or a second one.
     #[test]
     fn what_is_sure_is_the_step_and_holds(
-        recipe in recipes(), now in beginnings(), bits in any::<u64>(), near in 0..4,
+        recipe in recipes(), now in beginnings(), bits in any::<u64>(), near in 0..6,
         ahead in any::<u64>(), cost in 0..30_u64, is_exact in any::<bool>(),
     ) {
         let counter = recipe.counter();
-        let now = now.plus_nanos(NANOS_PER_SEC);
+        let edge = Timestamp::from_secs(now.as_secs_ceil() + 1);
+        let now = match near {
+            // About where the lag decides.
+            3.. => edge.minus_nanos(1 + ahead % (2 * LAG_NANOS)),
+            _ => now.plus_nanos(NANOS_PER_SEC),
+        };
         let (period, mut pair, _) = counter.look(now);
         let count = u32::try_from(bits % 40).unwrap();
         let dies_at = match near {
             0 => u64::from(period.end_secs),
-            // About where the lag decides, and far ahead.
-            1 => now.plus_nanos(ahead % (2 * LAG_NANOS)).as_secs_ceil(),
-            2 => now.plus_nanos(ahead % (3 * recipe.span_nanos())).as_secs(),
-            _ => 0,
+            1 => now.plus_nanos(ahead % (3 * recipe.span_nanos())).as_secs(),
+            _ => edge.as_secs(),
         };
         pair.main = match near {
-            3 => Word::from_bits(bits),
+            2 => Word::from_bits(bits),
             _ if matches!(recipe, Recipe::Bucket { .. }) => {
                 Word::bucket(now.plus_nanos(ahead % (3 * recipe.span_nanos())))
             }
