@@ -117,20 +117,12 @@ impl Window {
     }
 
     /// What [`step`](Self::step) comes to at `now` and at whatever instant a reading of the clock
-    /// stands for that lags: the word's window lasts that long. None says nothing.
+    /// stands for that lags: the word's window lasts that long, so the current one does not matter.
+    /// None says nothing.
     #[inline(always)]
     pub(super) fn step_surely(&self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
-        let (dies_at, count) = (word.dies_at_secs(), word.count());
-        let is_sure = word.is_window()
-            && word.is_live(now + LAG_MAX)
-            && !self.is_future(word, now)
-            && cost <= u64::from(self.amount);
-        let total = u64::from(count).saturating_add(cost);
-        match u32::try_from(total) {
-            _ if !is_sure => None,
-            Ok(total) if total <= self.amount => Some(Step::Admit(Word::window(dies_at, total))),
-            _ => Some(Step::Refuse),
-        }
+        let is_sure = word.is_window() && word.is_live(now + LAG_MAX);
+        is_sure.then(|| self.step(Period::default(), word, now, cost))
     }
 
     /// See [`Rule::holds`](super::Rule::holds): the window that counts must last.

@@ -25,17 +25,18 @@ impl<'t> Pending<'t> {
     /// Makes it; false if there is no word for it, or another by now, and it has to be judged anew.
     #[inline(always)]
     pub(crate) fn make(&self, ground: &Ground) -> bool {
-        let is_made = self.found.replace(self.after);
-        if is_made {
-            note(ground, self.tag, self.found.word, self.after);
-        }
-        is_made
+        self.noted(ground, self.found.replace(self.after))
     }
 
     /// Makes it for a tag that had no slot; false if it has one by now, or there is no room.
     #[inline(always)]
     pub(crate) fn insert(&self, ground: &Ground, now: Timestamp) -> bool {
-        let is_made = ground.table.put(self.tag, now, self.found, self.after) == Put::Done;
+        let put = ground.table.put(self.tag, now, self.found, self.after);
+        self.noted(ground, put == Put::Done)
+    }
+
+    #[inline(always)]
+    fn noted(&self, ground: &Ground, is_made: bool) -> bool {
         if is_made {
             note(ground, self.tag, self.found.word, self.after);
         }

@@ -17,7 +17,7 @@ use crate::in_force::Note;
 use crate::key::{HashKeys, KeyHasher, LimitBits, NameHash, Tag};
 use crate::prefetch::prefetch;
 use crate::table::{Found, Home};
-use crate::time::Reading;
+use crate::time::{Reading, Timestamp};
 
 /// What is known of a limit of which most checks come to this: nothing is overridden, no disk is
 /// asked, no cost is too much for one request, and what is refused is refused.
@@ -196,9 +196,9 @@ impl Limit {
     fn check_new(&self, straight: Straight, tag: Tag, text: &[u8], cost: u64) -> Outcome {
         let inner = &*self.inner;
         let now = inner.ground.clock.exact();
-        match inner.take_new(&straight, tag, now, cost) {
-            Ok(line) => line.outcome(&straight, now, cost),
-            Err(_) => self.check_any(text.into(), cost),
+        match inner.take_new(&straight, tag, now.at, cost) {
+            Some(line) => line.outcome(&straight, now, cost),
+            None => self.check_any(text.into(), cost),
         }
     }
 
@@ -281,27 +281,17 @@ impl Inner {
             is_allowed,
         })
     }
-}
 
-impl Inner {
-    /// Takes `cost` for a key without a slot, at this exact time.
+    /// Takes `cost` for a key without a slot, at this exact time; none if that is not all there is
+    /// to it, and nothing was done.
     #[inline(always)]
-    fn take_new(
-        &self,
-        straight: &Straight,
-        tag: Tag,
-        now: Reading,
-        cost: u64,
-    ) -> Result<Line, Way> {
-        let step = straight.bucket.step_exactly(Word::ABSENT, now.at, cost);
+    fn take_new(&self, straight: &Straight, tag: Tag, now: Timestamp, cost: u64) -> Option<Line> {
+        let step = straight.bucket.step_exactly(Word::ABSENT, now, cost);
         let Some(Step::Admit(word)) = step else {
-            return Err(Way::Long);
+            return None;
         };
         let take = Pending::new(tag, Found::NOWHERE, word, straight.is_logged);
-        if !take.insert(&self.ground, now.at) {
-            return Err(Way::Long);
-        }
-        Ok(Line {
+        take.insert(&self.ground, now).then_some(Line {
             tag,
             word,
             is_allowed: true,

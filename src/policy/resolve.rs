@@ -109,12 +109,11 @@ impl Plan {
         let Some(scope) = self.scopes.get(scope.0) else {
             return Ok(());
         };
-        let mut key = LastKey::default();
         for &index in &scope.limits {
             let pick = self
                 .limits
                 .get(index.0)
-                .and_then(|limit| self.pick(index, limit, request, found, &mut key));
+                .and_then(|limit| self.pick(index, limit, request, found));
             if let Some(pick) = pick {
                 // Bound: a scope with more limits than this is a fault of the policy.
                 let _ = found.picks.try_push(pick);
@@ -124,7 +123,7 @@ impl Plan {
             let pick = self
                 .concurrency
                 .get(index.0)
-                .and_then(|limit| self.permit_pick(index, limit, request, found, &mut key));
+                .and_then(|limit| self.permit_pick(index, limit, request, found));
             if let Some(pick) = pick {
                 // Bound: as above.
                 let _ = found.permits.try_push(pick);
@@ -148,14 +147,8 @@ impl Plan {
         limit: &LimitSpec,
         request: &Request<'_>,
         found: &Resolution<'_>,
-        key: &mut LastKey,
     ) -> Option<Pick> {
-        let has_key = limit.when_key_missing == WhenKeyMissing::Share
-            || key.has(limit.key, |key| self.has_key(key, request, found));
-        let lacks_key = match has_key {
-            true => None,
-            false => refusal_without_key(limit.when_key_missing)?,
-        };
+        let lacks_key = self.lacks_key(limit.key, limit.when_key_missing, request, found)?;
         let (cost, refusal) = self.cost((limit.cost, limit.max_cost), request, found);
         Some(Pick {
             limit: index,
@@ -170,14 +163,8 @@ impl Plan {
         limit: &ConcurrencySpec,
         request: &Request<'_>,
         found: &Resolution<'_>,
-        key: &mut LastKey,
     ) -> Option<PermitPick> {
-        let has_key = limit.when_key_missing == WhenKeyMissing::Share
-            || key.has(limit.key, |key| self.has_key(key, request, found));
-        let lacks_key = match has_key {
-            true => None,
-            false => refusal_without_key(limit.when_key_missing)?,
-        };
+        let lacks_key = self.lacks_key(limit.key, limit.when_key_missing, request, found)?;
         let (cost, refusal) = self.cost((limit.cost, limit.max_cost), request, found);
         Some(PermitPick {
             limit: index,
@@ -187,8 +174,21 @@ impl Plan {
         })
     }
 
-    fn has_key(&self, key: KeyIndex, request: &Request<'_>, found: &Resolution<'_>) -> bool {
-        self.key_parts(key, request, found, &mut KeyLen::default())
+    /// The refusal of a request that lacks what the key needs, if it is to be refused; none at all
+    /// if the limit does not apply to it.
+    fn lacks_key(
+        &self,
+        key: KeyIndex,
+        when_missing: WhenKeyMissing,
+        request: &Request<'_>,
+        found: &Resolution<'_>,
+    ) -> Option<Option<Refusal>> {
+        if when_missing == WhenKeyMissing::Share
+            || self.key_parts(key, request, found, &mut KeyLen::default())
+        {
+            return Some(None);
+        }
+        (when_missing == WhenKeyMissing::Refuse).then_some(Some(Refusal::KeyMissing))
     }
 
     fn cost(
@@ -338,36 +338,6 @@ impl Plan {
             .and_then(|rate| plain(&rate)?.rate(&limit.shape))
             .map(|rate| Overridden::Rate(index, rate))
             .map_err(|fix| format!("{}; {}", fix.problem, fix.advice))
-    }
-}
-
-/// Whether a request has what a key needs, of the key that was asked for last: most limits that a
-/// request meets have one key.
-#[derive(Default)]
-struct LastKey(Option<(KeyIndex, bool)>);
-
-impl LastKey {
-    #[inline]
-    fn has(&mut self, key: KeyIndex, find: impl FnOnce(KeyIndex) -> bool) -> bool {
-        match self.0 {
-            Some((last, has_key)) if last == key => has_key,
-            _ => {
-                let has_key = find(key);
-                self.0 = Some((key, has_key));
-                has_key
-            }
-        }
-    }
-}
-
-/// The refusal of a request that lacks what a limit's key needs, if it is to be refused; none at
-/// all if the limit does not apply to it.
-#[cold]
-fn refusal_without_key(when_missing: WhenKeyMissing) -> Option<Option<Refusal>> {
-    match when_missing {
-        WhenKeyMissing::Share => Some(None),
-        WhenKeyMissing::Skip => None,
-        WhenKeyMissing::Refuse => Some(Some(Refusal::KeyMissing)),
     }
 }
 
