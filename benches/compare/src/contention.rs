@@ -49,7 +49,6 @@ pub fn table(plan: &Plan, report: &mut Report) {
         let rounds = Rounds {
             rounds: plan.pick(5, 21),
             threads,
-            block: 100_000,
         };
         let found = row(&peers, &Keys::new(1), Order::Uniform, &rounds);
         let ratio = format!("**{:.2}**", found[0].median / found[1].median);

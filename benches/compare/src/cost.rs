@@ -56,7 +56,6 @@ fn by_keys(plan: &Plan, report: &mut Report) {
         let rounds = Rounds {
             rounds: plan.rounds(),
             threads: 1,
-            block: 100_000,
         };
         pair(
             keys,
@@ -85,7 +84,6 @@ fn by_threads(plan: &Plan, report: &mut Report) {
         let rounds = Rounds {
             rounds: plan.rounds(),
             threads,
-            block: 100_000,
         };
         pair(
             threads,

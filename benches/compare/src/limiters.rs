@@ -124,11 +124,9 @@ fn measure(of: &Row, rounds: usize, report: &mut Report) {
         peers.push(Box::new(Throttlecrab::new(of.quota)));
         peers.push(Box::new(Limitador::new(of.quota)));
     }
-    let block = if of.keys > 50_000 { 100_000 } else { 20_000 };
     let rounds = Rounds {
         rounds,
         threads: of.threads,
-        block,
     };
     let found = row(&peers, &keys, of.order, &rounds);
     let [ours, theirs, others @ ..] = &found[..] else {
@@ -162,9 +160,8 @@ fn against_memory(plan: &Plan, report: &mut Report) {
         Box::new(Tollgate::in_memory(quota, 10_000)),
     ];
     let rounds = Rounds {
-        rounds: plan.pick(11, 201),
+        rounds: plan.pick(11, 101),
         threads: 1,
-        block: 20_000,
     };
     let found = row(&peers, &Keys::new(10_000), Order::Uniform, &rounds);
     report.goal(

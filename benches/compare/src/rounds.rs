@@ -1,8 +1,9 @@
 //! Rounds in which all take turns, their medians and their spread.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Barrier;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::keys::{Keys, Order};
 use crate::peers::Peer;
@@ -10,9 +11,14 @@ use crate::peers::Peer;
 pub struct Rounds {
     pub rounds: usize,
     pub threads: usize,
-    /// Checks a thread in a round.
-    pub block: usize,
 }
+
+/// How long a turn takes, about. As long for each of them, however many checks come to it: what
+/// stands in the caches is then mostly what one left there itself.
+const TURN: Duration = Duration::from_millis(25);
+
+/// Checks a thread in a turn, at the least and at the most.
+const BLOCK: RangeInclusive<usize> = 100..=500_000;
 
 /// Nanoseconds a check.
 pub struct Figure {
@@ -72,40 +78,90 @@ pub fn row(peers: &[Box<dyn Peer>], keys: &Keys, order: Order, of: &Rounds) -> V
     for peer in peers {
         peer.run(&keys.0, &once);
     }
-    let mut times = vec![Vec::new(); peers.len()];
-    let mut admitted = vec![0; peers.len()];
+    let orders = |seed: usize, block| -> Vec<_> {
+        let seed = |thread| (seed * 64 + thread) as u64;
+        let threads = 0..of.threads;
+        let order = |thread| keys.order(order, seed(thread), block);
+        threads.map(order).collect()
+    };
+    let mut all: Vec<_> = peers.iter().map(|peer| Turns::new(&**peer)).collect();
+    for one in &mut all {
+        one.take_measure(keys, &orders(of.rounds, 4_000));
+    }
     for round in 0..of.rounds {
-        let seed = |thread| (round * 64 + thread) as u64;
-        let orders: Vec<_> = (0..of.threads)
-            .map(|thread| keys.order(order, seed(thread), of.block))
-            .collect();
-        for turn in 0..peers.len() {
+        let longest = all.iter().map(|one| one.block).max().unwrap_or(0);
+        let orders = orders(round, longest);
+        for turn in 0..all.len() {
             let turn = (turn + round) % peers.len();
-            let (nanos, number) = together(&*peers[turn], keys, &orders);
-            times[turn].push(nanos);
-            admitted[turn] += number;
+            all[turn].turn(keys, &orders);
         }
     }
-    let name = |place: usize| peers[place].name();
-    for place in 1..peers.len() {
-        let (ours, theirs) = (admitted[0], admitted[place]);
-        assert_eq!(
-            ours,
-            theirs,
-            "admitted by {} and by {}",
-            name(0),
-            name(place)
+    if let [first, others @ ..] = &all[..] {
+        others.iter().for_each(|other| first.agree(other));
+    }
+    let figure = |one: Turns<'_>| Figure::of(one.peer.name(), one.times);
+    all.into_iter().map(figure).collect()
+}
+
+/// One of those who take turns.
+struct Turns<'p> {
+    peer: &'p dyn Peer,
+    /// Checks a thread in a turn.
+    block: usize,
+    /// Nanoseconds a check, turn by turn.
+    times: Vec<f64>,
+    asked: u64,
+    admitted: u64,
+}
+
+impl<'p> Turns<'p> {
+    fn new(peer: &'p dyn Peer) -> Self {
+        Self {
+            peer,
+            block: *BLOCK.start(),
+            times: Vec::new(),
+            asked: 0,
+            admitted: 0,
+        }
+    }
+
+    /// Finds how many checks come to a turn, at first by a few, which make what is made but once.
+    fn take_measure(&mut self, keys: &Keys, orders: &[Vec<u32>]) {
+        for most in [orders[0].len(), *BLOCK.end()] {
+            let nanos = self.run(keys, orders);
+            let checks = TURN.as_nanos() as f64 / nanos;
+            self.block = (checks as usize).clamp(*BLOCK.start(), most);
+        }
+    }
+
+    fn turn(&mut self, keys: &Keys, orders: &[Vec<u32>]) {
+        let nanos = self.run(keys, orders);
+        self.times.push(nanos);
+    }
+
+    fn run(&mut self, keys: &Keys, orders: &[Vec<u32>]) -> f64 {
+        let orders: Vec<_> = orders.iter().map(|order| &order[..self.block]).collect();
+        let (nanos, admitted) = together(self.peer, keys, &orders);
+        self.asked += (self.block * orders.len()) as u64;
+        self.admitted += admitted;
+        nanos
+    }
+
+    /// Both refused nothing, or both admitted as many.
+    fn agree(&self, other: &Self) {
+        let both = [self, other];
+        let refused = both.map(|one| one.asked - one.admitted);
+        let [ours, theirs] = both.map(|one| one.admitted);
+        let [name, their_name] = both.map(|one| one.peer.name());
+        assert!(
+            refused == [0, 0] || ours == theirs,
+            "admitted by {name}: {ours}, and by {their_name}: {theirs}; refused: {refused:?}",
         );
     }
-    times
-        .into_iter()
-        .enumerate()
-        .map(|(place, times)| Figure::of(name(place), times))
-        .collect()
 }
 
 /// All threads at once; nanoseconds a check of one thread, and how many were admitted.
-fn together(peer: &dyn Peer, keys: &Keys, orders: &[Vec<u32>]) -> (f64, u64) {
+fn together(peer: &dyn Peer, keys: &Keys, orders: &[&[u32]]) -> (f64, u64) {
     if let [order] = orders {
         let began = Instant::now();
         let admitted = peer.run(&keys.0, order);
@@ -115,7 +171,7 @@ fn together(peer: &dyn Peer, keys: &Keys, orders: &[Vec<u32>]) -> (f64, u64) {
         );
     }
     let barrier = Barrier::new(orders.len());
-    let run = |order: &Vec<u32>| {
+    let run = |order: &[u32]| {
         barrier.wait();
         let began = Instant::now();
         let admitted = peer.run(&keys.0, order);
