@@ -73,7 +73,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("bare", bare()),
         ("tollgate, one limit", one),
         ("tollgate, three limits", three),
-        ("tower_governor, one limit", bare().layer(GovernorLayer::new(Arc::new(config)))),
+        (
+            "tower_governor, one limit",
+            bare().layer(GovernorLayer::new(Arc::new(config))),
+        ),
     ];
     let mut out = std::io::stdout();
     for (name, service) in services {

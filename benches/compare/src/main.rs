@@ -70,10 +70,14 @@ const TABLES: &[(&str, Table)] = &[
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments: Vec<_> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some(memory::CHILD) => return Ok(memory::child(&arguments[1..])),
-        Some(restart::CHILD) => return Ok(restart::child(&arguments[1..])),
-        _ => {}
+    let child = match arguments.first().map(String::as_str) {
+        Some(memory::CHILD) => Some(memory::child as fn(&[String])),
+        Some(restart::CHILD) => Some(restart::child as fn(&[String])),
+        _ => None,
+    };
+    if let Some(child) = child {
+        child(&arguments[1..]);
+        return Ok(());
     }
     let mut has = |flag| {
         let before = arguments.len();

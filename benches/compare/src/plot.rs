@@ -40,12 +40,13 @@ pub fn plot(path: &Path, title: &str, pairs: &[Pair]) {
         .x_label_formatter(&label)
         .draw()
         .expect("it is drawn");
-    let lines: [(&str, RGBColor, fn(&Pair) -> f64); 2] = [
-        ("Tollgate", BLUE, |pair| pair.1),
-        ("governor", RED, |pair| pair.2),
-    ];
-    for (name, colour, of) in lines {
-        let points = pairs.iter().map(|pair| (at(pair.0), of(pair)));
+    let ours: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
+    let theirs: Vec<f64> = pairs.iter().map(|pair| pair.2).collect();
+    for (name, colour, times) in [("Tollgate", BLUE, ours), ("governor", RED, theirs)] {
+        let points = pairs
+            .iter()
+            .zip(times)
+            .map(|(pair, nanos)| (at(pair.0), nanos));
         let line = chart
             .draw_series(LineSeries::new(points, colour))
             .expect("it is drawn");
