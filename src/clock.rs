@@ -244,23 +244,19 @@ impl SystemClock {
         }
     }
 
-    /// By the kernel's note, if that is to be gone by.
+    /// By the kernel's note, if that is to be gone by, and nothing else came in force meanwhile.
     #[inline(always)]
     fn at_a_glance(&self) -> Option<Timestamp> {
-        loop {
-            // Ordering: relaxed; all of it is in this word.
-            let since = self.since_note_nanos.load(Ordering::Relaxed);
-            if since == NO_NOTE {
-                return None;
-            }
-            let at = Timestamp::from_nanos(note_nanos().wrapping_add(since));
-            // Ordering: the fence keeps the note's loads above before the look below: the note was
-            // read before anything else was in force, so that no old timeline is gone on with.
-            fence(Ordering::Acquire);
-            if self.since_note_nanos.load(Ordering::Relaxed) == since {
-                return Some(at);
-            }
+        // Ordering: relaxed; all of it is in this word.
+        let since = self.since_note_nanos.load(Ordering::Relaxed);
+        if since == NO_NOTE {
+            return None;
         }
+        let at = Timestamp::from_nanos(note_nanos().wrapping_add(since));
+        // Ordering: the fence keeps the note's loads above before the look below: the note was
+        // read before anything else was in force, so that no old timeline is gone on with.
+        fence(Ordering::Acquire);
+        (self.since_note_nanos.load(Ordering::Relaxed) == since).then_some(at)
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 //! **Invariant:** a live counter is never thrown out; only words whose time is up make room.
 //! **Invariant:** a hit takes no lock, allocates nothing and does no I/O.
 
+mod claims;
 #[cfg(not(tollgate_loom))]
 pub(crate) mod file;
 mod growth;
@@ -175,12 +176,13 @@ impl Table {
         Found { slot, word }
     }
 
-    /// The same from its home on, which was looked up before; none for a tag without a slot.
+    /// The same from its home on, which was looked up before; none for a tag without a slot, or
+    /// with one that only [`put`](Self::put) finds.
     #[inline(always)]
     pub(crate) fn find_from<'t>(&'t self, home: Home<'t>, tag: Tag) -> Option<Found<'t>> {
         let found = match lines::find_at(home.0, tag) {
             // There it is, as most are; or it was until now, if the shard has grown meanwhile.
-            None => self.find_away(tag),
+            None => self.find_away(home, tag),
             found => found,
         };
         found.map(|(slot, word)| Found {
@@ -190,8 +192,14 @@ impl Table {
     }
 
     #[inline(never)]
-    fn find_away(&self, tag: Tag) -> Option<(&Slot, Word)> {
-        self.shard(tag).search(self.wanted(tag))
+    fn find_away(&self, home: Home<'_>, tag: Tag) -> Option<(&Slot, Word)> {
+        let shard = self.shard(tag);
+        // Most that are not at home are new. If the line was given up meanwhile, and only looks as
+        // if it had room, whoever wants to insert the tag finds that out.
+        if lines::has_empty(home.0) && !shard.is_growing() {
+            return None;
+        }
+        shard.search(self.wanted(tag))
     }
 
     /// Puts `next` in the place of what was found for the tag, if it is still there.

@@ -23,11 +23,12 @@
 use std::sync::OnceLock;
 
 use super::Region;
+use super::claims::{ClaimLock, Claims};
 use super::layout::{Line, Slot};
 use super::lines::{self, Choice, Wanted};
 use crate::algorithm::Word;
 use crate::key::Tag;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 
 /// Generations of a shard in the life of a process.
@@ -50,13 +51,7 @@ pub(super) struct Shard {
     /// How much it wants to be larger, see [`Want`].
     want: AtomicU64,
     /// Held while a slot is claimed or moved; never while one is only hit.
-    claims: Mutex<Claims>,
-}
-
-/// What is known under the lock.
-struct Claims {
-    /// Slots of the older generation that may still have to move to the next one.
-    to_move: u64,
+    claims: ClaimLock,
 }
 
 /// The generations that count.
@@ -123,7 +118,7 @@ impl Shard {
             span: AtomicU64::new(span.encode()),
             generations: std::array::from_fn(|_| regions.next().unwrap_or_default()),
             want: AtomicU64::new(Want::Nothing as u64),
-            claims: Mutex::new(Claims { to_move }),
+            claims: ClaimLock::new(Claims { to_move }),
         }
     }
 
@@ -183,7 +178,7 @@ impl Shard {
     /// Puts `word` into a slot for the tag, if it has none.
     #[cold]
     pub(super) fn insert(&self, wanted: Wanted, now: Timestamp, word: Word) -> Insert {
-        let claims = lock(&self.claims);
+        let claims = self.claims.try_and_lock();
         // It changes under our lock only.
         let span = self.span();
         if span.is_growing && lines::find(self.lines(span.first), wanted).is_some() {
@@ -315,7 +310,7 @@ impl Shard {
     /// Shows the next generation, which is empty: from now on new tags go there. False if there
     /// can be no more.
     pub(super) fn begin(&self, next: Region) -> bool {
-        let mut claims = lock(&self.claims);
+        let mut claims = self.claims.lock();
         let span = self.span();
         let next_span = Span {
             is_growing: true,
@@ -339,23 +334,25 @@ impl Shard {
         };
         if from == 0 {
             let used = self.region(span.first).map_or(0, Region::used);
-            lock(&self.claims).to_move = used;
+            self.claims.lock().to_move = used;
         }
         let mut all = true;
         for line in self.lines(span.first).iter().skip(from).take(some) {
             // Line by line: who waits for the lock is a check.
-            let mut claims = lock(&self.claims);
+            let mut claims = self.claims.lock();
             for slot in &line.slots {
                 all &= carry_slot(slot, next, shard_bits, now);
                 claims.to_move = claims.to_move.saturating_sub(u64::from(!slot.is_unused()));
             }
+            drop(claims);
+            self.claims.let_in();
         }
         all
     }
 
     /// Lets the next generation alone count; everything has moved there.
     pub(super) fn end(&self) {
-        let _claim = lock(&self.claims);
+        let _claim = self.claims.lock();
         let span = self.span();
         self.set_span(Span {
             first: span.last(),

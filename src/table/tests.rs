@@ -174,6 +174,44 @@ fn what_has_moved_takes_no_more_room_than_its_slot() {
     assert_eq!(full, Some(384));
 }
 
+/// Where it is looked for at once, a tag is found, or whoever inserts it finds out; before a
+/// growth, while it goes on, and after it, from a line that was looked up before all that.
+#[test]
+fn a_tag_with_a_slot_is_never_given_another() {
+    let table = heap(1, 64);
+    let tags: Vec<_> = (0..160).map(tag).collect();
+    let homes: Vec<_> = tags.iter().map(|tag| table.home(*tag).unwrap()).collect();
+    let word = Word::window(1000, 7);
+    let check = |known: &[Tag]| {
+        for (tag, home) in known.iter().zip(&homes) {
+            if let Some(found) = table.find_from(*home, *tag) {
+                assert_eq!(found.word, word, "{tag:?}");
+            }
+            let again = table.put(*tag, at(1), Found::NOWHERE, Word::window(1000, 1));
+            assert_eq!(again, Put::Raced, "{tag:?}");
+            assert_eq!(table.read(*tag), word, "{tag:?}");
+        }
+    };
+    let insert = |new: &[Tag]| {
+        for tag in new {
+            let put = table.put(*tag, at(1), Found::NOWHERE, word);
+            assert_eq!(put, Put::Done, "{tag:?}");
+        }
+    };
+    // So many that some have their slots in the second line.
+    insert(&tags[..130]);
+    check(&tags[..130]);
+    let mut carried = table.begin(0, Region::heap(128)).unwrap();
+    insert(&tags[130..]);
+    check(&tags);
+    while !table.carry(&mut carried, at(1)) {}
+    check(&tags);
+    table.end(0);
+    check(&tags);
+    table.retire(0).unwrap();
+    check(&tags);
+}
+
 #[test]
 fn a_killed_claim_is_finished_by_the_next() {
     for half in [false, true] {
