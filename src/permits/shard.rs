@@ -237,7 +237,8 @@ impl Shard {
             let Some(waker) = self.grant(&mut queues, index) else {
                 return;
             };
-            more = queues.len(index) != 0;
+            // If not, whoever returns what it needs looks again.
+            more = self.next_fits(&queues, index);
             drop(queues);
             waker.wake();
         }
@@ -341,6 +342,13 @@ impl Shard {
         while let Some(waker) = self.grant(queues, index) {
             woken.push(waker);
         }
+    }
+
+    /// True if enough is free for the first in line.
+    fn next_fits(&self, queues: &Queues, index: u32) -> bool {
+        let state = self.slots.at(index).state();
+        let fits = |ask: Ask| state.plus(ask.weight, queues.limit(ask)).is_some();
+        queues.head(index).is_some_and(|(_, ask)| fits(ask))
     }
 
     /// Serves the first in line, if enough is free for it.
