@@ -158,6 +158,12 @@ impl KeyHash {
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
+
+    /// What [`bits`](Self::bits) gave.
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
 }
 
 /// What a limit adds to the tags of its counters: its lasting identity, hashed, in the lower half.
@@ -166,16 +172,17 @@ impl KeyHash {
 pub(crate) struct LimitBits(u32);
 
 impl LimitBits {
-    /// The bits, with the lowest of those that are left in the place of a flag.
+    /// The bits, with those that are left in the place of two flags.
     #[inline]
-    pub(crate) fn with_flag(self, flag: bool) -> u64 {
-        u64::from(self.0) | u64::from(flag)
+    pub(crate) fn with_flags(self, [low, high]: [bool; 2]) -> u64 {
+        u64::from(self.0) | u64::from(low) | u64::from(high) << 1
     }
 
-    /// What [`with_flag`](Self::with_flag) was made of.
+    /// What [`with_flags`](Self::with_flags) was made of.
     #[inline]
-    pub(crate) const fn split_flag(bits: u64) -> (Self, bool) {
-        (Self(bits as u32 & !0b11), bits & 1 == 1)
+    pub(crate) const fn split_flags(bits: u64) -> (Self, [bool; 2]) {
+        let flags = [bits & 0b01 != 0, bits & 0b10 != 0];
+        (Self(bits as u32 & !0b11), flags)
     }
 
     pub(crate) fn new(secret: Secret, identity: &str) -> Self {

@@ -318,10 +318,13 @@ fn edge_29_slots_used_again_leave_live_counters_alone() {
 fn so_many_of_twice_as_many_by_the_systems_clock() {
     const MOST: u64 = 200_000;
     let dir = common::scratch();
-    let policy = format!("[limits.bucket]\nrate = \"{MOST} per 365 d\"\nkey = \"run\"");
+    let rate = format!("rate = \"{MOST} per 365 d\"");
+    let policy = format!("[limits.bucket]\n{rate}\nkey = \"run\"\n[limits.all]\n{rate}");
     let policy = Policy::from_toml(&policy).unwrap();
     let limiter = Limiter::open(dir.path().join("data"), policy).unwrap();
-    let bucket = limiter.limit("bucket").unwrap();
+    let [bucket, all] = ["bucket", "all"].map(|name| limiter.limit(name).unwrap());
+    let take = |_| (0..2 * MOST / THREADS).map(|_| u64::from(all.check(()).is_allowed()));
+    assert_eq!(on_all_threads(|thread| take(thread).sum()), MOST);
     for run in 0..5 {
         let key = run.to_string();
         let admitted = on_all_threads(|_| {

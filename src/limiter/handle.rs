@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::check::Applied;
 use super::decision::Entry;
-use super::direct::Key;
+use super::direct::{Key, Plain};
 use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
@@ -103,8 +103,9 @@ impl Limit {
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
         let key = key.into();
-        match key.text() {
-            Some(text) => self.check_text(text, cost),
+        match key.plain() {
+            Some(Plain::Text(text)) => self.check_text(text, cost),
+            Some(Plain::NoParts) => self.check_all(cost),
             None => self.check_any(key, cost),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::outcome::Verdict;
-use super::straight::Straight;
+use super::straight::{Hashing, Straight};
 use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
@@ -127,8 +127,12 @@ impl Meter {
         let Rule::Bucket(bucket) = self.rule else {
             return None;
         };
-        Some(Straight {
-            name: self.plain.filter(|_| is_plain)?,
+        let hashing = match (self.plain, self.global) {
+            (Some(name), _) => Hashing::Text(name),
+            (None, hash) => Hashing::Same(hash?),
+        };
+        is_plain.then_some(Straight {
+            hashing,
             bits: self.bits,
             is_logged: self.is_logged,
             bucket,

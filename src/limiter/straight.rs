@@ -8,13 +8,13 @@
 use arrayvec::ArrayVec;
 
 use super::Inner;
-use super::direct::Key;
+use super::direct::{Key, Plain};
 use super::handle::{BATCH, Limit};
 use super::outcome::{Outcome, Source, Verdict};
 use crate::algorithm::{Bucket, Pair, Period, Rule, Step, Word};
 use crate::counter::Pending;
 use crate::in_force::Note;
-use crate::key::{HashKeys, KeyHasher, LimitBits, NameHash, Tag};
+use crate::key::{HashKeys, KeyHash, KeyHasher, LimitBits, NameHash, Tag};
 use crate::prefetch::prefetch;
 use crate::table::{Found, Home};
 use crate::time::{Reading, Timestamp};
@@ -23,11 +23,19 @@ use crate::time::{Reading, Timestamp};
 /// asked, no cost is too much for one request, and what is refused is refused.
 #[derive(Clone, Copy)]
 pub(super) struct Straight {
-    /// Of the attribute that the key is, whatever text.
-    pub(super) name: NameHash,
+    pub(super) hashing: Hashing,
     pub(super) bits: LimitBits,
     pub(super) is_logged: bool,
     pub(super) bucket: Bucket,
+}
+
+/// How its keys come to their hashes.
+#[derive(Clone, Copy)]
+pub(super) enum Hashing {
+    /// Each is a text, whatever one, of the attribute of this name.
+    Text(NameHash),
+    /// There is one counter for all.
+    Same(KeyHash),
 }
 
 /// The same as it is noted in a handle.
@@ -38,23 +46,52 @@ impl Straight {
     #[cold]
     pub(super) fn note(&self, law: u64, note: &StraightNote) {
         if let Some([burst, period, token, horizon]) = self.bucket.to_words() {
-            let bits = self.bits.with_flag(self.is_logged);
-            let words = [self.name.bits(), bits, burst, period, token, horizon];
-            note.write(law, words);
+            let (hash, is_text) = match self.hashing {
+                Hashing::Text(name) => (name.bits(), true),
+                Hashing::Same(hash) => (hash.bits(), false),
+            };
+            let bits = self.bits.with_flags([self.is_logged, is_text]);
+            note.write(law, [hash, bits, burst, period, token, horizon]);
         }
     }
 
-    /// The tag for a key that is this text.
+    /// The tag for a key that is this text; none if the limit's keys are others.
     #[inline(always)]
-    fn tag(&self, keys: &HashKeys, text: &[u8]) -> Tag {
-        Tag::new(KeyHasher::only_text(keys, self.name, text), self.bits)
+    fn tag_of_text(&self, keys: &HashKeys, text: &[u8]) -> Option<Tag> {
+        match self.hashing {
+            Hashing::Text(name) => {
+                Some(Tag::new(KeyHasher::only_text(keys, name, text), self.bits))
+            }
+            Hashing::Same(_) => None,
+        }
+    }
+
+    /// The tag for a key that is this text, or has no parts if the text is empty.
+    #[inline(always)]
+    fn tag(&self, keys: &HashKeys, text: &[u8]) -> Option<Tag> {
+        match text.is_empty() {
+            true => self.tag_of_all(),
+            false => self.tag_of_text(keys, text),
+        }
+    }
+
+    /// The tag for a key that has no parts; none if the limit's keys have.
+    #[inline(always)]
+    fn tag_of_all(&self) -> Option<Tag> {
+        match self.hashing {
+            Hashing::Text(_) => None,
+            Hashing::Same(hash) => Some(Tag::new(hash, self.bits)),
+        }
     }
 
     #[inline(always)]
-    fn from_words([name, bits, burst, period, token, horizon]: [u64; 6]) -> Self {
-        let (bits, is_logged) = LimitBits::split_flag(bits);
+    fn from_words([hash, bits, burst, period, token, horizon]: [u64; 6]) -> Self {
+        let (bits, [is_logged, is_text]) = LimitBits::split_flags(bits);
         Self {
-            name: NameHash::from_bits(name),
+            hashing: match is_text {
+                true => Hashing::Text(NameHash::from_bits(hash)),
+                false => Hashing::Same(KeyHash::from_bits(hash)),
+            },
             bits,
             is_logged,
             bucket: Bucket::from_words([burst, period, token, horizon]),
@@ -78,9 +115,13 @@ enum Way {
     Exact,
     /// This one, with a slot to be found first: the key has none.
     New,
-    /// The long one.
-    Long,
+    /// This one, once more: another thread was faster.
+    Raced,
 }
+
+/// How often another thread may be faster before the long way is gone.
+// Bound: a microsecond or two, by which the time that was read is older then.
+const RACES: usize = 16;
 
 /// What one was taken of together, as far as that went straight.
 pub(super) struct Batch {
@@ -129,44 +170,98 @@ impl Line {
 impl Limit {
     /// Checks a key that is one text, as most are.
     pub(super) fn check_text(&self, text: &[u8], cost: u64) -> Outcome {
+        let Some(first) = text.first() else {
+            return self.check_any(text.into(), cost);
+        };
+        prefetch(first);
+        self.check_straight(text, cost, |straight| {
+            straight.tag_of_text(&self.hash_keys, text)
+        })
+    }
+
+    /// Checks the key of a limit that has one counter for all.
+    pub(super) fn check_all(&self, cost: u64) -> Outcome {
+        self.check_straight(&[], cost, Straight::tag_of_all)
+    }
+
+    /// Both; where there is more to it, the empty text stands for the key without parts.
+    #[inline(always)]
+    fn check_straight(
+        &self,
+        text: &[u8],
+        cost: u64,
+        tag: impl Fn(&Straight) -> Option<Tag>,
+    ) -> Outcome {
         let inner = &*self.inner;
         let law = inner.law.number();
-        if let Some(first) = text.first()
-            && cost > 0
-            && self.note.is_of(law)
-            && !inner.is_watched()
-        {
-            prefetch(first);
+        if cost > 0 && self.note.is_of(law) && !inner.is_watched() {
             let Some(at) = inner.ground.clock.at_a_glance() else {
                 return self.check_without_glance(law, text, cost);
             };
             let now = Reading::lagging(at);
-            if let Some((straight, tag, home)) = self.counter_noted(law, text) {
+            if let Some((straight, tag, home)) = self.counter_noted(law, tag) {
                 let found = inner.ground.table.find_from(home, tag);
-                return match inner.take_straight(&straight, tag, found, now, cost) {
+                let line = inner.take_straight(&straight, tag, found, now, cost);
+                return match line {
                     Ok(line) => line.outcome(&straight, now, cost),
                     Err(Way::Exact) => self.check_exactly(straight, (tag, home), text, cost),
                     Err(Way::New) => self.check_new(straight, tag, text, cost),
-                    Err(Way::Long) => self.check_any(text.into(), cost),
+                    Err(Way::Raced) => self.check_raced(straight, (tag, home), text, cost, at),
                 };
             }
         }
-        self.check_any(text.into(), cost)
+        self.check_long(text, cost)
+    }
+
+    /// The same on the way on which everything is looked at.
+    #[inline(never)]
+    fn check_long(&self, text: &[u8], cost: u64) -> Outcome {
+        match text {
+            [] => self.check_any(().into(), cost),
+            text => self.check_any(text.into(), cost),
+        }
     }
 
     #[inline(never)]
     fn check_without_glance(&self, law: u64, text: &[u8], cost: u64) -> Outcome {
-        match self.counter_noted(law, text) {
+        let tag = |straight: &Straight| straight.tag(&self.hash_keys, text);
+        match self.counter_noted(law, tag) {
             Some((straight, tag, home)) => self.check_exactly(straight, (tag, home), text, cost),
-            None => self.check_any(text.into(), cost),
+            None => self.check_long(text, cost),
         }
+    }
+
+    /// Checks a key whose word another thread changed between the look and the take.
+    #[inline(never)]
+    fn check_raced(
+        &self,
+        straight: Straight,
+        (tag, home): (Tag, Home<'_>),
+        text: &[u8],
+        cost: u64,
+        at: Timestamp,
+    ) -> Outcome {
+        let (inner, now) = (&*self.inner, Reading::lagging(at));
+        for _ in 0..RACES {
+            let found = inner.ground.table.find_from(home, tag);
+            match inner.take_straight(&straight, tag, found, now, cost) {
+                Ok(line) => return line.outcome(&straight, now, cost),
+                Err(Way::Raced) => {}
+                Err(_) => break,
+            }
+        }
+        self.check_long(text, cost)
     }
 
     /// What is to be known of a key's counter under the law of this number.
     #[inline(always)]
-    fn counter_noted(&self, law: u64, text: &[u8]) -> Option<(Straight, Tag, Home<'_>)> {
+    fn counter_noted(
+        &self,
+        law: u64,
+        tag: impl Fn(&Straight) -> Option<Tag>,
+    ) -> Option<(Straight, Tag, Home<'_>)> {
         let straight = self.straight(law)?;
-        let tag = straight.tag(&self.hash_keys, text);
+        let tag = tag(&straight)?;
         Some((straight, tag, self.inner.ground.table.home(tag)?))
     }
 
@@ -187,7 +282,7 @@ impl Limit {
         match inner.take_straight(&straight, tag, found, now, cost) {
             Ok(line) => line.outcome(&straight, now, cost),
             Err(Way::New) => self.check_new(straight, tag, text, cost),
-            Err(_) => self.check_any(text.into(), cost),
+            Err(_) => self.check_long(text, cost),
         }
     }
 
@@ -198,7 +293,7 @@ impl Limit {
         let now = inner.ground.clock.exact();
         match inner.take_new(&straight, tag, now.at, cost) {
             Some(line) => line.outcome(&straight, now, cost),
-            None => self.check_any(text.into(), cost),
+            None => self.check_long(text, cost),
         }
     }
 
@@ -218,8 +313,10 @@ impl Limit {
             return None;
         };
         let homes = keys.map(|key| {
-            let text = key.text().filter(|text| !text.is_empty())?;
-            let tag = straight.tag(&self.hash_keys, text);
+            let Some(Plain::Text(text @ [_, ..])) = key.plain() else {
+                return None;
+            };
+            let tag = straight.tag_of_text(&self.hash_keys, text)?;
             let home = inner.ground.table.home(tag)?;
             home.ask_for();
             Some((tag, home))
@@ -269,7 +366,7 @@ impl Inner {
             Step::Admit(next) => {
                 let take = Pending::new(tag, found, next, straight.is_logged);
                 if !take.make(&self.ground) {
-                    return Err(Way::Long);
+                    return Err(Way::Raced);
                 }
                 (next, true)
             }
@@ -307,12 +404,16 @@ mod tests {
     #[test]
     fn checks_go_straight_under_every_law() {
         let dir = tempfile::tempdir().unwrap();
-        let policy =
-            |rate| Policy::from_toml(&format!("[limits.a]\nrate = \"{rate}\"\nkey = \"user\""));
+        let policy = |rate| {
+            let rate = format!("rate = \"{rate}\"");
+            Policy::from_toml(&format!(
+                "[limits.a]\n{rate}\nkey = \"user\"\n[limits.b]\n{rate}"
+            ))
+        };
         let builder = Limiter::builder(policy("9/min").unwrap());
         let clock = ManualClock::new(Timestamp::from_secs(1_760_000_000));
         let limiter = builder.clock(clock).open(dir.path().join("data")).unwrap();
-        let limit = limiter.limit("a").unwrap();
+        let [limit, all] = ["a", "b"].map(|name| limiter.limit(name).unwrap());
         for rate in ["6/min", "5/min", "4/min"] {
             limiter.replace_policy(policy(rate).unwrap()).unwrap();
             let law = limit.inner.law.number();
@@ -320,6 +421,8 @@ mod tests {
             assert!(limit.straight(law).is_none(), "not learned yet");
             assert!(limit.check("alice").is_allowed());
             assert!(limit.straight(law).is_some());
+            assert!(all.check(()).is_allowed());
+            assert!(all.straight(law).is_some());
         }
     }
 }

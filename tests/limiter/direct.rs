@@ -270,3 +270,23 @@ fn a_handle_goes_by_what_is_in_force() {
     assert!(limiter.remove_override("upload", &["alice"]).unwrap());
     twice(0, (Verdict::Allowed, 10));
 }
+
+/// Twice each, for what the first check learns is what the second goes by.
+#[test]
+fn a_key_of_another_shape_is_missing() {
+    let policy = "[limits.all]\nrate = \"9/min\"\n[limits.each]\nrate = \"9/min\"\nkey = \"user\"";
+    let world = world(policy);
+    let all = world.limiter.limit("all").unwrap();
+    let each = world.limiter.limit("each").unwrap();
+    for used in 1..=2 {
+        assert_eq!(all.check(()).used(), used);
+        assert_eq!(each.check("alice").used(), used);
+        for other in [all.check("alice"), all.check(""), each.check(())] {
+            assert_eq!(other.verdict(), Verdict::KeyMissing);
+        }
+    }
+    let refused = all.check_cost((), 8);
+    assert_eq!((refused.verdict(), refused.used()), (Verdict::Refused, 2));
+    all.refund((), all.check(()));
+    assert_eq!(all.usage(()).used(), 2);
+}
