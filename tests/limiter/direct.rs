@@ -271,10 +271,11 @@ fn a_handle_goes_by_what_is_in_force() {
     twice(0, (Verdict::Allowed, 10));
 }
 
-/// Twice each, for what the first check learns is what the second goes by.
+/// Twice each, for what the first check learns is what the second goes by; at a rate
+/// whose ticks are nanoseconds, as that takes.
 #[test]
 fn a_key_of_another_shape_is_missing() {
-    let policy = "[limits.all]\nrate = \"9/min\"\n[limits.each]\nrate = \"9/min\"\nkey = \"user\"";
+    let policy = "[limits.all]\nrate = \"6/min\"\n[limits.each]\nrate = \"6/min\"\nkey = \"user\"";
     let world = world(policy);
     let all = world.limiter.limit("all").unwrap();
     let each = world.limiter.limit("each").unwrap();
@@ -285,7 +286,7 @@ fn a_key_of_another_shape_is_missing() {
             assert_eq!(other.verdict(), Verdict::KeyMissing);
         }
     }
-    let refused = all.check_cost((), 8);
+    let refused = all.check_cost((), 5);
     assert_eq!((refused.verdict(), refused.used()), (Verdict::Refused, 2));
     all.refund((), all.check(()));
     assert_eq!(all.usage(()).used(), 2);

@@ -8,8 +8,9 @@
 //! into `benches/plots`. Words after these name the tables that are wanted, if not all.
 //!
 //! All of a row take turns, round by round, on the same keys in the same order, so that whatever
-//! else the machine does falls on all of them. A cell is the median round; its spread is half the
-//! distance between the quartiles. Everybody must admit and refuse as many, or the program fails.
+//! else the machine does falls on all of them. Turns of limiters and stores are as long for each
+//! in time, not in checks. A cell is the median round; its spread is half the distance between the
+//! quartiles. All must refuse nobody, or admit as many, or the program fails.
 
 mod answer;
 mod contention;
