@@ -1,5 +1,5 @@
-//! The straight line of most checks: a text for a key, and a bucket's word where it is looked for
-//! first.
+//! The straight line of most checks: a text for a key, or one counter for all, and a bucket's word
+//! where it is looked for first.
 //!
 //! A check waits for memory most of the time, and a processor waits for several checks at once if
 //! all of them are short enough to be looked at together. So what this needs is noted in the
@@ -38,7 +38,7 @@ pub(super) enum Hashing {
     Same(KeyHash),
 }
 
-/// The same as it is noted in a handle.
+/// What is known of a limit, as it is noted in a handle.
 pub(super) type StraightNote = Note<6>;
 
 impl Straight {
@@ -66,21 +66,20 @@ impl Straight {
         }
     }
 
-    /// The tag for a key that is this text, or has no parts if the text is empty.
-    #[inline(always)]
-    fn tag(&self, keys: &HashKeys, text: &[u8]) -> Option<Tag> {
-        match text.is_empty() {
-            true => self.tag_of_all(),
-            false => self.tag_of_text(keys, text),
-        }
-    }
-
     /// The tag for a key that has no parts; none if the limit's keys have.
     #[inline(always)]
     fn tag_of_all(&self) -> Option<Tag> {
         match self.hashing {
             Hashing::Text(_) => None,
             Hashing::Same(hash) => Some(Tag::new(hash, self.bits)),
+        }
+    }
+
+    /// One or the other: the empty text stands for the key without parts.
+    fn tag(&self, keys: &HashKeys, text: &[u8]) -> Option<Tag> {
+        match text.is_empty() {
+            true => self.tag_of_all(),
+            false => self.tag_of_text(keys, text),
         }
     }
 
