@@ -1,6 +1,6 @@
 //! Tollgate beside its peers, in one run: prints its tables as Markdown.
 //!
-//!     cargo run --release --manifest-path benches/compare/Cargo.toml             ten minutes
+//!     cargo run --release --manifest-path benches/compare/Cargo.toml            four minutes
 //!     cargo run --release --manifest-path benches/compare/Cargo.toml -- --quick  one
 //!     cargo run --release --manifest-path benches/compare/Cargo.toml -- --write  and the files
 //!

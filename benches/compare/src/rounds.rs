@@ -85,15 +85,16 @@ pub fn row(peers: &[Box<dyn Peer>], keys: &Keys, order: Order, of: &Rounds) -> V
         threads.map(order).collect()
     };
     let mut all: Vec<_> = peers.iter().map(|peer| Turns::new(&**peer)).collect();
-    for one in &mut all {
-        one.take_measure(keys, &orders(of.rounds, 4_000));
-    }
+    // A few of an order that no round has.
+    let few = orders(of.rounds, 4_000);
+    all.iter_mut().for_each(|one| one.take_measure(keys, &few));
     for round in 0..of.rounds {
         let longest = all.iter().map(|one| one.block).max().unwrap_or(0);
         let orders = orders(round, longest);
         for turn in 0..all.len() {
             let turn = (turn + round) % peers.len();
-            all[turn].turn(keys, &orders);
+            let nanos = all[turn].run(keys, &orders);
+            all[turn].times.push(nanos);
         }
     }
     if let [first, others @ ..] = &all[..] {
@@ -134,11 +135,7 @@ impl<'p> Turns<'p> {
         }
     }
 
-    fn turn(&mut self, keys: &Keys, orders: &[Vec<u32>]) {
-        let nanos = self.run(keys, orders);
-        self.times.push(nanos);
-    }
-
+    /// Has its turn; nanoseconds a check.
     fn run(&mut self, keys: &Keys, orders: &[Vec<u32>]) -> f64 {
         let orders: Vec<_> = orders.iter().map(|order| &order[..self.block]).collect();
         let (nanos, admitted) = together(self.peer, keys, &orders);
