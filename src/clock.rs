@@ -229,11 +229,7 @@ impl SystemClock {
     #[inline]
     fn exact(&self) -> Reading {
         // Read in there: no reading of the old timeline can be later than the first of the next.
-        self.read(|timeline| Reading {
-            at: timeline.at(mono_nanos()),
-            is_exact: true,
-            is_slow: timeline.slow,
-        })
+        self.read(|timeline| Reading::exact(timeline.at(mono_nanos()), timeline.slow))
     }
 
     #[inline(always)]

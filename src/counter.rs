@@ -147,8 +147,8 @@ impl<'a> Counter<'a> {
     /// for the disk.
     #[inline]
     pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
-        let mut now = now.into();
-        match self.take_at_once(&mut now, cost) {
+        let now = now.into();
+        match self.take_at_once(now, cost) {
             Some(seen) => Take::Judged(seen),
             None => self.take_with_care(now, cost),
         }
@@ -190,7 +190,7 @@ impl<'a> Counter<'a> {
         } = *seen;
         match step {
             Step::Refuse => may_be_older,
-            step => !now.is_exact && !self.rule.holds(step, period, words, now.at, cost),
+            step => !now.is_exact() && !self.rule.holds(step, period, words, now.at, cost),
         }
     }
 
@@ -275,11 +275,7 @@ impl<'a> Counter<'a> {
 
     /// The time, exactly, but no earlier than a reading before.
     fn no_earlier(&self, than: Reading) -> Reading {
-        let now = self.exactly();
-        Reading {
-            at: now.at.max(than.at),
-            ..now
-        }
+        self.exactly().no_earlier(than)
     }
 
     /// The word as it is to stand in the table.

@@ -25,28 +25,56 @@ pub(crate) const LAG_USUAL: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reading {
     pub(crate) at: Timestamp,
-    /// False if it may be later than `at` by up to [`LAG_MAX`].
-    pub(crate) is_exact: bool,
-    /// True while the clock waits for the wall: a span of its time takes a little longer.
-    pub(crate) is_slow: bool,
+    grade: Grade,
+}
+
+/// How good a reading is. As wide as the time beside it: without padding between them the two are
+/// moved as they are, and not byte by byte through memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+enum Grade {
+    Lagging,
+    Exact,
+    /// Exact, while the clock waits for the wall.
+    Slow,
 }
 
 impl Reading {
     #[inline]
     pub(crate) const fn lagging(at: Timestamp) -> Self {
-        Self {
-            at,
-            is_exact: false,
-            is_slow: false,
-        }
+        let grade = Grade::Lagging;
+        Self { at, grade }
     }
-}
 
-impl Reading {
+    #[inline]
+    pub(crate) const fn exact(at: Timestamp, is_slow: bool) -> Self {
+        let grade = if is_slow { Grade::Slow } else { Grade::Exact };
+        Self { at, grade }
+    }
+
+    /// False if it may be later than `at` by up to [`LAG_MAX`].
+    #[inline]
+    pub(crate) fn is_exact(self) -> bool {
+        self.grade != Grade::Lagging
+    }
+
+    /// True while the clock waits for the wall: a span of its time takes a little longer.
+    #[inline]
+    pub(crate) fn is_slow(self) -> bool {
+        self.grade == Grade::Slow
+    }
+
+    /// The same, but no earlier than a reading before.
+    #[inline]
+    pub(crate) fn no_earlier(self, than: Self) -> Self {
+        let at = self.at.max(than.at);
+        Self { at, ..self }
+    }
+
     /// The time it can really have been, as late as is usual.
     #[inline]
     pub(crate) fn latest(self) -> Timestamp {
-        match self.is_exact {
+        match self.is_exact() {
             true => self.at,
             false => self.at + LAG_USUAL,
         }
@@ -56,11 +84,7 @@ impl Reading {
 impl From<Timestamp> for Reading {
     #[inline]
     fn from(at: Timestamp) -> Self {
-        Self {
-            at,
-            is_exact: true,
-            is_slow: false,
-        }
+        Self::exact(at, false)
     }
 }
 

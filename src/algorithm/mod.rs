@@ -262,7 +262,7 @@ impl Rule {
             Self::Bucket(bucket) if cost > 0 => {
                 let word = word.of_kind(false);
                 let step = bucket.step(word, now.at, cost);
-                let is_sure = now.is_exact || bucket.holds(step, word, now.at, cost);
+                let is_sure = now.is_exact() || bucket.holds(step, word, now.at, cost);
                 is_sure.then_some((Period::default(), step))
             }
             Self::Window(window) if cost > 0 => match window.step_surely(word, now.at, cost) {
@@ -287,7 +287,7 @@ impl Rule {
             other: Word::ABSENT,
         };
         let step = self.step(period, words, now.at, cost);
-        let is_sure = now.is_exact || self.holds(step, period, words, now.at, cost);
+        let is_sure = now.is_exact() || self.holds(step, period, words, now.at, cost);
         is_sure.then_some((period, step))
     }
 

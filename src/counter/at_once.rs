@@ -1,7 +1,7 @@
 //! The straight line of most takes: one word, found, judged, replaced.
 
 use super::{Counter, Ground, Seen};
-use crate::algorithm::{Pair, Step, Word};
+use crate::algorithm::{Pair, Period, Step, Word};
 use crate::key::Tag;
 use crate::table::{Found, Put};
 use crate::time::{Reading, Timestamp};
@@ -65,10 +65,10 @@ impl<'a> Counter<'a> {
     }
 
     /// What most takes are: there is room and nobody is faster, or there is none. None if anything
-    /// is otherwise; then nothing was done. Who is refused may be so by a reading that lags. If an
-    /// exact one was needed, it takes the other's place.
+    /// is otherwise; then nothing was done. Who is refused may be so by a reading that lags, unless
+    /// an exact one was needed.
     #[inline(always)]
-    pub(crate) fn take_at_once(&self, now: &mut Reading, cost: u64) -> Option<Seen> {
+    pub(crate) fn take_at_once(&self, now: Reading, cost: u64) -> Option<Seen> {
         let (seen, pending) = self.look_at_once(now, cost)?;
         match pending {
             Some(pending) if !pending.make(self.ground) => None,
@@ -80,7 +80,7 @@ impl<'a> Counter<'a> {
     #[inline(always)]
     pub(crate) fn look_at_once(
         &self,
-        now: &mut Reading,
+        now: Reading,
         cost: u64,
     ) -> Option<(Seen, Option<Pending<'a>>)> {
         if !self.is_plain() {
@@ -88,16 +88,11 @@ impl<'a> Counter<'a> {
         }
         let found = self.table().find(self.tag);
         let main = found.word;
-        // True until the time is read after the word, see `is_too_early`.
-        let mut may_be_older = true;
-        let (period, step) = loop {
-            match self.rule.judge_surely(self.calendars, main, *now, cost) {
-                Some((_, Step::Refuse)) if now.is_exact && may_be_older => {}
-                Some(judged) => break judged,
-                None if now.is_exact => return None,
-                None => {}
-            }
-            (*now, may_be_older) = (self.no_earlier(*now), false);
+        let Judged { period, step, now } = match self.judge(main, now, cost) {
+            // By a time that was read before the word, see `is_too_early`.
+            Some(judged) if judged.step != Step::Refuse || !now.is_exact() => judged,
+            None if now.is_exact() => return None,
+            _ => self.judge_later(main, now, cost)?,
         };
         let pending = match step {
             Step::Admit(next) => Some(Pending::new(self.tag, found, next, self.is_logged)),
@@ -112,8 +107,28 @@ impl<'a> Counter<'a> {
             step,
             words,
             period,
-            now: *now,
+            now,
         };
         Some((seen, pending))
     }
+
+    #[inline(always)]
+    fn judge(&self, word: Word, now: Reading, cost: u64) -> Option<Judged> {
+        let (period, step) = self.rule.judge_surely(self.calendars, word, now, cost)?;
+        Some(Judged { period, step, now })
+    }
+
+    /// The same by an exact time, which is read after the word.
+    // By value, and not in its caller, see `take_with_care`.
+    #[inline(never)]
+    fn judge_later(self, word: Word, before: Reading, cost: u64) -> Option<Judged> {
+        self.judge(word, self.no_earlier(before), cost)
+    }
+}
+
+/// What a word comes to, and when.
+struct Judged {
+    period: Period,
+    step: Step,
+    now: Reading,
 }

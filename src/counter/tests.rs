@@ -71,7 +71,7 @@ fn bucket() -> Rule {
 fn a_bucket_at_rest_starts_from_the_exact_time() {
     for word in [Word::ABSENT, Word::bucket(NOW - LAG_MAX / 2)] {
         let (seen, after) = take(bucket(), word, NOW, LAG_MAX);
-        assert!(seen.now.is_exact);
+        assert!(seen.now.is_exact());
         assert_eq!(after, Word::bucket(NOW + Duration::from_secs(1)));
     }
 }
@@ -80,7 +80,7 @@ fn a_bucket_at_rest_starts_from_the_exact_time() {
 fn a_busy_bucket_moves_on_by_its_token_alone() {
     let arrival = NOW + Duration::from_millis(1_500);
     let (seen, after) = take(bucket(), Word::bucket(arrival), NOW, LAG_MAX);
-    assert!(!seen.now.is_exact, "a glance is enough");
+    assert!(!seen.now.is_exact(), "a glance is enough");
     assert_eq!(after, Word::bucket(arrival + Duration::from_secs(1)));
 }
 
@@ -111,7 +111,7 @@ fn who_waits_as_told_is_admitted_though_the_clock_lags() {
     let arrival = NOW + Duration::from_secs(2);
     let (seen, after) = take(bucket(), Word::bucket(arrival), NOW, LAG_MAX);
     assert_eq!(after, Word::bucket(arrival + Duration::from_secs(1)));
-    assert!(matches!(seen.step, Step::Admit(_)) && seen.now.is_exact);
+    assert!(matches!(seen.step, Step::Admit(_)) && seen.now.is_exact());
     let just_before = NOW.minus_nanos(1);
     let (seen, after) = take(bucket(), Word::bucket(arrival), just_before, LAG_MAX);
     assert_eq!((seen.step, after), (Step::Refuse, Word::bucket(arrival)));
@@ -121,11 +121,11 @@ fn who_waits_as_told_is_admitted_though_the_clock_lags() {
 fn a_window_is_the_one_of_the_exact_time() {
     let rule = Rule::Window(Window::new(5, 10, Frame::Epoch).unwrap());
     let (seen, after) = take(rule, Word::window(1_000, 5), NOW, LAG_MAX);
-    assert!(seen.now.is_exact, "the glance was before the edge");
+    assert!(seen.now.is_exact(), "the glance was before the edge");
     assert_eq!(after, Word::window(1_010, 1));
     let inside = NOW + Duration::from_secs(5);
     let (seen, after) = take(rule, Word::window(1_010, 4), inside, LAG_MAX);
-    assert!(!seen.now.is_exact);
+    assert!(!seen.now.is_exact());
     assert_eq!(after, Word::window(1_010, 5));
 }
 
@@ -140,7 +140,7 @@ fn who_is_surely_refused_is_so_at_a_glance_but_for_a_look() {
     ] {
         let (seen, after, looked) = take_after_look(rule, word, now, LAG_MAX);
         assert_eq!((seen.step, after), (Step::Refuse, word));
-        assert!(!seen.now.is_exact, "no instant that it can be would do");
-        assert!(looked.now.is_exact, "the wait is reckoned from it");
+        assert!(!seen.now.is_exact(), "no instant that it can be would do");
+        assert!(looked.now.is_exact(), "the wait is reckoned from it");
     }
 }

@@ -27,12 +27,13 @@ fn integer(number: u64) -> Integer {
 pub(super) fn headers(decision: &Decision, facts: &Facts<'_>, put: &mut impl FnMut(&str, &str)) {
     let mut policies = ListSerializer::new();
     for limit in decision.limits().filter(|limit| !limit.is_shadow()) {
-        let shown = limit.shown(decision.plan().response.limit);
+        let told = decision.plan().response.limit;
+        let shown = limit.shown(told);
         // An unlimited one has no quota to tell.
         if let (true, Ok(name)) = (shown.limit < u64::MAX, StringRef::from_str(limit.name())) {
             let item = policies.bare_item(name);
             let item = item.parameter(QUOTA, integer(shown.limit));
-            let _ = item.parameter(WINDOW, integer(secs_ceil(shown.window)));
+            let _ = item.parameter(WINDOW, integer(secs_ceil(limit.shown_window(told))));
         }
     }
     for limit in decision.concurrency().filter(|limit| !limit.is_shadow()) {

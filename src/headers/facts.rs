@@ -94,7 +94,7 @@ impl<'d> Facts<'d> {
         self.remaining = Some(shown.remaining);
         self.used = Some(shown.used);
         self.reset = Some(shown.reset.as_secs_ceil());
-        self.reset_after = Some(secs_ceil(ruling.reset_after()));
+        self.reset_after = Some(secs_ceil(ruling.until(shown.reset)));
     }
 
     pub(super) fn get(&self, fact: Fact) -> Filled<'d> {

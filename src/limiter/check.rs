@@ -192,11 +192,7 @@ impl Inner {
         }
         let mut pending = PendingTakes::new();
         let now = self.look_at_all(asked, said, &mut pending);
-        let takes = takes && said.is_allowed();
-        if takes {
-            self.take_all(asked.law, said, &pending, now);
-        }
-        takes && said.is_allowed()
+        takes && said.is_allowed() && self.take_all(asked.law, said, &pending, now)
     }
 
     /// Takes from the only limit that the request meets: there is nothing to be looked at before.
@@ -281,25 +277,30 @@ impl Inner {
         let meter = law.meter(limit);
         let counter = self.counter(law, meter, applied);
         let cost = if is_repeat { 0 } else { pick.cost };
-        let mut pending = None;
-        let mut outcome = match pick.refusal {
+        let seen = match pick.refusal {
             Some(refusal) if !is_repeat => {
-                Outcome::without_counter(counter.rule, *now, cost, hopeless(refusal))
+                let mut outcome =
+                    Outcome::without_counter(counter.rule, *now, cost, hopeless(refusal));
+                outcome.put_in_shadow(meter.shadow);
+                return (
+                    Entry {
+                        limit,
+                        tag: counter.tag,
+                        outcome,
+                    },
+                    None,
+                );
             }
-            _ => {
-                let seen = match counter.look_at_once(now, cost) {
-                    Some((seen, take)) if take.is_some() || seen.now.is_exact => {
-                        pending = take;
-                        seen
-                    }
-                    // Who is refused is told how long to wait by the exact time.
-                    Some(_) => counter.look(self.ground.clock.exact(), cost),
-                    None => counter.look(*now, cost),
-                };
-                *now = seen.now;
-                Outcome::new(counter.rule, seen, cost)
-            }
+            _ => counter.look_at_once(*now, cost),
         };
+        let (seen, pending) = match seen {
+            Some((seen, take)) if take.is_some() || seen.now.is_exact() => (seen, take),
+            // Who is refused is told how long to wait by the exact time.
+            Some(_) => (counter.look(self.ground.clock.exact(), cost), None),
+            None => (counter.look(*now, cost), None),
+        };
+        *now = seen.now;
+        let mut outcome = Outcome::new(counter.rule, seen, cost);
         if is_repeat {
             outcome.verdict = Verdict::Repeated;
         }
@@ -313,8 +314,14 @@ impl Inner {
     }
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
-    /// taken. Limits in shadow that have no room are passed over.
-    fn take_all(&self, law: &Law, said: &mut Said, pending: &[Option<Pending<'_>>], now: Reading) {
+    /// taken, and is false. Limits in shadow that have no room are passed over.
+    fn take_all(
+        &self,
+        law: &Law,
+        said: &mut Said,
+        pending: &[Option<Pending<'_>>],
+        now: Reading,
+    ) -> bool {
         for place in 0..said.entries.len() {
             let entry = &mut said.entries[place];
             if entry.outcome.verdict != Verdict::Allowed {
@@ -336,8 +343,9 @@ impl Inner {
             for taken in &mut said.entries[..place] {
                 self.give_back(law, taken);
             }
-            return;
+            return false;
         }
+        true
     }
 }
 

@@ -277,7 +277,7 @@ impl Outcome {
 
     /// How long until all of it is back.
     pub fn reset_after(&self) -> Duration {
-        self.real(self.reset_at().since(self.now.at))
+        self.until(self.reset_at())
     }
 
     /// When the same cost will be admitted, if nobody else takes anything until then: now if it
@@ -301,7 +301,7 @@ impl Outcome {
     /// zero if it would be at once, `None` if it never will. Who asks a [`Limit`](super::Limit) may
     /// be told a kernel's tick more, 10 ms at most; a request is told exactly.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_at().map(|at| self.real(at.since(self.now.at)))
+        self.retry_at().map(|at| self.until(at))
     }
 
     /// The instant the limit was asked at.
@@ -309,11 +309,12 @@ impl Outcome {
         self.now.at
     }
 
-    fn real(&self, span: Duration) -> Duration {
-        if self.now.is_slow {
-            crate::clock::slow_wait(span)
-        } else {
-            span
+    /// How long until then, by a watch.
+    pub(crate) fn until(&self, then: Timestamp) -> Duration {
+        let span = then.since(self.now.at);
+        match self.now.is_slow() {
+            true => crate::clock::slow_wait(span),
+            false => span,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A limit's numbers as callers are told them.
 
+#[cfg(feature = "sfv")]
 use std::time::Duration;
 
 use super::decision::LimitOutcome;
@@ -15,8 +16,6 @@ pub(crate) struct Shown {
     pub(crate) remaining: u64,
     /// When all of it is back.
     pub(crate) reset: Timestamp,
-    /// The time over which `limit` comes back.
-    pub(crate) window: Duration,
 }
 
 impl LimitOutcome<'_> {
@@ -31,11 +30,10 @@ impl LimitOutcome<'_> {
             used: status.used,
             remaining: status.remaining,
             reset: status.reset,
-            window: self.window(),
         };
         match (told, self.rule) {
             (LimitTold::Rate, Rule::Bucket(bucket)) => {
-                let (count, period_nanos) = bucket.rate();
+                let (count, _) = bucket.rate();
                 // A burst of less than a period's is all that there can be.
                 if count >= all.limit {
                     return all;
@@ -43,11 +41,20 @@ impl LimitOutcome<'_> {
                 Shown {
                     limit: count,
                     remaining: count.saturating_sub(all.used),
-                    window: Duration::from_nanos(period_nanos),
                     ..all
                 }
             }
             _ => all,
+        }
+    }
+    /// The time over which the limit that is told comes back.
+    #[cfg(feature = "sfv")]
+    pub(crate) fn shown_window(&self, told: LimitTold) -> Duration {
+        match (told, self.rule) {
+            (LimitTold::Rate, Rule::Bucket(bucket)) if bucket.rate().0 < self.limit() => {
+                Duration::from_nanos(bucket.rate().1)
+            }
+            _ => self.window(),
         }
     }
 }

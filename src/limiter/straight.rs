@@ -357,7 +357,7 @@ impl Inner {
     ) -> Result<Line, Way> {
         let found = found.ok_or(Way::New)?;
         let before = found.word;
-        let step = match now.is_exact {
+        let step = match now.is_exact() {
             false => straight.bucket.step_at_once(before, now.at, cost),
             true => straight.bucket.step_exactly(before, now.at, cost),
         };

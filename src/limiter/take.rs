@@ -50,10 +50,10 @@ impl Inner {
         &self,
         meter: &Meter,
         counter: &Counter<'_>,
-        mut now: Reading,
+        now: Reading,
         cost: u64,
     ) -> Outcome {
-        match counter.take_at_once(&mut now, cost) {
+        match counter.take_at_once(now, cost) {
             Some(seen) => judged(counter, seen, cost, meter.shadow),
             None => self.take_with_care(meter, *counter, now, cost),
         }
@@ -71,7 +71,7 @@ impl Inner {
     ) -> Outcome {
         let outcome = self.take_one(meter, counter, now, cost);
         let must_wait = matches!(outcome.verdict, Verdict::Refused | Verdict::Shadowed);
-        match must_wait && !outcome.now.is_exact {
+        match must_wait && !outcome.now.is_exact() {
             true => self.take_one(meter, counter, self.ground.clock.exact(), cost),
             false => outcome,
         }

@@ -7,7 +7,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -53,7 +52,8 @@ struct Entry {
     /// Tells this waiter from others that had or will have the same entry.
     number: u64,
     timed: bool,
-    waker: Waker,
+    /// None once it is out of its line.
+    waker: Option<Waker>,
 }
 
 /// When a waiter's wait ends: the waiter by number and entry.
@@ -140,7 +140,7 @@ impl Queues {
             outcome: Outcome::Waiting,
             number: self.joined,
             timed: ticket.deadline.is_some(),
-            waker: ticket.waker,
+            waker: Some(ticket.waker),
         };
         let index = self.store(entry);
         if let Some(deadline) = ticket.deadline {
@@ -160,11 +160,12 @@ impl Queues {
         index
     }
 
-    /// Takes a waiter out of its line, for whatever reason, and gives its waker.
-    pub(super) fn settle(&mut self, index: u32, outcome: Outcome) -> Waker {
+    /// Takes a waiter out of its line, for whatever reason, and gives its waker: none for one that
+    /// is out of it.
+    pub(super) fn settle(&mut self, index: u32, outcome: Outcome) -> Option<Waker> {
         let entry = self.entry_mut(index);
         entry.outcome = outcome;
-        let waker = mem::replace(&mut entry.waker, Waker::noop().clone());
+        let waker = entry.waker.take();
         entry.timed = false;
         let (slot, prev, next) = (entry.slot, entry.prev, entry.next);
         if prev == NONE {
@@ -192,12 +193,13 @@ impl Queues {
     }
 
     pub(super) fn will_wake(&self, index: u32, waker: &Waker) -> bool {
-        self.entry(index).waker.will_wake(waker)
+        let own = self.entry(index).waker.as_ref();
+        own.is_some_and(|own| own.will_wake(waker))
     }
 
     /// Exchanges the waker of a waiter that is still in line.
-    pub(super) fn set_waker(&mut self, index: u32, waker: Waker) -> Waker {
-        mem::replace(&mut self.entry_mut(index).waker, waker)
+    pub(super) fn set_waker(&mut self, index: u32, waker: Waker) -> Option<Waker> {
+        self.entry_mut(index).waker.replace(waker)
     }
 
     /// Forgets a waiter that is out of its line.

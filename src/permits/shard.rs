@@ -134,6 +134,9 @@ impl Shard {
                 Try::Busy(index, _) if queues.len(index) >= queues.terms.queue_max => {
                     return Err(AcquireError::QueueFull);
                 }
+                // The mark stands, and is taken away under the lock only: every return of permits
+                // that this count does not have sees it, and comes to the line after us.
+                Try::Busy(index, state) if state.is_queued() => break index,
                 // A compare-and-swap with the very count that was too high: a return of permits
                 // comes before it and makes it fail, or comes after it and sees the mark.
                 Try::Busy(index, state) => {
@@ -185,7 +188,7 @@ impl Shard {
                 Outcome::Refused(error) => Err(error),
                 Outcome::Waiting => {
                     let before = match fresh.take() {
-                        Some(fresh) => Some(queues.set_waker(entry, fresh)),
+                        Some(fresh) => queues.set_waker(entry, fresh),
                         None if queues.will_wake(entry, waker) => None,
                         None => {
                             drop(queues);
@@ -265,7 +268,7 @@ impl Shard {
         let mut queues = lock(&self.queues);
         while let Some((_, entry)) = queues.earliest() {
             let own = self.refuse(&mut queues, entry, AcquireError::WaitedTooLong, &mut woken);
-            woken.push(own);
+            woken.extend(own);
         }
         drop(queues);
         wake(woken);
@@ -309,7 +312,7 @@ impl Shard {
                     continue;
                 }
                 let own = self.refuse(&mut queues, entry, error, &mut woken);
-                woken.push(own);
+                woken.extend(own);
             }
             self.grant_all(&mut queues, index, &mut woken);
         }
@@ -324,7 +327,7 @@ impl Shard {
         entry: u32,
         error: AcquireError,
         woken: &mut Vec<Waker>,
-    ) -> Waker {
+    ) -> Option<Waker> {
         let (index, _) = queues.place(entry);
         let own = queues.settle(entry, Outcome::Refused(error));
         if queues.len(index) == 0 {
@@ -364,7 +367,7 @@ impl Shard {
         loop {
             let next = state.plus(ask.weight, limit)?;
             match slot.replace(state, next.with_queue(queues.len(index) > 1)) {
-                Ok(()) => return Some(queues.settle(entry, Outcome::Granted)),
+                Ok(()) => return queues.settle(entry, Outcome::Granted),
                 Err(seen) => state = seen,
             }
         }
@@ -405,7 +408,7 @@ impl Expire for Shard {
                 return (woken, Some(deadline));
             }
             let own = self.refuse(&mut queues, entry, AcquireError::WaitedTooLong, &mut woken);
-            woken.push(own);
+            woken.extend(own);
         }
         (woken, None)
     }

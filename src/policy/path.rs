@@ -27,10 +27,16 @@ pub(super) fn normalise<'p>(
     raw: &'p str,
     buffer: &mut Buffer,
 ) -> Result<Option<&'p [u8]>, TooLong> {
-    let path = without_query(raw.as_bytes());
-    if is_normal(path) {
+    let raw = raw.as_bytes();
+    if let Some(path) = normal(raw) {
         return Ok(Some(path));
     }
+    write(without_query(raw), buffer)?;
+    Ok(None)
+}
+
+/// The one spelling of a path, segment by segment.
+fn write(path: &[u8], buffer: &mut Buffer) -> Result<(), TooLong> {
     buffer.clear();
     for segment in path.split(|byte| *byte == b'/') {
         let start = buffer.len();
@@ -49,7 +55,7 @@ pub(super) fn normalise<'p>(
     if buffer.is_empty() {
         push(buffer, b'/')?;
     }
-    Ok(None)
+    Ok(())
 }
 
 fn push(buffer: &mut Buffer, byte: u8) -> Result<(), TooLong> {
@@ -57,34 +63,39 @@ fn push(buffer: &mut Buffer, byte: u8) -> Result<(), TooLong> {
     buffer.try_push(byte).map_err(|_| TooLong)
 }
 
-/// True for `/` and for a path of one slash before each segment, without escapes or dot segments.
-fn is_normal(path: &[u8]) -> bool {
-    if path == b"/" {
-        return true;
-    }
-    let mut previous = 0;
-    for (at, &byte) in path.iter().enumerate() {
-        let is_odd = match byte {
-            b'%' => true,
-            b'/' => previous == b'/',
+/// `raw` without its query, if that is `/`, or one slash before each segment without escapes or dot
+/// segments. It is looked at once, from front to back.
+fn normal(raw: &[u8]) -> Option<&[u8]> {
+    let mut end = raw.len();
+    let marks = raw.iter().enumerate().filter(|(_, byte)| is_mark(**byte));
+    for (at, &mark) in marks {
+        match (mark, raw.get(at + 1)) {
+            (b'/', Some(b'/')) | (b'%', _) => return None,
             // A name may begin with a dot.
-            b'.' => previous == b'/' && is_dot_segment(path.get(at..).unwrap_or_default()),
-            _ => false,
-        };
-        if is_odd {
-            return false;
+            (b'/', Some(b'.')) if is_dot_segment(raw.get(at + 1..)?) => return None,
+            (b'?' | b'#', _) => {
+                end = at;
+                break;
+            }
+            _ => {}
         }
-        previous = byte;
     }
-    path.first() == Some(&b'/') && previous != b'/'
+    match raw.get(..end)? {
+        b"/" => Some(b"/"),
+        [b'/', .., b'/'] => None,
+        path => path.starts_with(b"/").then_some(path),
+    }
+}
+
+/// True for what ends a segment or a path, or begins an escape.
+fn is_mark(byte: u8) -> bool {
+    matches!(byte, b'/' | b'%' | b'?' | b'#')
 }
 
 /// True if `rest` of a path begins with a dot segment.
 fn is_dot_segment(rest: &[u8]) -> bool {
-    matches!(
-        rest,
-        b"." | b".." | [b'.', b'/', ..] | [b'.', b'.', b'/', ..]
-    )
+    let mut segment = rest.split(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    matches!(segment.next(), Some(b"." | b".."))
 }
 
 fn decode(segment: &[u8], buffer: &mut Buffer) -> Result<(), TooLong> {
@@ -121,6 +132,8 @@ fn hex(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn spell(raw: &str) -> String {
@@ -148,6 +161,21 @@ mod tests {
         }
         for raw in ["/", "", "//", "/.", "/..", "/?x"] {
             assert_eq!(spell(raw), "/", "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_taken_as_it_is_where_it_would_be_written_so(raw in "[/.%?#a2]{0,12}") {
+            let path = without_query(raw.as_bytes());
+            let (mut written, mut buffer) = (Buffer::new(), Buffer::new());
+            write(path, &mut written).unwrap();
+            match normalise(&raw, &mut buffer).unwrap() {
+                Some(taken) => prop_assert_eq!(taken, &*written),
+                None => prop_assert_eq!(&buffer, &written),
+            }
+            let is_taken = normal(raw.as_bytes()).is_some();
+            prop_assert_eq!(is_taken, path == &*written && !path.contains(&b'%'));
         }
     }
 

@@ -191,6 +191,7 @@ impl Plan {
         (when_missing == WhenKeyMissing::Refuse).then_some(Some(Refusal::KeyMissing))
     }
 
+    #[inline]
     fn cost(
         &self,
         (cost, max_cost): (Cost, Option<u64>),
@@ -201,18 +202,30 @@ impl Plan {
             Cost::Request => request.cost,
             Cost::Fixed(cost) => cost,
             Cost::Attribute { attribute, unsaid } => {
-                match self.value(attribute, request, found) {
-                    None => unsaid,
-                    Some(value) => match whole_number(value) {
-                        // A request is not free because its client says so.
-                        Some(cost) => cost.max(1),
-                        None => return (u64::MAX, Some(Refusal::CostUnreadable)),
-                    },
+                match self.said_cost(attribute, unsaid, request, found) {
+                    Some(cost) => cost,
+                    None => return (u64::MAX, Some(Refusal::CostUnreadable)),
                 }
             }
         };
         let too_high = max_cost.filter(|most| cost > *most);
         (cost, too_high.map(|most| Refusal::CostTooHigh { most }))
+    }
+
+    /// What an attribute says that a request costs; none if that is no whole number.
+    #[inline(never)]
+    fn said_cost(
+        &self,
+        attribute: AttributeIndex,
+        unsaid: u64,
+        request: &Request<'_>,
+        found: &Resolution<'_>,
+    ) -> Option<u64> {
+        match self.value(attribute, request, found) {
+            None => Some(unsaid),
+            // A request is not free because its client says so.
+            Some(value) => whole_number(value).map(|cost| cost.max(1)),
+        }
     }
 
     /// Puts the parts of a key into `parts`, which is empty; false, and nothing put there, if the

@@ -199,7 +199,7 @@ impl Table {
         if lines::has_empty(home.0) && !shard.is_growing() {
             return None;
         }
-        shard.search(self.wanted(tag))
+        shard.search_all(self.wanted(tag))
     }
 
     /// Puts `next` in the place of what was found for the tag, if it is still there.

@@ -148,6 +148,16 @@ impl Shard {
     /// Finds the tag's slot, and a word that was the tag's: loads only.
     #[inline(always)]
     pub(super) fn search(&self, wanted: Wanted) -> Option<(&Slot, Word)> {
+        let home = self.home(wanted);
+        match home.and_then(|home| lines::find_at(home, wanted.tag)) {
+            None => self.search_all(wanted),
+            found => found,
+        }
+    }
+
+    /// The same, wherever the slot may be: what most searches do not come to.
+    #[inline(never)]
+    pub(super) fn search_all(&self, wanted: Wanted) -> Option<(&Slot, Word)> {
         let span = self.span();
         match lines::find(self.lines(span.first), wanted) {
             None => self.search_on(wanted, span),

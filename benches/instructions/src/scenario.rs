@@ -16,6 +16,9 @@ pub struct Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     asked("bucket, one key", |of, n| hot(of, "bucket", n)),
     asked("bucket at rest, one key", |of, n| hot(of, "rest", n)),
+    asked("bucket, ticks between nanoseconds, one key", |of, n| {
+        hot(of, "uneven", n)
+    }),
     asked("refused, one key", |of, n| hot(of, "closed", n)),
     asked("fixed window, one key", |of, n| hot(of, "fixed", n)),
     asked("sliding window, one key", |of, n| hot(of, "sliding", n)),
@@ -57,6 +60,10 @@ const LIMITS: &str = r#"
     key = "user"
     [limits.rest]
     rate = "1000000000/s"
+    durability = "logged"
+    key = "user"
+    [limits.uneven]
+    rate = "30/s burst 10000000"
     durability = "logged"
     key = "user"
     [limits.closed]
