@@ -145,6 +145,7 @@ impl Queues {
         let index = self.store(entry);
         if let Some(deadline) = ticket.deadline {
             self.deadlines.push(Reverse((deadline, self.joined, index)));
+            self.drop_stale();
         }
         if tail == NONE {
             self.line_mut(slot).head = index;
@@ -156,7 +157,6 @@ impl Queues {
         line.len += 1;
         self.used += 1;
         self.joined += 1;
-        self.drop_stale();
         index
     }
 
