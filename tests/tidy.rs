@@ -191,6 +191,68 @@ fn imports_run_one_way() {
     }
 }
 
+/// The modules beside its own that a file takes something from, its tests aside.
+fn taken_from_beside(source: &Source) -> BTreeSet<String> {
+    let lines = source.code().map(|(_, code)| code);
+    let lines: Vec<_> = lines
+        .take_while(|code| !code.starts_with("mod tests"))
+        .collect();
+    let code = lines.join(" ");
+    let mut names = BTreeSet::new();
+    for (at, word) in code.match_indices("super::") {
+        let rest = &code[at + word.len()..];
+        let group = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let found = match group {
+            Some((group, _)) => group.split(',').collect(),
+            None => vec![rest],
+        };
+        let names_of = |text: &str| {
+            text.trim()
+                .split(|letter| !is_name(letter))
+                .next()
+                .map(str::to_owned)
+        };
+        names.extend(found.into_iter().filter_map(names_of));
+    }
+    names
+}
+
+/// The file that a folder is named after holds it together, and is no part of this.
+#[test]
+fn files_of_a_folder_make_no_circle() {
+    let mut folders: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for source in sources("src") {
+        let (folder, file) = source.name.rsplit_once('/').unwrap();
+        let module = file.trim_end_matches(".rs").to_owned();
+        if folder != "src" && !matches!(&*module, "mod" | "main" | "tests" | "loom") {
+            let files = folders.entry(folder.to_owned()).or_default();
+            files.insert(module, taken_from_beside(&source));
+        }
+    }
+    let mut arrows = 0;
+    for (folder, mut left) in folders {
+        let beside: BTreeSet<_> = left.keys().cloned().collect();
+        for (module, taken) in &mut left {
+            taken.retain(|name| beside.contains(name) && name != module);
+            arrows += taken.len();
+        }
+        // Who takes from none that is left, or whom none takes from, is in no circle.
+        let is_apart = |left: &BTreeMap<String, BTreeSet<String>>, module: &String| {
+            let mut others = left.values();
+            !left[module].iter().any(|name| left.contains_key(name))
+                || !others.any(|taken| taken.contains(module))
+        };
+        while let Some(done) = left.keys().find(|name| is_apart(&left, name)).cloned() {
+            left.remove(&done);
+        }
+        assert!(left.is_empty(), "{folder}: a circle among {left:#?}");
+    }
+    assert!(
+        arrows > 100,
+        "{arrows} imports were found: they are no longer read"
+    );
+}
+
 #[test]
 fn packages_have_their_doors() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sfv::{BareItem, Dictionary, Item, List, ListEntry, Parameters, Parser};
 
-use super::notice::LimitNotice;
+use super::limit::LimitNotice;
 
 /// What one field says, or why it cannot be read.
 pub(super) type Read = Result<Vec<LimitNotice>, &'static str>;

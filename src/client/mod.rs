@@ -32,6 +32,7 @@ mod backoff;
 mod draft;
 mod error;
 mod field;
+mod limit;
 mod line;
 mod notice;
 mod pace;
@@ -41,7 +42,8 @@ mod timing;
 
 pub use backoff::Backoff;
 pub use error::{CallError, RateLimited};
-pub use notice::{HeaderFault, LimitNotice, Notice};
+pub use limit::LimitNotice;
+pub use notice::{HeaderFault, Notice};
 pub use pace::{Pace, PaceLayer, Paced, PacedError, Pacer, UnderWay};
 pub use queue::{Queue, QueueError, Turn};
 pub use retry::{Repeatable, Retry, with_retries};

@@ -7,6 +7,7 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::draft;
 use super::field::{self, Present};
+use super::limit::LimitNotice;
 use crate::time::Timestamp;
 
 /// Waits, in whatever header a service has them.
@@ -58,28 +59,6 @@ pub struct Notice {
     tier: Option<String>,
     limits: Vec<LimitNotice>,
     faults: Vec<HeaderFault>,
-}
-
-/// One limit as a response tells of it. What it does not tell is none.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
-pub struct LimitNotice {
-    /// What the service calls it; only the IETF's draft has names.
-    pub name: Option<String>,
-    /// How much there is in all.
-    pub limit: Option<u64>,
-    /// How much is left.
-    pub remaining: Option<u64>,
-    /// How long until it is back.
-    pub reset_after: Option<Duration>,
-    /// In what time it may be used up.
-    pub window: Option<Duration>,
-}
-
-impl LimitNotice {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// A header that could not be read, or not in whole.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use http::{Request, Response};
 use tower::{Layer, Service};
 
+use super::limit::LimitNotice;
 use super::line::Line;
-use super::notice::{LimitNotice, Notice};
+use super::notice::Notice;
 use super::timing::{BoxFuture, Timing};
 use crate::permits::AcquireError;
 use crate::sync::{Mutex, lock};

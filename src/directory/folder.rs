@@ -16,16 +16,17 @@
 //! A copied data directory has another inode, so it never finds the table of the original.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::Home;
+use super::private::{check_private, check_root, make_own, private_path, remove_all};
 use super::{
-    Directory, DirectoryError, LOCK_WAIT, Standing, make_private, me, open_lock, sync_dir,
-    take_lock, wait_for_lock,
+    Directory, DirectoryError, LOCK_WAIT, Standing, make_private, open_lock, sync_dir, take_lock,
+    wait_for_lock,
 };
 
 /// How long to wait while others make and remove folders under the same root.
@@ -225,42 +226,6 @@ impl fmt::Display for Site {
     }
 }
 
-/// This user's own directory under a root.
-pub(super) fn private_path(root: &Path) -> PathBuf {
-    root.join(format!("tollgate-{}", me()))
-}
-
-/// A root is safe if nobody else can rename what is in it.
-fn check_root(root: &Path) -> Result<(), DirectoryError> {
-    let meta = fs::metadata(root).map_err(DirectoryError::io("look at", root))?;
-    let is_sticky = meta.mode() & 0o1000 != 0;
-    let is_trusted = [0, me()].contains(&meta.uid()) && meta.mode() & 0o022 == 0;
-    if is_sticky || is_trusted {
-        return Ok(());
-    }
-    Err(DirectoryError::NotPrivate { path: root.into() })
-}
-
-/// Makes a directory that nobody else can enter, if there is none, and checks the one there is.
-fn make_own(path: &Path) -> Result<(), DirectoryError> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(DirectoryError::io("create", path)(error))
-        }
-        _ => check_private(path),
-    }
-}
-
-/// What lies under a root that others use too must be a directory of ours, no link to one, and
-/// closed to everybody else.
-pub(super) fn check_private(path: &Path) -> Result<(), DirectoryError> {
-    let meta = fs::symlink_metadata(path).map_err(DirectoryError::io("look at", path))?;
-    if meta.is_dir() && meta.uid() == me() && meta.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(DirectoryError::NotPrivate { path: path.into() })
-}
-
 /// Takes the lock of a folder that is there, and makes sure that it is still there then.
 fn lock_folder(path: &Path) -> Result<File, DirectoryError> {
     let at = path.join("lock");
@@ -276,13 +241,4 @@ fn lock_folder(path: &Path) -> Result<File, DirectoryError> {
         return Err(DirectoryError::io("lock", &at)(source));
     }
     Ok(lock)
-}
-
-pub(super) fn remove_all(path: &Path) -> Result<(), DirectoryError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DirectoryError::io("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -16,7 +16,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::folder::{check_private, private_path, remove_all};
+use super::private::{check_private, private_path, remove_all};
 use super::{Directory, DirectoryError, Header, open_lock, read_bounded, replace};
 use crate::codec::{Reader, seal, sealed};
 

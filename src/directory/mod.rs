@@ -18,6 +18,7 @@ mod header;
 mod home;
 mod marks;
 mod memory;
+mod private;
 mod slots;
 mod standing;
 

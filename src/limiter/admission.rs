@@ -128,10 +128,10 @@ impl<'a> Asking<'a> {
             let law = &self.admission.decision.law;
             let semaphore = law.semaphore(entry.limit);
             let spec = law.concurrency(entry.limit);
-            match semaphore.take(entry) {
+            match entry.take(semaphore) {
                 Err(AcquireError::QueueFull) if may_wait && spec.queue_max != 0 => {
                     self.has_waited = true;
-                    let ask = semaphore.ask(entry);
+                    let ask = entry.ask(semaphore);
                     let acquire = semaphore.permits().ask(ask, spec.wait_max);
                     return Some(acquire.into_owned());
                 }

@@ -1,118 +1,12 @@
-//! The limits on how many run at a time: their permits, kept from one law to the next.
+//! What limits on how many run at a time say to a request.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::law::Law;
 use super::outcome::Verdict;
-use crate::error::Error;
-use crate::permits::{AcquireError, Ask, OwnedPermit, Permit, PermitTerms, Permits};
-use crate::policy::{ConcurrencyIndex, ConcurrencySpec, Refusal, UNLIMITED};
-
-/// A limit's permits, and the terms that a law wants for them.
-#[derive(Clone, Debug)]
-pub(super) struct Semaphore {
-    permits: Arc<Permits>,
-    keys_max: u32,
-    /// As the policy says; a limit in shadow lets in more.
-    terms: Arc<PermitTerms>,
-    is_shadow: bool,
-}
-
-impl Semaphore {
-    /// The permits of a limit: those that there were `before`, if there were, with all who run and
-    /// wait.
-    ///
-    /// # Errors
-    /// If the room for keys would have to change with permits out.
-    pub(super) fn new(
-        spec: &ConcurrencySpec,
-        terms: PermitTerms,
-        before: Option<&Self>,
-    ) -> Result<Self, Error> {
-        let terms = Arc::new(terms);
-        let what = || format!("limit {:?}", spec.name);
-        let permits = match before {
-            Some(before) if before.keys_max != spec.keys_max => {
-                let (old, new) = (before.keys_max, spec.keys_max);
-                let why = format!("max_keys cannot change from {old} to {new} while it is open");
-                return Err(Error::invalid(what(), why));
-            }
-            Some(before) => Arc::clone(&before.permits),
-            None => {
-                let terms = enforced(&terms, spec.shadow);
-                let permits = Permits::under(terms, spec.wait_max, spec.keys_max);
-                Arc::new(permits.map_err(|error| Error::invalid(what(), error.to_string()))?)
-            }
-        };
-        Ok(Self {
-            permits,
-            keys_max: spec.keys_max,
-            terms,
-            is_shadow: spec.shadow,
-        })
-    }
-
-    /// Puts the terms in force, for those who wait, too.
-    pub(super) fn enforce(&self) {
-        self.permits
-            .set_terms(&enforced(&self.terms, self.is_shadow));
-    }
-
-    /// Lets in all who wait: from law number `generation` on there is no such limit.
-    pub(super) fn abolish(&self, generation: u64) {
-        self.permits.set_terms(&Arc::new(unlimited(generation)));
-    }
-
-    pub(super) fn close(&self) {
-        self.permits.close();
-    }
-
-    /// How many may run at a time.
-    pub(super) fn most(&self, key: u64, level: u64) -> u32 {
-        self.terms.limit(key, level)
-    }
-
-    pub(super) fn permits(&self) -> &Permits {
-        &self.permits
-    }
-
-    /// What to ask the permits for an entry.
-    pub(super) fn ask(&self, entry: &ConcurrencyEntry) -> Ask {
-        let most = match self.is_shadow {
-            true => UNLIMITED,
-            false => entry.most,
-        };
-        Ask {
-            key: entry.key,
-            weight: entry.weight,
-            level: entry.level,
-            limit: Some(most),
-        }
-    }
-
-    /// Takes an entry's permits if that needs no wait.
-    pub(super) fn take(&self, entry: &ConcurrencyEntry) -> Result<OwnedPermit, AcquireError> {
-        let permit = self.permits.try_ask(self.ask(entry));
-        permit.map(Permit::into_owned)
-    }
-}
-
-/// The terms that the permits of a limit go by: in shadow nobody is refused and nobody waits.
-fn enforced(terms: &Arc<PermitTerms>, is_shadow: bool) -> Arc<PermitTerms> {
-    match is_shadow {
-        true => Arc::new(unlimited(terms.generation)),
-        false => Arc::clone(terms),
-    }
-}
-
-fn unlimited(generation: u64) -> PermitTerms {
-    PermitTerms {
-        limit: UNLIMITED,
-        generation,
-        ..PermitTerms::default()
-    }
-}
+use super::semaphore::Semaphore;
+use crate::permits::{AcquireError, Ask, OwnedPermit, Permit};
+use crate::policy::{ConcurrencyIndex, Refusal, UNLIMITED};
 
 /// One limit's part in a decision.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +22,22 @@ pub(super) struct ConcurrencyEntry {
 }
 
 impl ConcurrencyEntry {
+    /// What to ask the limit's permits.
+    pub(super) fn ask(&self, semaphore: &Semaphore) -> Ask {
+        Ask {
+            key: self.key,
+            weight: self.weight,
+            level: self.level,
+            limit: Some(semaphore.enforced_most(self.most)),
+        }
+    }
+
+    /// Takes its permits if that needs no wait.
+    pub(super) fn take(&self, semaphore: &Semaphore) -> Result<OwnedPermit, AcquireError> {
+        let permit = semaphore.permits().try_ask(self.ask(semaphore));
+        permit.map(Permit::into_owned)
+    }
+
     /// Notes what the permits said, and how many run and wait now.
     pub(super) fn answered(&mut self, law: &Law, answer: Result<(), AcquireError>) {
         let is_shadow = law.concurrency(self.limit).shadow;

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::concurrency::Semaphore;
 use super::meter::{Meter, meters};
 use super::overrides::Overrides;
+use super::semaphore::Semaphore;
 use crate::algorithm::Rule;
 use crate::error::Error;
 use crate::in_force::{Keep, Keeping, Own};

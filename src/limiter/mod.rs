@@ -13,6 +13,7 @@ mod handle;
 mod journaling;
 mod keeper;
 mod law;
+mod line;
 mod mapping;
 mod media;
 mod meter;
@@ -23,6 +24,7 @@ mod overriding;
 #[cfg(test)]
 mod power;
 mod reserving;
+mod semaphore;
 mod shards;
 mod shown;
 mod store;

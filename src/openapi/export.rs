@@ -1,19 +1,19 @@
 //! What a policy says, written into a document.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
 
 use super::notes::Notes;
 use super::operations::{Operation, operations};
 use super::response::Response;
-use super::throttle::{self, AUDIENCES, Audience, EXTENSION, STRATEGIES, Throttle};
+use super::said::Said;
+use super::throttle::{EXTENSION, Throttle};
 use super::tree::{Document, Kind, Node};
 use super::verify::verify;
 use super::wishes::Wishes;
 use super::{LeftOut, OpenApiError};
-use crate::policy::{PlainLimit, PlainRefusal, Policy, Request};
+use crate::policy::Policy;
 
 /// A document that says what a policy does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,112 +75,6 @@ pub fn export(document: &str, policy: &Policy, base: &str) -> Result<Exported, O
         document: text,
         left_out,
     })
-}
-
-/// What is said of an operation.
-pub(super) struct Said {
-    /// By the policy.
-    pub(super) throttles: BTreeSet<Throttle>,
-    pub(super) refusals: Vec<PlainRefusal>,
-    /// The document says so already.
-    stands: bool,
-    /// The document will not say so.
-    pub(super) is_open: bool,
-}
-
-impl Said {
-    fn of(
-        document: &Document<'_>,
-        operation: &Operation<'_>,
-        policy: &Policy,
-        base: &str,
-        notes: &mut Notes,
-    ) -> Result<Self, OpenApiError> {
-        let path = format!("{base}{}", sample(operation.template));
-        let request = Request::http(&operation.method, &path)
-            .attribute("user", "somebody")
-            .address("ip", IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let plain = policy
-            .plain(&request)
-            .map_err(|why| OpenApiError::at(operation.key.place, why.to_string()))?;
-        let mut tell = |why: String| notes.push(operation.left_out(operation.key, why));
-        let mut throttles = BTreeSet::new();
-        for limit in &plain.limits {
-            throttles.extend(of_limit(limit, &mut tell));
-        }
-        for name in plain.others {
-            tell(format!(
-                "limit {name}: how many may run at a time is not said"
-            ));
-        }
-        // What cannot be read is written anew; it was told by the import.
-        let mut unread = Notes::default();
-        let said = throttle::throttles(document, operation, &mut unread);
-        let said: BTreeSet<_> = said.into_iter().collect();
-        Ok(Self {
-            stands: said == throttles && unread.is_empty(),
-            throttles,
-            refusals: plain.refusals,
-            is_open: false,
-        })
-    }
-}
-
-fn of_limit(limit: &PlainLimit<'_>, tell: &mut impl FnMut(String)) -> Vec<Throttle> {
-    let PlainLimit { name, words, .. } = limit;
-    let Some((amount, interval_secs)) = limit.rate else {
-        tell(format!("limit {name}: {words} is no number a time"));
-        return Vec::new();
-    };
-    let strategies = STRATEGIES.iter();
-    let mut strategies =
-        strategies.filter(|(_, _, key, other)| *key == limit.key || *other == Some(&*limit.key));
-    let Some((strategy, ..)) = strategies.next() else {
-        tell(format!(
-            "limit {name}: no strategy counts by `{}`",
-            limit.key
-        ));
-        return Vec::new();
-    };
-    if !limit.is_whole {
-        tell(format!("limit {name}: of {words} only the rate is said"));
-    }
-    let throttle = |limit, interval_secs, audience| Throttle {
-        strategy: *strategy,
-        interval_secs,
-        limit,
-        audience,
-    };
-    let mut throttles = vec![throttle(amount, interval_secs, Audience::Everyone)];
-    for (tier, rate) in &limit.tiers {
-        let audience = AUDIENCES.iter().find(|(_, name)| name == tier);
-        match (audience, rate) {
-            (Some((audience, _)), Some((amount, secs))) if *secs == interval_secs => {
-                throttles.push(throttle(*amount, *secs, *audience));
-            }
-            _ => tell(format!("limit {name}: its rate for {tier} is not said")),
-        }
-    }
-    throttles
-}
-
-/// A path that a template stands for.
-fn sample(template: &str) -> String {
-    let mut path = String::new();
-    let mut inside = false;
-    for letter in template.chars() {
-        match letter {
-            '{' => {
-                path.push('x');
-                inside = true;
-            }
-            '}' => inside = false,
-            '*' if !inside => path.push('x'),
-            other if !inside => path.push(other),
-            _ => {}
-        }
-    }
-    path
 }
 
 /// What several operations share that have not the same limits, by the numbers of the nodes.

@@ -22,6 +22,7 @@ mod operations;
 mod reference;
 mod render;
 mod response;
+mod said;
 mod throttle;
 mod tree;
 mod verify;

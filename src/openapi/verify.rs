@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::OpenApiError;
-use super::export::Said;
 use super::notes::Notes;
 use super::operations::operations;
 use super::response::ADDED;
+use super::said::Said;
 use super::throttle::{self, EXTENSION};
 use super::tree::{Document, Kind, Node};
 

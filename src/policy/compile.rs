@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::mem;
 
 use super::concurrency;
-use super::fault::{Faults, Place, fix, nearest, quoted};
-use super::key::KeySpec;
+use super::fault::{Faults, fix, nearest, quoted};
+use super::key::{KeySpec, intern};
 use super::limit::LimitText;
-use super::names::{Names, PolicyText};
+use super::names::{Names, wrong_kind};
 use super::overrides::{self, Pending};
 use super::plan::{LimitSpec, Plan};
 use super::rates::{LimitKeys, Sources};
 use super::scope;
 use super::shape::Calendars;
-use super::terms::{KeyIndex, LimitIndex};
+use super::terms::LimitIndex;
+use super::texts::PolicyText;
 
 /// The plan. Where there are faults it may lack something; it is then thrown away.
 pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
@@ -87,17 +88,6 @@ fn check_tiers(text: &PolicyText, names: &Names<'_>, faults: &mut Faults) {
     }
 }
 
-/// A fault: what is said at `place` is said of limits of the other kind.
-pub(super) fn wrong_kind(limit: &str, place: &Place, example: &str, faults: &mut Faults) {
-    let is = match example.starts_with("max_concurrent") {
-        true => "says how many run at a time",
-        false => "is a rate",
-    };
-    let problem = format!("limit {} {is}", quoted(limit));
-    let example = example.replace("NAME", limit);
-    faults.push(place, fix(problem, format!("write {example}")));
-}
-
 fn compile_limits(
     text: &PolicyText,
     pending: &[Pending],
@@ -128,14 +118,6 @@ fn limit_keys(keys: &mut Vec<KeySpec>, limit: &LimitText) -> LimitKeys {
         own,
         overrides: others.unwrap_or(own),
     }
-}
-
-pub(super) fn intern(keys: &mut Vec<KeySpec>, key: &KeySpec) -> KeyIndex {
-    let known = keys.iter().position(|known| known == key);
-    KeyIndex(known.unwrap_or_else(|| {
-        keys.push(key.clone());
-        keys.len() - 1
-    }))
 }
 
 /// Captures that no route captures, and names that were probably meant as captures.

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
+use super::amounts::{MostText, UNLIMITED, read_most};
 use super::bounds::{NAME_BYTES_MAX, PERMIT_KEYS_MAX, PERMIT_QUEUE_MAX, PERMIT_WAIT_MAX};
-use super::compile::intern;
-use super::fault::{Faults, Place, fix, quoted};
-use super::key::{Attributes, KeySpec};
-use super::limit::{Common, read_common};
+use super::common::{Common, read_common};
+use super::fault::{Faults, fix, quoted};
+use super::key::{Attributes, KeySpec, intern};
 use super::rate::Span;
 use super::terms::{Cost, KeyIndex, TierIndex, WhenKeyMissing};
 use super::tier::TierText;
-use super::tree::{Fields, Spot, Value};
+use super::tree::{Fields, Spot};
 
-/// No limit at all.
-pub(crate) const UNLIMITED: u32 = u32::MAX;
 /// How many keys may have something running at one time, unless it is said otherwise.
 const KEYS: u32 = 4_096;
 /// How long a request waits for others to end, unless it is said otherwise.
@@ -59,12 +57,6 @@ impl ConcurrencySpec {
     }
 }
 
-/// How many may run at a time, as read, and its place; nothing if it was a fault.
-pub(super) struct MostText {
-    pub(super) most: Option<u32>,
-    pub(super) place: Place,
-}
-
 /// A limit as read.
 pub(super) struct ConcurrencyText {
     pub(super) most: MostText,
@@ -72,26 +64,6 @@ pub(super) struct ConcurrencyText {
     wait_max: Duration,
     keys_max: u32,
     pub(super) common: Common,
-}
-
-/// Reads how many may run at a time.
-pub(super) fn read_most(spot: &Spot<'_>, faults: &mut Faults) -> MostText {
-    let most = match spot.value {
-        Value::Text(text) if text == "unlimited" => Some(UNLIMITED),
-        Value::Text(text) if text.parse::<u32>().is_err() => {
-            let problem = format!("{} is not a number of requests", quoted(text));
-            let advice = "write a whole number without quotes, or \"unlimited\"";
-            faults.push(&spot.place, fix(problem, advice));
-            None
-        }
-        _ => spot
-            .whole(1..=u64::from(UNLIMITED - 1), faults)
-            .and_then(|most| u32::try_from(most).ok()),
-    };
-    MostText {
-        most,
-        place: spot.place.clone(),
-    }
 }
 
 /// Reads a limit that says `max_concurrent`.

@@ -3,10 +3,12 @@
 //! An id is a counter that holds one, under a limit of its own that no request meets: a window
 //! that begins with the first hit. So it is kept, journaled and forgotten as counters are.
 
+use super::amounts::RateText;
 use super::bounds::{NAME_BYTES_MAX, PHRASE_BYTES_MAX};
+use super::common::Common;
 use super::fault::{Faults, Fix, Place, fix};
 use super::key::{Attributes, KeySpec};
-use super::limit::{Common, LimitText, RateText};
+use super::limit::LimitText;
 use super::rate::{Quota, Rate, Span, Unit};
 use super::shape::Algorithm;
 use super::terms::{Cost, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};

@@ -14,7 +14,7 @@ use arrayvec::ArrayVec;
 use super::bounds::{ATTRIBUTES_MAX, KEY_PARTS_MAX, NAME_BYTES_MAX};
 use super::fault::{Fix, Place, fix, quoted};
 use super::scan::Scan;
-use super::terms::{AttributeIndex, KeyParts, KeySink, KeyValue};
+use super::terms::{AttributeIndex, KeyIndex, KeyParts, KeySink, KeyValue};
 
 /// Where a key's part comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -266,6 +266,15 @@ impl KeySpec {
             Self::First(_) => false,
         }
     }
+}
+
+/// The key's place among all keys; it is added if it is not yet there.
+pub(super) fn intern(keys: &mut Vec<KeySpec>, key: &KeySpec) -> KeyIndex {
+    let known = keys.iter().position(|known| known == key);
+    KeyIndex(known.unwrap_or_else(|| {
+        keys.push(key.clone());
+        keys.len() - 1
+    }))
 }
 
 /// The attributes of a key in order.

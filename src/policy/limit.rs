@@ -1,20 +1,15 @@
 //! Reads `[attributes]` and `[limits]`.
 
-use super::bounds::{ATTRIBUTES_MAX, LIMITS_MAX, NAME_BYTES_MAX, PHRASE_BYTES_MAX};
+use super::amounts::{RateText, read_rate};
+use super::bounds::{ATTRIBUTES_MAX, LIMITS_MAX, NAME_BYTES_MAX};
+use super::common::{Common, read_common, read_key};
 use super::concurrency::{self, ConcurrencyText};
 use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
-use super::rate::Rate;
 use super::shape::{Algorithm, check_zone};
 use super::statuses::Statuses;
-use super::terms::{Cost, Durability, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
+use super::terms::{Durability, Strict, WhenFull, WhenUnwritable};
 use super::tree::{Fields, Spot, Value, check_name};
-
-/// A rate as read, and its place; no rate if it was a fault.
-pub(super) struct RateText {
-    pub(super) rate: Option<Rate>,
-    pub(super) place: Place,
-}
 
 /// A rate limit as read.
 pub(super) struct LimitText {
@@ -32,16 +27,6 @@ pub(super) struct LimitText {
     /// What overrides are for, if not for its key.
     pub(super) override_key: Option<KeySpec>,
     pub(super) common: Common,
-}
-
-/// What limits of both kinds say.
-pub(super) struct Common {
-    pub(super) name: String,
-    pub(super) key: KeySpec,
-    pub(super) cost: Cost,
-    pub(super) max_cost: Option<u64>,
-    pub(super) when_key_missing: WhenKeyMissing,
-    pub(super) shadow: bool,
 }
 
 /// The limits as read, by kind.
@@ -157,24 +142,6 @@ pub(super) fn read_zone(spot: &Spot<'_>, faults: &mut Faults) -> Option<String> 
     Some(name.to_owned())
 }
 
-/// Reads a rate's text.
-pub(super) fn read_rate(spot: &Spot<'_>, faults: &mut Faults) -> RateText {
-    let rate = match spot.value {
-        Value::List(_) => {
-            let advice = "write a limit of its own for each rate";
-            faults.push(&spot.place, fix("one limit has one rate", advice));
-            None
-        }
-        _ => spot
-            .text(PHRASE_BYTES_MAX, faults)
-            .and_then(|text| faults.take(&spot.place, Rate::parse(text))),
-    };
-    RateText {
-        rate,
-        place: spot.place.clone(),
-    }
-}
-
 /// Reads `[limits]`.
 pub(super) fn read_limits(
     spot: &Spot<'_>,
@@ -221,34 +188,6 @@ fn refuse_fields(fields: &Fields<'_>, names: &[&str], advice: &str, faults: &mut
             None => format!("{name} means nothing to a rate"),
         };
         faults.push(&spot.place, fix(problem, advice));
-    }
-}
-
-fn read_key(spot: &Spot<'_>, attributes: &mut Attributes, faults: &mut Faults) -> Option<KeySpec> {
-    let text = spot.text(PHRASE_BYTES_MAX, faults)?;
-    attributes.here = spot.place.clone();
-    faults.take(&spot.place, KeySpec::parse(text, attributes))
-}
-
-/// Reads what limits of both kinds say.
-pub(super) fn read_common(
-    name: &str,
-    fields: &Fields<'_>,
-    attributes: &mut Attributes,
-    faults: &mut Faults,
-) -> Common {
-    let key = fields
-        .get("key")
-        .and_then(|spot| read_key(spot, attributes, faults));
-    let (cost, max_cost) = read_cost(fields, attributes, faults);
-    let shadow = fields.get("shadow").and_then(|shadow| shadow.flag(faults));
-    Common {
-        name: name.to_owned(),
-        key: key.unwrap_or(KeySpec::global()),
-        cost,
-        max_cost,
-        when_key_missing: read_when_key_missing(fields, faults),
-        shadow: shadow.unwrap_or(false),
     }
 }
 
@@ -348,15 +287,6 @@ fn read_when_full(fields: &Fields<'_>, faults: &mut Faults) -> WhenFull {
     choice(fields, "when_full", &options, faults).unwrap_or(WhenFull::Share)
 }
 
-fn read_when_key_missing(fields: &Fields<'_>, faults: &mut Faults) -> WhenKeyMissing {
-    let options = [
-        ("share", WhenKeyMissing::Share),
-        ("skip", WhenKeyMissing::Skip),
-        ("refuse", WhenKeyMissing::Refuse),
-    ];
-    choice(fields, "when_key_missing", &options, faults).unwrap_or(WhenKeyMissing::Share)
-}
-
 /// The time zone and whether weeks start on Sunday; both only mean something for a calendar.
 fn read_calendar(
     fields: &Fields<'_>,
@@ -378,53 +308,4 @@ fn read_calendar(
     let days = [("monday", false), ("sunday", true)];
     let sunday = choice(fields, "week_starts", &days, faults).unwrap_or(false);
     (zone, sunday)
-}
-
-fn read_cost(
-    fields: &Fields<'_>,
-    attributes: &mut Attributes,
-    faults: &mut Faults,
-) -> (Cost, Option<u64>) {
-    let max_cost = fields
-        .get("max_cost")
-        .and_then(|spot| spot.whole(1..=u64::MAX, faults));
-    let unsaid_spot = fields.get("cost_unsaid");
-    let unsaid = unsaid_spot.and_then(|spot| spot.whole(1..=u64::MAX, faults));
-    let cost_spot = fields.get("cost");
-    let cost = match cost_spot.map(|spot| (spot, spot.value)) {
-        None => Cost::Request,
-        Some((spot, Value::Text(text))) => {
-            attributes.here = spot.place.clone();
-            match faults.take(&spot.place, parse_one(text, attributes)) {
-                Some(attribute) => Cost::Attribute {
-                    attribute,
-                    unsaid: unsaid.unwrap_or(1),
-                },
-                None => Cost::Request,
-            }
-        }
-        Some((spot, _)) => match spot.whole(1..=u64::MAX, faults) {
-            Some(fixed) => Cost::Fixed(fixed),
-            None => Cost::Request,
-        },
-    };
-    let names_attribute = cost_spot.is_some_and(|spot| matches!(spot.value, Value::Text(_)));
-    if let Some(spot) = unsaid_spot
-        && !names_attribute
-    {
-        let advice = "add cost = \"page_size\", the attribute that tells the cost";
-        faults.push(&spot.place, fix("cost_unsaid means nothing here", advice));
-    }
-    let own = match cost {
-        Cost::Fixed(fixed) => Some((cost_spot, fixed)),
-        Cost::Attribute { unsaid, .. } => Some((unsaid_spot.or(cost_spot), unsaid)),
-        Cost::Request => None,
-    };
-    if let (Some((Some(spot), own)), Some(most)) = (own, max_cost)
-        && own > most
-    {
-        let problem = format!("a cost of {own} is above the max_cost of {most}");
-        faults.push(&spot.place, fix(problem, "no request would ever pass"));
-    }
-    (cost, max_cost)
 }

@@ -8,9 +8,11 @@
 //! Pure: no clock, no file, no counter. What a key's parts hash to is not known here.
 
 mod address;
+mod amounts;
 mod ask;
 mod bounds;
 mod buckets;
+mod common;
 mod compile;
 mod concurrency;
 mod direct;
@@ -45,15 +47,17 @@ mod statuses;
 mod template;
 mod terms;
 mod text;
+mod texts;
 mod tier;
 mod tree;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use amounts::UNLIMITED;
 pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
-pub(crate) use concurrency::{ConcurrencySpec, UNLIMITED};
+pub(crate) use concurrency::ConcurrencySpec;
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
@@ -77,7 +81,7 @@ pub(crate) use terms::{
 
 use fault::{Faults, Place, fix};
 use key::Attributes;
-use names::{HttpText, PolicyText};
+use texts::{HttpText, PolicyText};
 use tree::{Fields, Node, Spot};
 
 /// The limits of a service, read from a text.

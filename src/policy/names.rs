@@ -1,36 +1,9 @@
-//! A policy as it was read, and its names on their way to becoming indices.
+//! Names of a policy on their way to becoming indices.
 
 use std::collections::HashMap;
 
-use super::ask::AskSpec;
 use super::fault::{Faults, Place, fix, nearest, quoted};
-use super::intake::IntakeSpec;
-use super::key::Attributes;
-use super::limit::{LimitText, LimitTexts};
-use super::response::ResponseText;
-use super::route::{BucketText, Name, OverrideText, RouteEntry, TargetText};
-use super::tier::TierText;
-
-/// A whole policy as read.
-pub(super) struct PolicyText {
-    pub(super) attributes: Attributes,
-    pub(super) limits: LimitTexts,
-    pub(super) tiers: Vec<TierText>,
-    pub(super) buckets: Vec<BucketText>,
-    pub(super) routes: Vec<RouteEntry>,
-    pub(super) default: Option<(TargetText, Place)>,
-    pub(super) overrides: Vec<OverrideText>,
-    /// The limit that ids are counted by.
-    pub(super) idempotency: Option<LimitText>,
-    pub(super) http: HttpText,
-}
-
-/// What only services over HTTP need.
-pub(super) struct HttpText {
-    pub(super) intake: IntakeSpec,
-    pub(super) ask: AskSpec,
-    pub(super) response: ResponseText,
-}
+use super::route::Name;
 
 /// Names of one kind and their places in a list.
 pub(super) struct Names<'t> {
@@ -72,4 +45,15 @@ impl<'t> Names<'t> {
         }
         found
     }
+}
+
+/// A fault: what is said at `place` is said of limits of the other kind.
+pub(super) fn wrong_kind(limit: &str, place: &Place, example: &str, faults: &mut Faults) {
+    let is = match example.starts_with("max_concurrent") {
+        true => "says how many run at a time",
+        false => "is a rate",
+    };
+    let problem = format!("limit {} {is}", quoted(limit));
+    let example = example.replace("NAME", limit);
+    faults.push(place, fix(problem, format!("write {example}")));
 }

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::compile::wrong_kind;
 use super::concurrency::ConcurrencySpec;
 use super::fault::{Faults, Fix, fix, quoted};
 use super::key::{Attributes, KeySpec, Sequence};
-use super::names::{Names, PolicyText};
+use super::names::{Names, wrong_kind};
 use super::plan::{LimitSpec, Overridden, OverrideSpec};
 use super::rates::{Allowance, plain};
 use super::route::{OverrideKey, OverrideText, OverrideValue};
 use super::terms::{AttributeIndex, ConcurrencyIndex, KeyIndex, LimitIndex};
+use super::texts::PolicyText;
 
 /// An override whose limit is known.
 pub(super) struct Pending {

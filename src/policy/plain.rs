@@ -1,14 +1,12 @@
 //! Limits as plain numbers, for formats that know no more: an amount, seconds, and whose.
 
 use super::plan::LimitSpec;
-use super::refusals::{self, PlainRefusal};
+use super::refusals::{self, PlainRefusal, rate};
 use super::request::{Request, RequestError};
 use super::resolve::Resolution;
 use super::shape::Shape;
-use super::terms::{Cost, RateSpec};
+use super::terms::Cost;
 use super::{Policy, key::KeySpec};
-use crate::algorithm::Rule;
-use crate::time::NANOS_PER_SEC;
 
 /// A limit that a request meets, as far as plain numbers say it.
 #[derive(Debug)]
@@ -65,7 +63,7 @@ impl Policy {
         let own = limit.rates.first();
         let rate = own.and_then(|own| rate(limit, own));
         let tiers = plan.tiers.iter().zip(limit.rates.iter().skip(1));
-        let tiers = tiers.map(|(tier, of_tier)| (&*tier.name, self::rate(limit, of_tier)));
+        let tiers = tiers.map(|(tier, of_tier)| (&*tier.name, refusals::rate(limit, of_tier)));
         let key = plan.keys.get(limit.key.0).map_or_else(String::new, |key| {
             let mut words = String::new();
             if !KeySpec::is_global(key) {
@@ -92,23 +90,5 @@ impl Policy {
                 && limit.max_cost.is_none()
                 && matches!(limit.cost, Cost::Request | Cost::Fixed(1)),
         }
-    }
-}
-
-/// So many in so many seconds.
-pub(super) fn rate(limit: &LimitSpec, rate: &RateSpec) -> Option<(u64, u64)> {
-    match (&rate.rule, &limit.shape) {
-        (Rule::Bucket(bucket), _) => {
-            let (tokens, period_nanos) = bucket.rate();
-            let whole = period_nanos.is_multiple_of(NANOS_PER_SEC);
-            whole.then_some((tokens, period_nanos / NANOS_PER_SEC))
-        }
-        (Rule::Window(window), Shape::Window { span_secs, .. }) => {
-            Some((window.amount(), *span_secs))
-        }
-        (Rule::Sliding(sliding), Shape::Sliding { window_secs }) => {
-            Some((sliding.amount(), *window_secs))
-        }
-        _ => None,
     }
 }

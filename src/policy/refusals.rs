@@ -2,9 +2,12 @@
 
 use super::concurrency::ConcurrencySpec;
 use super::pieces::{Fact, Filled, Piece, fill};
-use super::plain;
 use super::plan::{LimitSpec, Plan};
 use super::response::{BodySpec, HeaderSpec, RefusalKind};
+use super::shape::Shape;
+use super::terms::RateSpec;
+use crate::algorithm::Rule;
+use crate::time::NANOS_PER_SEC;
 
 /// The refusals that are told: those where waiting helps.
 const KIND: RefusalKind = RefusalKind::Limited;
@@ -46,7 +49,7 @@ pub(super) fn of(
     let tier = plan.tiers.first().map(|tier| &*tier.name);
     let limits = limits.iter().filter(|limit| !limit.shadow).map(|limit| {
         let own = limit.rates.first();
-        let secs = own.and_then(|own| plain::rate(limit, own));
+        let secs = own.and_then(|own| rate(limit, own));
         Sample {
             name: &limit.name,
             limit: own.map_or(0, |own| own.rule.capacity()),
@@ -184,4 +187,22 @@ fn in_capitals(name: &str) -> String {
         shown
     });
     letters.collect()
+}
+
+/// So many in so many seconds.
+pub(super) fn rate(limit: &LimitSpec, rate: &RateSpec) -> Option<(u64, u64)> {
+    match (&rate.rule, &limit.shape) {
+        (Rule::Bucket(bucket), _) => {
+            let (tokens, period_nanos) = bucket.rate();
+            let whole = period_nanos.is_multiple_of(NANOS_PER_SEC);
+            whole.then_some((tokens, period_nanos / NANOS_PER_SEC))
+        }
+        (Rule::Window(window), Shape::Window { span_secs, .. }) => {
+            Some((window.amount(), *span_secs))
+        }
+        (Rule::Sliding(sliding), Shape::Sliding { window_secs }) => {
+            Some((sliding.amount(), *window_secs))
+        }
+        _ => None,
+    }
 }

@@ -3,8 +3,9 @@
 use arrayvec::ArrayVec;
 
 use super::address;
+use super::amounts::UNLIMITED;
 use super::bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
-use super::concurrency::{ConcurrencySpec, UNLIMITED};
+use super::concurrency::ConcurrencySpec;
 use super::key::{AttributeSpec, KeySpec, Sequence, Source};
 use super::path::{self, Buffer};
 use super::plan::{LimitSpec, Overridden, OverrideSpec, Plan};

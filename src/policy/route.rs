@@ -1,12 +1,11 @@
 //! Reads `[buckets]`, `[[routes]]`, `[default]` and `[[overrides]]`.
 
+use super::amounts::{MostText, RateText, read_most, read_rate};
 use super::bounds::{
     BUCKETS_MAX, KEY_PARTS_MAX, LIMITS_MAX, NAME_BYTES_MAX, OVERRIDES_MAX, PHRASE_BYTES_MAX,
     ROUTES_MAX, VALUE_BYTES_MAX,
 };
-use super::concurrency::{MostText, read_most};
 use super::fault::{Faults, Place, fix};
-use super::limit::{RateText, read_rate};
 use super::template::RouteText;
 use super::tree::{Fields, Spot, Value, check_name};
 

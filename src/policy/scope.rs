@@ -8,11 +8,12 @@ use super::buckets::Buckets;
 use super::concurrency::ConcurrencySpec;
 use super::fault::{Faults, Place, fix, quoted};
 use super::key::Attributes;
-use super::names::{Names, PolicyText};
+use super::names::Names;
 use super::plan::{LimitSpec, RouteSpec, Scope};
 use super::route::{RouteEntry, TargetText};
 use super::router::Router;
 use super::terms::{AttributeIndex, ConcurrencyIndex, LimitIndex, RouteIndex, ScopeIndex, Target};
+use super::texts::PolicyText;
 
 /// Routes and the limits that they lead to.
 pub(super) struct Scopes {

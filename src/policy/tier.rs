@@ -1,11 +1,10 @@
 //! Tiers: classes of callers, told by what their requests bring.
 
 use super::address;
+use super::amounts::{MostText, RateText, read_most, read_rate};
 use super::bounds::{CRITERION_VALUES_MAX, LIMITS_MAX, TIERS_MAX, VALUE_BYTES_MAX};
-use super::concurrency::{MostText, read_most};
 use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, parse_one};
-use super::limit::{RateText, read_rate};
 use super::terms::{AttributeIndex, KeyValue};
 use super::tree::{Spot, Value, check_name};
 
