@@ -205,18 +205,27 @@ fn edge_36_rates_that_refuse_after_the_wait_give_the_permit_back() {
 
 #[test]
 fn edge_36_time_that_passed_while_waiting_counts() {
-    let world = world(&HEAVY.replace("5/h", "3/h"));
+    let watched = r#"
+        [limits.watched]
+        rate = "1/h"
+        algorithm = "fixed window"
+        key = "user"
+        shadow = true
+    "#;
+    let world = world(&(HEAVY.replace("5/h", "3/h") + watched));
     let held = [0, 1].map(|_| world.limiter.acquire(&user("alice")));
+    let before = of(held[1].decision(), "watched").verdict();
+    assert_eq!(before, Verdict::Shadowed);
     let waiter = acquire_elsewhere(&world, "alice");
     until_waiting(&world.limiter, "alice", 1);
     world.pass(3600);
     drop(held);
     let admitted = waiter.recv().unwrap();
-    assert_eq!(
-        of(admitted.decision(), "hourly").used(),
-        1,
-        "in the window it got in"
-    );
+    for limit in ["hourly", "watched"] {
+        let outcome = of(admitted.decision(), limit);
+        assert_eq!(outcome.used(), 1, "{limit}: in the window it got in");
+        assert_eq!(outcome.verdict(), Verdict::Allowed, "{limit}: by then");
+    }
 }
 
 #[test]
