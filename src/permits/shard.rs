@@ -226,44 +226,9 @@ impl Shard {
     /// Returns permits, to the first in line if there is one.
     #[inline]
     pub(super) fn release(&self, index: u32, weight: u32) {
-        let slot = self.slots.at(index);
-        if slot.seems_queued() {
-            self.pass_on(index, weight);
-        } else if slot.give_back(weight) {
-            self.hand_on(index);
-        }
-    }
-
-    /// Returns permits where somebody seems to wait: straight to the first in line if that asks for
-    /// as many. Then as many run as before, and the count need not be touched.
-    #[cold]
-    fn pass_on(&self, index: u32, weight: u32) {
-        let mut queues = lock(&self.queues);
-        if let Some(waker) = self.pass(&mut queues, index, weight) {
-            // There may have been more, too few for the one who was first.
-            let more = self.next_fits(&queues, index);
-            drop(queues);
-            waker.wake();
-            if more {
-                self.hand_on(index);
-            }
-            return;
-        }
-        drop(queues);
         if self.slots.at(index).give_back(weight) {
             self.hand_on(index);
         }
-    }
-
-    fn pass(&self, queues: &mut Queues, index: u32, weight: u32) -> Option<Waker> {
-        let (entry, ask) = queues.head(index)?;
-        let running = self.slots.at(index).state().running();
-        if ask.weight != weight || running > queues.limit(ask) || self.is_closed() {
-            return None;
-        }
-        let waker = queues.settle(entry, Outcome::Granted);
-        self.unmark_if_empty(queues, index);
-        waker
     }
 
     /// Serves whom it can, one at a time, so that wakers need no memory to be kept in.
@@ -365,21 +330,15 @@ impl Shard {
     ) -> Option<Waker> {
         let (index, _) = queues.place(entry);
         let own = queues.settle(entry, Outcome::Refused(error));
-        self.unmark_if_empty(queues, index);
+        if queues.len(index) == 0 {
+            let slot = self.slots.at(index);
+            let mut state = slot.state();
+            while let Err(seen) = slot.replace(state, state.with_queue(false)) {
+                state = seen;
+            }
+        }
         self.grant_all(queues, index, woken);
         own
-    }
-
-    /// Takes the mark from a slot for which nobody waits any more.
-    fn unmark_if_empty(&self, queues: &Queues, index: u32) {
-        if queues.len(index) > 0 {
-            return;
-        }
-        let slot = self.slots.at(index);
-        let mut state = slot.state();
-        while let Err(seen) = slot.replace(state, state.with_queue(false)) {
-            state = seen;
-        }
     }
 
     fn grant_all(&self, queues: &mut Queues, index: u32, woken: &mut Vec<Waker>) {

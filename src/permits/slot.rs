@@ -108,13 +108,6 @@ impl Slot {
             .map_err(State)
     }
 
-    /// True if somebody seems to wait.
-    #[inline]
-    pub(super) fn seems_queued(&self) -> bool {
-        // Ordering: Relaxed. Who goes by it looks again: under the lock, or as it gives back.
-        State(self.state.load(Ordering::Relaxed)).is_queued()
-    }
-
     /// Returns `weight` permits; true if somebody waits for them.
     #[inline]
     pub(super) fn give_back(&self, weight: u32) -> bool {
