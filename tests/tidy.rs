@@ -198,23 +198,11 @@ fn taken_from_beside(source: &Source) -> BTreeSet<String> {
         .take_while(|code| !code.starts_with("mod tests"))
         .collect();
     let code = lines.join(" ");
-    let mut names = BTreeSet::new();
-    for (at, word) in code.match_indices("super::") {
-        let rest = &code[at + word.len()..];
-        let group = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
-        let found = match group {
-            Some((group, _)) => group.split(',').collect(),
-            None => vec![rest],
-        };
-        let names_of = |text: &str| {
-            text.trim()
-                .split(|letter| !is_name(letter))
-                .next()
-                .map(str::to_owned)
-        };
-        names.extend(found.into_iter().filter_map(names_of));
-    }
-    names
+    let groups = code.split("super::{").skip(1);
+    let grouped = groups.flat_map(|rest| rest.split('}').next().unwrap_or(rest).split(','));
+    let grouped = grouped.filter_map(|one| one.trim().split(|letter| !is_name(letter)).next());
+    let names = following(&code, "super::").into_iter().chain(grouped);
+    names.map(str::to_owned).collect()
 }
 
 /// The file that a folder is named after holds it together, and is no part of this.

@@ -277,30 +277,25 @@ impl Inner {
         let meter = law.meter(limit);
         let counter = self.counter(law, meter, applied);
         let cost = if is_repeat { 0 } else { pick.cost };
-        let seen = match pick.refusal {
+        let (mut outcome, pending) = match pick.refusal {
             Some(refusal) if !is_repeat => {
-                let mut outcome =
-                    Outcome::without_counter(counter.rule, *now, cost, hopeless(refusal));
-                outcome.put_in_shadow(meter.shadow);
-                return (
-                    Entry {
-                        limit,
-                        tag: counter.tag,
-                        outcome,
-                    },
+                let verdict = hopeless(refusal);
+                (
+                    Outcome::without_counter(counter.rule, *now, cost, verdict),
                     None,
-                );
+                )
             }
-            _ => counter.look_at_once(*now, cost),
+            _ => {
+                let (seen, pending) = match counter.look_at_once(*now, cost) {
+                    Some((seen, take)) if take.is_some() || seen.now.is_exact() => (seen, take),
+                    // Who is refused is told how long to wait by the exact time.
+                    Some(_) => (counter.look(self.ground.clock.exact(), cost), None),
+                    None => (counter.look(*now, cost), None),
+                };
+                *now = seen.now;
+                (Outcome::new(counter.rule, seen, cost), pending)
+            }
         };
-        let (seen, pending) = match seen {
-            Some((seen, take)) if take.is_some() || seen.now.is_exact() => (seen, take),
-            // Who is refused is told how long to wait by the exact time.
-            Some(_) => (counter.look(self.ground.clock.exact(), cost), None),
-            None => (counter.look(*now, cost), None),
-        };
-        *now = seen.now;
-        let mut outcome = Outcome::new(counter.rule, seen, cost);
         if is_repeat {
             outcome.verdict = Verdict::Repeated;
         }

@@ -31,30 +31,30 @@ impl LimitOutcome<'_> {
             remaining: status.remaining,
             reset: status.reset,
         };
-        match (told, self.rule) {
-            (LimitTold::Rate, Rule::Bucket(bucket)) => {
-                let (count, _) = bucket.rate();
-                // A burst of less than a period's is all that there can be.
-                if count >= all.limit {
-                    return all;
-                }
-                Shown {
-                    limit: count,
-                    remaining: count.saturating_sub(all.used),
-                    ..all
-                }
-            }
-            _ => all,
+        match self.told_rate(told, all.limit) {
+            Some((count, _)) => Shown {
+                limit: count,
+                remaining: count.saturating_sub(all.used),
+                ..all
+            },
+            None => all,
         }
     }
+
     /// The time over which the limit that is told comes back.
     #[cfg(feature = "sfv")]
     pub(crate) fn shown_window(&self, told: LimitTold) -> Duration {
-        match (told, self.rule) {
-            (LimitTold::Rate, Rule::Bucket(bucket)) if bucket.rate().0 < self.limit() => {
-                Duration::from_nanos(bucket.rate().1)
-            }
-            _ => self.window(),
-        }
+        let rate = self.told_rate(told, self.limit());
+        rate.map_or_else(|| self.window(), |(_, nanos)| Duration::from_nanos(nanos))
+    }
+
+    /// So many in so many nanoseconds, if that is told in the place of this limit.
+    fn told_rate(&self, told: LimitTold, limit: u64) -> Option<(u64, u64)> {
+        let rate = match (told, self.rule) {
+            (LimitTold::Rate, Rule::Bucket(bucket)) => Some(bucket.rate()),
+            _ => None,
+        };
+        // A burst of less than a period's is all that there can be.
+        rate.filter(|(count, _)| *count < limit)
     }
 }

@@ -214,6 +214,7 @@ impl Plan {
     }
 
     /// What an attribute says that a request costs; none if that is no whole number.
+    // Apart: what most limits cost is known without a look at the request's attributes.
     #[inline(never)]
     fn said_cost(
         &self,
