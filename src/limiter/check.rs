@@ -192,7 +192,11 @@ impl Inner {
         }
         let mut pending = PendingTakes::new();
         let now = self.look_at_all(asked, said, &mut pending);
-        takes && said.is_allowed() && self.take_all(asked.law, said, &pending, now)
+        let takes = takes && said.is_allowed();
+        if takes {
+            self.take_all(asked.law, said, &pending, now);
+        }
+        takes && said.is_allowed()
     }
 
     /// Takes from the only limit that the request meets: there is nothing to be looked at before.
@@ -309,14 +313,8 @@ impl Inner {
     }
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
-    /// taken, and is false. Limits in shadow that have no room are passed over.
-    fn take_all(
-        &self,
-        law: &Law,
-        said: &mut Said,
-        pending: &[Option<Pending<'_>>],
-        now: Reading,
-    ) -> bool {
+    /// taken. Limits in shadow that have no room are passed over.
+    fn take_all(&self, law: &Law, said: &mut Said, pending: &[Option<Pending<'_>>], now: Reading) {
         for place in 0..said.entries.len() {
             let entry = &mut said.entries[place];
             if entry.outcome.verdict != Verdict::Allowed {
@@ -338,9 +336,8 @@ impl Inner {
             for taken in &mut said.entries[..place] {
                 self.give_back(law, taken);
             }
-            return false;
+            return;
         }
-        true
     }
 }
 
