@@ -132,25 +132,46 @@ pub(crate) fn slow_wait(span: Duration) -> Duration {
 /// assert_eq!(clock.now(), Timestamp::from_secs(1_700_000_060));
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicU64>);
+pub struct ManualClock {
+    nanos: Arc<AtomicU64>,
+    /// By how much each reading moves it on.
+    step_nanos: u64,
+}
 
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(start.as_nanos())))
+        Self::ticking(start, Duration::ZERO)
+    }
+
+    /// A clock that shows `start` and moves on by `step` at each reading: no two readings are
+    /// alike, as those of a real clock. What goes wrong when time passes in the middle of a call
+    /// shows under it.
+    pub fn ticking(start: Timestamp, step: Duration) -> Self {
+        Self {
+            nanos: Arc::new(AtomicU64::new(start.as_nanos())),
+            step_nanos: u64::try_from(step.as_nanos()).unwrap_or(u64::MAX),
+        }
     }
 
     /// The time it shows.
     pub fn now(&self) -> Timestamp {
         // Ordering: acquire, pairs with the release below: who sees the time also sees what was
         // done before it was set.
-        Timestamp::from_nanos(self.0.load(Ordering::Acquire))
+        if self.step_nanos == 0 {
+            return Timestamp::from_nanos(self.nanos.load(Ordering::Acquire));
+        }
+        let moved = |nanos: u64| Some(nanos.saturating_add(self.step_nanos));
+        let before = self
+            .nanos
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, moved);
+        Timestamp::from_nanos(before.unwrap_or(u64::MAX))
     }
 
     /// Moves it to `to`; an earlier time than it shows changes nothing.
     pub fn set(&self, to: Timestamp) {
         // Ordering: release, as above; the largest of concurrent settings stays.
-        self.0.fetch_max(to.as_nanos(), Ordering::AcqRel);
+        self.nanos.fetch_max(to.as_nanos(), Ordering::AcqRel);
     }
 
     /// Moves it on by `span`.

@@ -14,7 +14,7 @@ pub(crate) use at_once::Pending;
 use at_once::note;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
-use crate::ceiling::{Ceilings, Unraised};
+use crate::ceiling::{Ceilings, Patience, Unraised};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
@@ -212,6 +212,8 @@ impl<'a> Counter<'a> {
         let (mut suspect, mut is_unsecured) = (None, false);
         // What stood in the table before the time was read.
         let mut before = None;
+        // The words for which the disk was asked, and until when it is waited for in all.
+        let (mut secured_for, mut patience) = (None, None);
         loop {
             let period = self.rule.period(now.at, self.calendars);
             let (main_tag, other_tag) = self.tags(period);
@@ -219,6 +221,13 @@ impl<'a> Counter<'a> {
             let found = self.table().find(main_tag);
             let main = found.word;
             let stands = Pair { main, other };
+            // While nobody has changed the words, they are judged by the time at which the disk was
+            // asked. The word of a bucket at rest moves on with the time: by a later one it would
+            // stand above the ceiling that was just written, each time anew.
+            if secured_for.take().is_some_and(|words| words != stands) {
+                now = self.no_earlier(now);
+                continue;
+            }
             let words = self.known(period, stands, now.at);
             let step = judge(self.rule, period, words, now.at);
             let seen = Seen {
@@ -244,17 +253,21 @@ impl<'a> Counter<'a> {
                 return Take::Judged(seen);
             }
             if !is_unsecured && !self.is_covered(main_tag, next) {
-                if !self.has_slot(main_tag, words.main, now.at) {
-                    return Take::Full;
+                if !found.has_slot() {
+                    match self.make_slot(main_tag, words.main, now.at) {
+                        true => continue,
+                        false => return Take::Full,
+                    }
                 }
-                if let Err(why) = self.secure(main_tag, next, now.at) {
+                let patience = *patience.get_or_insert_with(Patience::begin);
+                if let Err(why) = self.secure(main_tag, next, now.at, patience) {
                     if !must {
                         return unraised(why, seen);
                     }
                     is_unsecured = true;
                     self.ground.ceilings.note_unsecured();
                 }
-                now = self.no_earlier(now);
+                secured_for = Some(stands);
                 continue;
             }
             let after = self.marked(next);
@@ -268,7 +281,7 @@ impl<'a> Counter<'a> {
                 self.look_ahead(main_tag, after, now.at);
                 return Take::Judged(seen);
             }
-            self.give_back(period, after, words.main);
+            self.undo(&seen, after);
             now = self.no_earlier(now);
         }
     }
@@ -351,15 +364,13 @@ impl<'a> Counter<'a> {
         self.table().read(other_tag).clean() == other.clean()
     }
 
-    /// Undoes the difference between `before` and `taken` in the word that counts `period`.
-    fn give_back(&self, period: Period, taken: Word, before: Word) {
-        let cost = u64::from(taken.count())
-            - if before.dies_at_secs() == taken.dies_at_secs() {
-                u64::from(before.count())
-            } else {
-                0
-            };
-        self.refund(period, taken, cost);
+    /// Undoes a take that made `taken` of what was seen, and that does not come to stand.
+    fn undo(&self, seen: &Seen, taken: Word) {
+        let (main_tag, _) = self.tags(seen.period);
+        let before = seen.words.main;
+        self.amend(main_tag, |word| {
+            self.rule.undo(word, before, taken, seen.now.at)
+        });
     }
 
     /// Gives `cost` back to the word that counts `period`, if that is still the word it was taken

@@ -13,6 +13,7 @@
 //! Rounding each take up instead would never be early, but it adds up: three a second could not
 //! be taken in each of two seconds, and a bucket of three would not give its third at once.
 
+use super::word::BucketWord;
 use super::{Retry, RuleError, Status, Step, Word};
 use crate::time::{LAG_MAX, LAG_MAX_NANOS, Timestamp};
 
@@ -134,9 +135,9 @@ impl Bucket {
     }
 
     #[inline(always)]
-    pub(crate) fn step(&self, word: Word, now: Timestamp, cost: u64) -> Step {
+    pub(super) fn step(&self, word: BucketWord, now: Timestamp, cost: u64) -> Step {
         let now_ticks = self.ticks(now);
-        let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
+        let arrival_ticks = self.ticks(word.arrival).max(now_ticks);
         let backlog_ticks = arrival_ticks - now_ticks;
         if backlog_ticks > self.horizon_ticks {
             return Step::Future;
@@ -188,9 +189,9 @@ impl Bucket {
     #[inline(always)]
     pub(crate) fn step_at_once(&self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
         debug_assert!(cost > 0 && self.period_ticks == self.period_nanos);
-        let (now, arrival) = (now.as_nanos(), word.arrival().as_nanos());
+        let (now, arrival) = (now.as_nanos(), word.as_bucket().arrival.as_nanos());
         let latest = now + LAG_MAX_NANOS;
-        if word.is_window() || arrival <= latest || cost > self.burst {
+        if arrival <= latest || cost > self.burst {
             return None;
         }
         let slack = (self.burst - cost) * self.token_ticks;
@@ -207,8 +208,8 @@ impl Bucket {
     /// the cost is more than the bucket holds.
     #[inline(never)]
     pub(crate) fn step_exactly(self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
-        let step = self.step(word, now, cost);
-        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse) && !word.is_window();
+        let step = self.step(word.as_bucket(), now, cost);
+        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse);
         is_plain.then_some(step)
     }
 
@@ -216,62 +217,90 @@ impl Bucket {
     /// take moves the arrival time on by its cost, whenever it is; a bucket at rest starts anew
     /// from the time of the take, and that must be exact.
     #[inline(always)]
-    pub(crate) fn holds(&self, step: Step, word: Word, now: Timestamp, cost: u64) -> bool {
+    pub(super) fn holds(&self, step: Step, word: BucketWord, now: Timestamp, cost: u64) -> bool {
         let latest = now + LAG_MAX;
         match step {
-            Step::Admit(_) => word.arrival() > latest,
+            Step::Admit(_) => word.arrival > latest,
             _ => self.step(word, latest, cost) == step,
         }
     }
 
     /// Takes `cost` whatever is left, into debt; at most one whole bucket of it.
-    pub(crate) fn charge(&self, word: Word, now: Timestamp, cost: u64) -> Word {
+    pub(super) fn charge(&self, word: BucketWord, now: Timestamp, cost: u64) -> Word {
         let now_ticks = self.ticks(now);
-        let arrival_ticks = self.ticks(word.arrival()).max(now_ticks);
+        let arrival_ticks = self.ticks(word.arrival).max(now_ticks);
         let charged = arrival_ticks
             .saturating_add(self.ticks_of(cost))
             .min(now_ticks + self.debt_ticks());
-        Word::bucket(self.instant(charged).max(word.arrival()))
+        Word::bucket(self.instant(charged).max(word.arrival))
     }
 
     /// The word that so many tokens more would leave, or that of an empty bucket, whichever is
     /// earlier; never one before `word`.
-    pub(crate) fn ahead(&self, word: Word, now: Timestamp, tokens: u64) -> Word {
-        let ticks = self.ticks(word.arrival());
+    pub(super) fn ahead(&self, word: BucketWord, now: Timestamp, tokens: u64) -> Word {
+        let ticks = self.ticks(word.arrival);
         let empty = self.ticks(now).saturating_add(self.ticks_of(self.burst));
         let ahead = ticks.saturating_add(self.ticks_of(tokens)).min(empty);
-        Word::bucket(self.instant(ahead).max(word.arrival()))
+        Word::bucket(self.instant(ahead).max(word.arrival))
     }
 
     /// Gives `cost` back, less what came back by itself since the take that left `taken`: with
     /// more, a take cancelled after the bucket had filled again would let a second burst through.
     /// Takes are paid off in their order, and of this one is left what lies before its arrival.
-    pub(crate) fn refund(&self, word: Word, taken: Word, now: Timestamp, cost: u64) -> Word {
-        let arrival_ticks = self.ticks(word.arrival());
-        let left_ticks = self.ticks(taken.arrival()).saturating_sub(self.ticks(now));
-        let back_ticks = self.ticks_of(cost).min(left_ticks);
-        if back_ticks == 0 {
-            return word;
-        }
-        Word::bucket(self.instant(arrival_ticks.saturating_sub(back_ticks)))
+    pub(super) fn refund(
+        &self,
+        word: BucketWord,
+        taken: BucketWord,
+        now: Timestamp,
+        cost: u64,
+    ) -> BucketWord {
+        let left_ticks = self.ticks(taken.arrival).saturating_sub(self.ticks(now));
+        self.less(word, self.ticks_of(cost).min(left_ticks))
     }
 
-    pub(crate) fn status(&self, word: Word, now: Timestamp) -> Status {
-        let backlog_ticks = self.ticks(word.arrival()).saturating_sub(self.ticks(now));
+    /// Undoes a take at `now` that made `taken` of `before`, and that nobody was told of.
+    pub(super) fn undo(
+        &self,
+        word: BucketWord,
+        before: BucketWord,
+        taken: BucketWord,
+        now: Timestamp,
+    ) -> BucketWord {
+        let started = before.arrival.max(now);
+        self.less(
+            word,
+            self.ticks(taken.arrival)
+                .saturating_sub(self.ticks(started)),
+        )
+    }
+
+    /// The word with its arrival time earlier by so many ticks.
+    fn less(&self, word: BucketWord, ticks: u64) -> BucketWord {
+        if ticks == 0 {
+            return word;
+        }
+        let arrival_ticks = self.ticks(word.arrival).saturating_sub(ticks);
+        BucketWord {
+            arrival: self.instant(arrival_ticks),
+        }
+    }
+
+    pub(super) fn status(&self, word: BucketWord, now: Timestamp) -> Status {
+        let backlog_ticks = self.ticks(word.arrival).saturating_sub(self.ticks(now));
         let used = backlog_ticks.div_ceil(self.token_ticks);
         Status {
             limit: self.burst,
             used,
             remaining: self.burst.saturating_sub(used),
-            reset: word.arrival().max(now),
+            reset: word.arrival.max(now),
         }
     }
 
-    pub(crate) fn retry(&self, word: Word, now: Timestamp, cost: u64) -> Retry {
+    pub(super) fn retry(&self, word: BucketWord, now: Timestamp, cost: u64) -> Retry {
         if cost > self.burst {
             return Retry::Never;
         }
-        let arrival_ticks = self.ticks(word.arrival());
+        let arrival_ticks = self.ticks(word.arrival);
         let slack_ticks = self.ticks_of(self.burst - cost);
         let ready = self.instant(arrival_ticks.saturating_sub(slack_ticks));
         let ready = ready.max(now);

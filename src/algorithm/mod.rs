@@ -14,6 +14,7 @@ pub(crate) mod word;
 pub(crate) use bucket::Bucket;
 pub(crate) use calendar::{Calendar, CalendarUnit};
 pub(crate) use sliding::Sliding;
+use sliding::Windows;
 pub(crate) use window::{Frame, Window};
 pub(crate) use word::Word;
 
@@ -60,11 +61,12 @@ impl Pair {
         }
     }
 
-    /// The same, if they are of the kind that the rule keeps; a dead word left by a reset is not.
-    const fn of_kind(self, is_window: bool) -> Self {
-        Self {
-            main: self.main.of_kind(is_window),
-            other: self.other.of_kind(is_window),
+    /// Both as windows; a dead word left by a reset is none.
+    #[inline(always)]
+    const fn as_windows(self) -> Windows {
+        Windows {
+            main: self.main.as_window(),
+            other: self.other.as_window(),
         }
     }
 }
@@ -193,6 +195,20 @@ impl fmt::Display for RuleError {
     }
 }
 
+/// `word` with its view changed; the word itself, dirty mark and all, if the view stays as it is.
+fn amended<V: Copy + PartialEq + Into<Word>>(
+    word: Word,
+    view: impl Fn(Word) -> V,
+    amend: impl Fn(V) -> V,
+) -> Word {
+    let before = view(word);
+    let after = amend(before);
+    match after == before {
+        true => word,
+        false => after.into(),
+    }
+}
+
 impl Rule {
     /// The window that is current at `now`; nothing in particular for rules without one.
     #[inline]
@@ -215,11 +231,6 @@ impl Rule {
         matches!(self, Self::Sliding(_))
     }
 
-    /// True if the rule's words are windows.
-    const fn keeps_windows(&self) -> bool {
-        matches!(self, Self::Window(_) | Self::Sliding(_))
-    }
-
     /// Which of the limit's two slots is the main one.
     #[inline]
     pub(crate) fn parity(&self, period: Period) -> u64 {
@@ -235,14 +246,12 @@ impl Rule {
         if cost == 0 {
             return Step::Admit(words.main);
         }
-        let unchanged = words.main;
-        let words = words.of_kind(self.keeps_windows());
         match self {
-            Self::Unlimited => Step::Admit(unchanged),
+            Self::Unlimited => Step::Admit(words.main),
             Self::Deny => Step::Never,
-            Self::Bucket(bucket) => bucket.step(words.main, now, cost),
-            Self::Window(window) => window.step(period, words.main, now, cost),
-            Self::Sliding(sliding) => sliding.step(period, words, now, cost),
+            Self::Bucket(bucket) => bucket.step(words.main.as_bucket(), now, cost),
+            Self::Window(window) => window.step(period, words.main.as_window(), now, cost),
+            Self::Sliding(sliding) => sliding.step(period, words.as_windows(), now, cost),
         }
     }
 
@@ -260,15 +269,17 @@ impl Rule {
     ) -> Option<(Period, Step)> {
         match self {
             Self::Bucket(bucket) if cost > 0 => {
-                let word = word.of_kind(false);
+                let word = word.as_bucket();
                 let step = bucket.step(word, now.at, cost);
                 let is_sure = now.is_exact() || bucket.holds(step, word, now.at, cost);
                 is_sure.then_some((Period::default(), step))
             }
-            Self::Window(window) if cost > 0 => match window.step_surely(word, now.at, cost) {
-                Some(step) => Some((self.period(now.at, calendars), step)),
-                None => self.judge_surely_by_window(calendars, word, now, cost),
-            },
+            Self::Window(window) if cost > 0 => {
+                match window.step_surely(word.as_window(), now.at, cost) {
+                    Some(step) => Some((self.period(now.at, calendars), step)),
+                    None => self.judge_surely_by_window(calendars, word, now, cost),
+                }
+            }
             _ => None,
         }
     }
@@ -303,14 +314,15 @@ impl Rule {
         now: Timestamp,
         cost: u64,
     ) -> bool {
-        let words = words.of_kind(self.keeps_windows());
         match (self, step) {
             (_, Step::Future) => false,
             (_, Step::Never) | (Self::Unlimited | Self::Deny, _) => true,
             _ if cost == 0 => true,
-            (Self::Bucket(bucket), _) => bucket.holds(step, words.main, now, cost),
-            (Self::Window(window), _) => window.holds(period, words.main, now),
-            (Self::Sliding(sliding), _) => sliding.holds(step, period, words, now, cost),
+            (Self::Bucket(bucket), _) => bucket.holds(step, words.main.as_bucket(), now, cost),
+            (Self::Window(window), _) => window.holds(period, words.main.as_window(), now),
+            (Self::Sliding(sliding), _) => {
+                sliding.holds(step, period, words.as_windows(), now, cost)
+            }
         }
     }
 
@@ -320,13 +332,11 @@ impl Rule {
         if cost == 0 {
             return words.main;
         }
-        let unchanged = words.main;
-        let words = words.of_kind(self.keeps_windows());
         match self {
-            Self::Unlimited | Self::Deny => unchanged,
-            Self::Bucket(bucket) => bucket.charge(words.main, now, cost),
-            Self::Window(window) => window.charge(period, words.main, now, cost),
-            Self::Sliding(sliding) => sliding.charge(period, words, cost),
+            Self::Unlimited | Self::Deny => words.main,
+            Self::Bucket(bucket) => bucket.charge(words.main.as_bucket(), now, cost),
+            Self::Window(window) => window.charge(period, words.main.as_window(), now, cost),
+            Self::Sliding(sliding) => sliding.charge(period, words.as_windows(), cost),
         }
     }
 
@@ -334,9 +344,9 @@ impl Rule {
     pub(crate) fn ahead(&self, word: Word, now: Timestamp, amount: u64) -> Word {
         match self {
             Self::Unlimited | Self::Deny => word,
-            Self::Bucket(bucket) => bucket.ahead(word, now, amount),
-            Self::Window(window) => window::ahead(word, amount, window.amount()),
-            Self::Sliding(sliding) => window::ahead(word, amount, sliding.amount()),
+            Self::Bucket(bucket) => bucket.ahead(word.as_bucket(), now, amount),
+            Self::Window(window) => window::ahead(word.as_window(), amount, window.amount()),
+            Self::Sliding(sliding) => window::ahead(word.as_window(), amount, sliding.amount()),
         }
     }
 
@@ -356,19 +366,31 @@ impl Rule {
         }
         match self {
             Self::Unlimited | Self::Deny => word,
-            Self::Bucket(bucket) => bucket.refund(word, taken, now, cost),
-            Self::Window(_) | Self::Sliding(_) => {
-                if !word.is_window() || word.dies_at_secs() != taken.dies_at_secs() {
-                    return word;
-                }
-                window::refund(word, cost)
-            }
+            Self::Bucket(bucket) => amended(word, Word::as_bucket, |word| {
+                bucket.refund(word, taken.as_bucket(), now, cost)
+            }),
+            Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
+                window::refund(word, taken.as_window(), cost)
+            }),
+        }
+    }
+
+    /// `word` without the take at `now` that made `taken` of `before` and that did not come to
+    /// stand: what others have taken since stays taken.
+    pub(crate) fn undo(&self, word: Word, before: Word, taken: Word, now: Timestamp) -> Word {
+        match self {
+            Self::Unlimited | Self::Deny => word,
+            Self::Bucket(bucket) => amended(word, Word::as_bucket, |word| {
+                bucket.undo(word, before.as_bucket(), taken.as_bucket(), now)
+            }),
+            Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
+                window::undo(word, before.as_window(), taken.as_window())
+            }),
         }
     }
 
     /// The counter's numbers at `now`.
     pub(crate) fn status(&self, period: Period, words: Pair, now: Timestamp) -> Status {
-        let words = words.of_kind(self.keeps_windows());
         match self {
             Self::Unlimited => Status {
                 limit: u64::MAX,
@@ -382,9 +404,9 @@ impl Rule {
                 remaining: 0,
                 reset: now,
             },
-            Self::Bucket(bucket) => bucket.status(words.main, now),
-            Self::Window(window) => window.status(period, words.main, now),
-            Self::Sliding(sliding) => sliding.status(period, words, now),
+            Self::Bucket(bucket) => bucket.status(words.main.as_bucket(), now),
+            Self::Window(window) => window.status(period, words.main.as_window(), now),
+            Self::Sliding(sliding) => sliding.status(period, words.as_windows(), now),
         }
     }
 
@@ -393,13 +415,12 @@ impl Rule {
         if cost == 0 {
             return Retry::Now;
         }
-        let words = words.of_kind(self.keeps_windows());
         match self {
             Self::Unlimited => Retry::Now,
             Self::Deny => Retry::Never,
-            Self::Bucket(bucket) => bucket.retry(words.main, now, cost),
-            Self::Window(window) => window.retry(period, words.main, now, cost),
-            Self::Sliding(sliding) => sliding.retry(period, words, now, cost),
+            Self::Bucket(bucket) => bucket.retry(words.main.as_bucket(), now, cost),
+            Self::Window(window) => window.retry(period, words.main.as_window(), now, cost),
+            Self::Sliding(sliding) => sliding.retry(period, words.as_windows(), now, cost),
         }
     }
 

@@ -14,8 +14,16 @@
 //! word stays where it was counted. A word dies one window after its own has closed.
 
 use super::window::{add, fit};
-use super::{Pair, Period, Retry, RuleError, Status, Step, Word};
+use super::word::WindowWord;
+use super::{Period, Retry, RuleError, Status, Step, Word};
 use crate::time::{LAG_MAX, NANOS_PER_SEC, Timestamp};
+
+/// A counter's two words.
+#[derive(Clone, Copy)]
+pub(super) struct Windows {
+    pub(super) main: WindowWord,
+    pub(super) other: WindowWord,
+}
 
 /// At most about `amount` in any stretch of `window_secs`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,13 +63,10 @@ impl Sliding {
     }
 
     /// Counts of the current and the previous window. A word of another window counts nothing.
-    fn counts(&self, period: Period, words: Pair) -> (u32, u32) {
-        let of = |word: Word, dies_at: u32| {
-            if word.dies_at_secs() == dies_at && !word.is_absent() {
-                word.count()
-            } else {
-                0
-            }
+    fn counts(&self, period: Period, words: Windows) -> (u32, u32) {
+        let of = |word: WindowWord, dies_at: u32| match word.dies_at_secs == dies_at {
+            true => word.count,
+            false => 0,
         };
         (
             of(words.main, self.death(period)),
@@ -101,8 +106,8 @@ impl Sliding {
         u64::try_from(window_nanos - left).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn step(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Step {
-        let (main_dies, other_dies) = (words.main.dies_at_secs(), words.other.dies_at_secs());
+    pub(super) fn step(&self, period: Period, words: Windows, now: Timestamp, cost: u64) -> Step {
+        let (main_dies, other_dies) = (words.main.dies_at_secs, words.other.dies_at_secs);
         if main_dies > self.death(period) || other_dies > period.end_secs {
             return Step::Future;
         }
@@ -119,11 +124,11 @@ impl Sliding {
 
     /// See [`Rule::holds`](super::Rule::holds). Within a window there only comes to be more room.
     #[inline]
-    pub(crate) fn holds(
+    pub(super) fn holds(
         &self,
         step: Step,
         period: Period,
-        words: Pair,
+        words: Windows,
         now: Timestamp,
         cost: u64,
     ) -> bool {
@@ -133,18 +138,18 @@ impl Sliding {
     }
 
     /// Takes `cost` whatever is left; the count stops at what a word can hold.
-    pub(crate) fn charge(&self, period: Period, words: Pair, cost: u64) -> Word {
+    pub(super) fn charge(&self, period: Period, words: Windows, cost: u64) -> Word {
         // A word that another thread has moved on to the next window is charged where it is.
-        let dies_at = self.death(period).max(words.main.dies_at_secs());
-        let count = if words.main.dies_at_secs() == dies_at {
-            words.main.count()
+        let dies_at = self.death(period).max(words.main.dies_at_secs);
+        let count = if words.main.dies_at_secs == dies_at {
+            words.main.count
         } else {
             0
         };
         Word::window(dies_at, add(count, cost))
     }
 
-    pub(crate) fn status(&self, period: Period, words: Pair, now: Timestamp) -> Status {
+    pub(super) fn status(&self, period: Period, words: Windows, now: Timestamp) -> Status {
         let (current, previous) = self.counts(period, words);
         let used = u64::from(current) + self.weigh(previous, Self::gone_nanos(period, now));
         let reset = match (current, previous) {
@@ -161,7 +166,7 @@ impl Sliding {
         }
     }
 
-    pub(crate) fn retry(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Retry {
+    pub(super) fn retry(&self, period: Period, words: Windows, now: Timestamp, cost: u64) -> Retry {
         let Some(room) = u64::from(self.amount).checked_sub(cost) else {
             return Retry::Never;
         };

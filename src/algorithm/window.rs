@@ -6,6 +6,7 @@
 //! A fixed window admits up to twice its amount across an edge: all of it just before and all of
 //! it just after. Where that matters, the sliding window or the token bucket is the right choice.
 
+use super::word::WindowWord;
 use super::{Period, Retry, RuleError, Status, Step, Word, word};
 use crate::time::{LAG_MAX, Timestamp};
 
@@ -87,21 +88,21 @@ impl Window {
     }
 
     /// The word as it counts at `now`: in its own window while that lasts, else in a new one.
-    fn current(period: Period, word: Word, now: Timestamp) -> (u32, u32) {
+    fn current(period: Period, word: WindowWord, now: Timestamp) -> (u32, u32) {
         if word.is_live(now) {
-            (word.dies_at_secs(), word.count())
+            (word.dies_at_secs, word.count)
         } else {
             (period.end_secs, 0)
         }
     }
 
     /// True if no hit at `now` can have made this word: it closes after any window open now.
-    fn is_future(&self, word: Word, now: Timestamp) -> bool {
-        u64::from(word.dies_at_secs()) > now.as_secs_ceil() + u64::from(self.span_secs)
+    fn is_future(&self, word: WindowWord, now: Timestamp) -> bool {
+        u64::from(word.dies_at_secs) > now.as_secs_ceil() + u64::from(self.span_secs)
     }
 
     #[inline]
-    pub(crate) fn step(&self, period: Period, word: Word, now: Timestamp, cost: u64) -> Step {
+    pub(super) fn step(&self, period: Period, word: WindowWord, now: Timestamp, cost: u64) -> Step {
         if self.is_future(word, now) {
             return Step::Future;
         }
@@ -120,14 +121,14 @@ impl Window {
     /// stands for that lags: the word's window lasts that long, so the current one does not matter.
     /// None says nothing.
     #[inline(always)]
-    pub(super) fn step_surely(&self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
-        let is_sure = word.is_window() && word.is_live(now + LAG_MAX);
+    pub(super) fn step_surely(&self, word: WindowWord, now: Timestamp, cost: u64) -> Option<Step> {
+        let is_sure = word.is_live(now + LAG_MAX);
         is_sure.then(|| self.step(Period::default(), word, now, cost))
     }
 
     /// See [`Rule::holds`](super::Rule::holds): the window that counts must last.
     #[inline]
-    pub(crate) fn holds(&self, period: Period, word: Word, now: Timestamp) -> bool {
+    pub(super) fn holds(&self, period: Period, word: WindowWord, now: Timestamp) -> bool {
         let latest = now + LAG_MAX;
         if word.is_live(now) {
             return word.is_live(latest);
@@ -139,12 +140,18 @@ impl Window {
     }
 
     /// Takes `cost` whatever is left; the count stops at what a word can hold.
-    pub(crate) fn charge(&self, period: Period, word: Word, now: Timestamp, cost: u64) -> Word {
+    pub(super) fn charge(
+        &self,
+        period: Period,
+        word: WindowWord,
+        now: Timestamp,
+        cost: u64,
+    ) -> Word {
         let (dies_at, count) = Self::current(period, word, now);
         Word::window(dies_at, add(count, cost))
     }
 
-    pub(crate) fn status(&self, period: Period, word: Word, now: Timestamp) -> Status {
+    pub(super) fn status(&self, period: Period, word: WindowWord, now: Timestamp) -> Status {
         let (dies_at, count) = Self::current(period, word, now);
         Status {
             limit: u64::from(self.amount),
@@ -158,7 +165,13 @@ impl Window {
         }
     }
 
-    pub(crate) fn retry(&self, period: Period, word: Word, now: Timestamp, cost: u64) -> Retry {
+    pub(super) fn retry(
+        &self,
+        period: Period,
+        word: WindowWord,
+        now: Timestamp,
+        cost: u64,
+    ) -> Retry {
         if cost > u64::from(self.amount) {
             return Retry::Never;
         }
@@ -178,14 +191,31 @@ pub(super) fn add(count: u32, cost: u64) -> u32 {
 
 /// The word with `amount` more counted, at most `most` unless it is past that already. Serves
 /// every kind of window.
-pub(super) fn ahead(word: Word, amount: u64, most: u64) -> Word {
+pub(super) fn ahead(word: WindowWord, amount: u64, most: u64) -> Word {
     let most = u32::try_from(most).unwrap_or(word::COUNT_MAX);
-    let count = add(word.count(), amount).min(most).max(word.count());
-    Word::window(word.dies_at_secs(), count)
+    let count = add(word.count, amount).min(most).max(word.count);
+    Word::window(word.dies_at_secs, count)
 }
 
 /// A window's count less `cost`, at least zero. Serves every kind of window.
-pub(super) fn refund(word: Word, cost: u64) -> Word {
-    let left = u64::from(word.count()).saturating_sub(cost);
-    Word::window(word.dies_at_secs(), u32::try_from(left).unwrap_or(0))
+///
+/// `taken` is the word that the take made: a window that follows its own is not credited.
+pub(super) fn refund(word: WindowWord, taken: WindowWord, cost: u64) -> WindowWord {
+    if word.dies_at_secs != taken.dies_at_secs {
+        return word;
+    }
+    let left = u64::from(word.count).saturating_sub(cost);
+    WindowWord {
+        count: u32::try_from(left).unwrap_or(0),
+        ..word
+    }
+}
+
+/// Undoes a take that made `taken` of `before`, and that nobody was told of.
+pub(super) fn undo(word: WindowWord, before: WindowWord, taken: WindowWord) -> WindowWord {
+    let counted = match before.dies_at_secs == taken.dies_at_secs {
+        true => before.count,
+        false => 0,
+    };
+    refund(word, taken, u64::from(taken.count.saturating_sub(counted)))
 }

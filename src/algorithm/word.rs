@@ -1,5 +1,9 @@
 //! The one 64-bit word that is a counter's whole state, and what can be told from it alone.
 //!
+//! A [`Word`] says nothing about arrival times or counts. An algorithm first asks for the view of
+//! its own kind, [`Word::as_bucket`] or [`Word::as_window`], so that it cannot compute with the bits
+//! of another kind.
+//!
 //! ```text
 //! token bucket   | theoretical arrival time, ns since 1970   62 | kind 0 | dirty 1 |
 //! window         | dies at, s since 1970   32 | count        30 | kind 1 | dirty 1 |
@@ -83,22 +87,38 @@ impl Word {
     /// its window with nothing counted, or a bucket that is full a nanosecond after `now`.
     pub(crate) fn floor(self, now: Timestamp) -> Self {
         if self.is_window() {
-            return Self::window(self.dies_at_secs(), 0);
+            return Self::window(self.as_window().dies_at_secs, 0);
         }
         let soon = Timestamp::from_nanos(now.as_nanos() + 1);
         Self::bucket(soon.min(self.arrival()))
     }
 
-    pub(crate) const fn is_window(self) -> bool {
+    const fn is_window(self) -> bool {
         self.0 & WINDOW != 0
     }
 
-    /// The word, if it is of this kind; else none.
-    pub(super) const fn of_kind(self, is_window: bool) -> Self {
-        if self.is_window() == is_window {
-            self
+    /// The word as a token bucket's. A window's word is no bucket: it counts as a full one.
+    #[inline(always)]
+    pub(super) const fn as_bucket(self) -> BucketWord {
+        if self.is_window() {
+            BucketWord::FULL
         } else {
-            Self::ABSENT
+            BucketWord {
+                arrival: self.arrival(),
+            }
+        }
+    }
+
+    /// The word as a window's. A token bucket's word is no window: it counts as one that is over.
+    #[inline(always)]
+    pub(super) const fn as_window(self) -> WindowWord {
+        if self.is_window() {
+            WindowWord {
+                dies_at_secs: (self.0 >> SECS_SHIFT) as u32,
+                count: (self.0 >> COUNT_SHIFT & COUNT_MASK) as u32,
+            }
+        } else {
+            WindowWord::OVER
         }
     }
 
@@ -114,19 +134,8 @@ impl Word {
         Self(self.0 & !DIRTY)
     }
 
-    /// A token bucket's theoretical arrival time.
-    pub(crate) const fn arrival(self) -> Timestamp {
+    const fn arrival(self) -> Timestamp {
         Timestamp::from_nanos(self.0 >> ARRIVAL_SHIFT)
-    }
-
-    /// A window's last second.
-    pub(crate) const fn dies_at_secs(self) -> u32 {
-        (self.0 >> SECS_SHIFT) as u32
-    }
-
-    /// A window's count.
-    pub(crate) const fn count(self) -> u32 {
-        (self.0 >> COUNT_SHIFT & COUNT_MASK) as u32
     }
 
     /// True if the word still counts at `now`. Markers do not.
@@ -134,10 +143,84 @@ impl Word {
     // stays closed there; compared as a `Timestamp` it would be dead and count for nothing.
     pub(crate) const fn is_live(self, now: Timestamp) -> bool {
         if self.is_window() {
-            !self.is_marker() && self.dies_at_secs() as u64 * NANOS_PER_SEC > now.as_nanos()
+            !self.is_marker()
+                && self.as_window().dies_at_secs as u64 * NANOS_PER_SEC > now.as_nanos()
         } else {
             self.arrival().as_nanos() > now.as_nanos()
         }
+    }
+}
+
+/// A token bucket's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct BucketWord {
+    /// The theoretical arrival time: when the bucket is full again.
+    pub(super) arrival: Timestamp,
+}
+
+impl BucketWord {
+    /// A bucket of which nothing is taken.
+    const FULL: Self = Self {
+        arrival: Timestamp::EPOCH,
+    };
+}
+
+impl From<BucketWord> for Word {
+    #[inline(always)]
+    fn from(bucket: BucketWord) -> Self {
+        Self::bucket(bucket.arrival)
+    }
+}
+
+/// A window's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct WindowWord {
+    /// When the word means nothing any more, in seconds since 1970.
+    pub(super) dies_at_secs: u32,
+    pub(super) count: u32,
+}
+
+impl WindowWord {
+    /// A window in which nothing is counted, and which is over.
+    const OVER: Self = Self {
+        dies_at_secs: 0,
+        count: 0,
+    };
+
+    /// True if the window still counts at `now`.
+    // Bound: see `Word::is_live`.
+    #[inline(always)]
+    pub(super) const fn is_live(self, now: Timestamp) -> bool {
+        self.dies_at_secs as u64 * NANOS_PER_SEC > now.as_nanos()
+    }
+}
+
+impl From<WindowWord> for Word {
+    #[inline(always)]
+    fn from(window: WindowWord) -> Self {
+        Self::window(window.dies_at_secs, window.count)
+    }
+}
+
+/// For tests that know which kind of word they look at.
+#[cfg(test)]
+impl Word {
+    /// A window's count; zero for no word.
+    pub(crate) fn count(self) -> u32 {
+        assert!(
+            self.is_window() || self.is_absent(),
+            "{self:?} has no count"
+        );
+        self.as_window().count
+    }
+
+    /// When a window's word dies, in seconds since 1970.
+    pub(crate) fn dies_at_secs(self) -> u32 {
+        assert!(
+            self.is_window() || self.is_absent(),
+            "{self:?} is no window"
+        );
+        self.as_window().dies_at_secs
     }
 }
 
@@ -149,12 +232,11 @@ impl std::fmt::Debug for Word {
         } else if self.is_absent() {
             write!(f, "absent{dirty}")
         } else if self.is_window() {
-            write!(
-                f,
-                "window(dies {}, count {}){dirty}",
-                self.dies_at_secs(),
-                self.count()
-            )
+            let WindowWord {
+                dies_at_secs,
+                count,
+            } = self.as_window();
+            write!(f, "window(dies {dies_at_secs}, count {count}){dirty}")
         } else {
             write!(f, "bucket(arrival {:?}){dirty}", self.arrival())
         }

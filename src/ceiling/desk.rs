@@ -13,6 +13,20 @@ use crate::time::Timestamp;
 
 /// The longest that anybody waits for the disk.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// Until when one caller waits for the disk, however often he has to ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience(Instant);
+
+impl Patience {
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now() + PATIENCE)
+    }
+
+    pub(super) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
 /// How soon after a failure the disk is tried again for somebody who waits.
 pub(super) const AGAIN: Duration = Duration::from_millis(100);
 /// How soon after a failure it is tried again for nobody.
@@ -45,6 +59,8 @@ pub(super) struct Desk {
     pub(super) demands: Vec<Demand>,
     /// Ceilings to be brought down.
     pub(super) lowered: Vec<Record>,
+    /// True if there were too many of these to note: then all are looked at.
+    pub(super) lowers_all: bool,
     /// Rounds of writing that have taken their demands, and those that are done with them.
     pub(super) begun: u64,
     pub(super) done: u64,
@@ -75,7 +91,11 @@ pub(super) struct Shared {
 
 impl Desk {
     fn is_empty(&self) -> bool {
-        self.demands.is_empty() && self.lowered.is_empty()
+        self.demands.is_empty() && self.has_nothing_to_lower()
+    }
+
+    pub(super) fn has_nothing_to_lower(&self) -> bool {
+        self.lowered.is_empty() && !self.lowers_all
     }
 
     /// True if the disk has just failed, or has been hanging for long: who asked would only wait.
@@ -117,10 +137,15 @@ impl Shared {
     /// Writes what is asked for now.
     fn round(&self, mut desk: MutexGuard<'_, Desk>) {
         let demands = std::mem::take(&mut desk.demands);
-        let lowered = std::mem::take(&mut desk.lowered);
+        let mut lowered = std::mem::take(&mut desk.lowered);
+        let lowers_all = std::mem::take(&mut desk.lowers_all);
         desk.begun += 1;
         desk.began = Some(Instant::now());
         drop(desk);
+        if lowers_all {
+            self.table
+                .for_each(|tag, _| lowered.push((tag, Word::ABSENT)));
+        }
         let written = self.write(&demands, &lowered);
         let mut desk = lock(&self.desk);
         desk.done = desk.begun;
@@ -136,41 +161,56 @@ impl Shared {
         self.answer.notify_all();
     }
 
-    /// Brings a ceiling down in memory, if nothing counts above it; the disk may hear of it then.
+    /// Brings a ceiling down in memory, to `target` or to the word that stands now if that is
+    /// later; gives what the disk is to hear of then. Until it does, it knows of a higher one,
+    /// which harms nobody.
     ///
     /// A taker reads the ceiling, changes the word, and reads the ceiling again; here the ceiling
-    /// is changed before the word is read. So at least one of the two sees the other. Until the
-    /// disk hears of it, it knows of a higher one, which harms nobody.
-    fn bring_down(&self, (tag, target): &Record) -> bool {
+    /// is changed before the word is read. So at least one of the two sees the other. A word that
+    /// has moved on meanwhile is followed, not given up on: nobody would ask again, and what was
+    /// given back would count after a power cut.
+    fn bring_down(&self, (tag, target): &Record) -> Option<Record> {
         let keep = |from: Word, to: Word| if from.is_dirty() { to.dirty() } else { to };
-        let lowered = self.table.amend(*tag, |ceiling| {
-            if ceiling.clean().bits() > target.bits() {
-                keep(ceiling, target.clean())
-            } else {
-                ceiling
-            }
-        });
-        let Some((before, _)) = lowered.filter(|(before, after)| before != after) else {
-            return false;
-        };
-        // Ordering: a full fence between the ceiling and the look at the word, against the one in
-        // a take between the word and the second look at the ceiling.
-        fence(Ordering::SeqCst);
-        let stands = |table: &Arc<Table>| table.read(*tag).clean().bits() <= target.bits();
-        if self.counters.iter().all(stands) {
-            return true;
+        // Only this thread changes ceilings, so this one stays what the disk knows at least.
+        let highest = self.table.read(*tag).clean();
+        if highest.bits() <= target.clean().bits() {
+            return None;
         }
-        self.table
-            .amend(*tag, |ceiling| keep(ceiling, before.clean()));
-        false
+        let mut ceiling = target.clean();
+        loop {
+            ceiling = self.later_of(*tag, ceiling);
+            if ceiling.bits() > highest.bits() {
+                ceiling = highest;
+            }
+            self.table.amend(*tag, |before| keep(before, ceiling));
+            if ceiling == highest {
+                return None;
+            }
+            // Ordering: a full fence between the ceiling and the look at the word, against the one
+            // in a take between the word and the second look at the ceiling.
+            fence(Ordering::SeqCst);
+            // Bound: each time round another take has come, which is not covered any more.
+            if self.later_of(*tag, ceiling) == ceiling {
+                return Some((*tag, ceiling));
+            }
+        }
+    }
+
+    /// `target`, or the counter's word if that is later.
+    fn later_of(&self, tag: Tag, target: Word) -> Word {
+        let words = self.counters.iter().map(|table| table.read(tag).clean());
+        words.fold(target, |later, word| match word.bits() > later.bits() {
+            true => word,
+            false => later,
+        })
     }
 
     /// Brings down what is to come down, then raises what is asked for: who waits gets his.
     fn write(&self, demands: &[Demand], lowered: &[Record]) -> std::io::Result<()> {
         // Who asked ahead of need did not know yet that something would be given back.
         let given_back: HashSet<Tag> = lowered.iter().map(|(tag, _)| *tag).collect();
-        let lowered = lowered.iter().filter(|record| self.bring_down(record));
-        let mut records: Vec<Record> = lowered.copied().collect();
+        let lowered = lowered.iter().filter_map(|record| self.bring_down(record));
+        let mut records: Vec<Record> = lowered.collect();
         let now = demands.iter().map(|demand| demand.now).max();
         let now = now.unwrap_or_default();
         let raised = demands.iter().filter(|demand| {

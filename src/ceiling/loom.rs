@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Ceilings, Demand};
+use super::{Ceilings, Demand, Patience};
 use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::sync::lock;
@@ -31,7 +31,7 @@ fn loom_ceiling_asked_ahead() {
             now: NOW,
             is_awaited: true,
         };
-        assert_eq!(ceilings.raise(demand(1)), Ok(()));
+        assert_eq!(ceilings.raise(demand(1), Patience::begin()), Ok(()));
         let other = {
             let ceilings = ceilings.clone();
             thread::spawn(move || ceilings.ask(demand(2)))
@@ -39,7 +39,7 @@ fn loom_ceiling_asked_ahead() {
         ceilings.ask(demand(2));
         other.join().unwrap();
         // Whatever became of those, whoever must have it gets it.
-        assert_eq!(ceilings.raise(demand(3)), Ok(()));
+        assert_eq!(ceilings.raise(demand(3), Patience::begin()), Ok(()));
         assert_eq!(memory.durable(TAG).count(), 3);
         assert!(lock(&ceilings.shared.desk).demands.is_empty());
         ceilings.stop();

@@ -10,7 +10,7 @@
 //! own code and one `fdatasync` stands between them and the disk.
 //!
 //! **Invariant:** a ceiling in memory is on the disk. **Invariant:** who is not covered waits for
-//! the disk, but never longer than [`PATIENCE`].
+//! the disk, but never longer than two seconds in all.
 
 mod desk;
 mod file;
@@ -34,8 +34,10 @@ use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Condvar, Mutex, Ordering, lock, try_lock, wait};
 use crate::table::{Table, Update};
 use crate::time::Timestamp;
-pub(crate) use desk::{Demand, Failing};
-use desk::{Desk, PATIENCE, Shared};
+#[cfg(all(test, not(tollgate_loom)))]
+use desk::PATIENCE;
+pub(crate) use desk::{Demand, Failing, Patience};
+use desk::{Desk, Shared};
 use file::Found;
 pub(crate) use medium::Medium;
 #[cfg(not(tollgate_loom))]
@@ -194,6 +196,7 @@ impl Ceilings {
         let desk = Desk {
             demands: Vec::new(),
             lowered: Vec::new(),
+            lowers_all: false,
             begun: 0,
             done: 0,
             began: None,
@@ -279,10 +282,10 @@ impl Ceilings {
     /// again at once: who counts looks for himself.
     ///
     /// # Errors
-    /// If the disk fails, or is slower than [`PATIENCE`], or there is no room for the ceiling.
-    pub(crate) fn raise(&self, demand: Demand) -> Result<(), Unraised> {
+    /// If the disk fails, or is slower than the caller has patience, or there is no room for the
+    /// ceiling.
+    pub(crate) fn raise(&self, demand: Demand, patience: Patience) -> Result<(), Unraised> {
         let shared = &self.shared;
-        let until = Instant::now() + PATIENCE;
         let mut desk = lock(&shared.desk);
         if desk.is_hopeless() || !self.is_running(&mut desk) {
             return Err(Unraised::Unwritable);
@@ -291,7 +294,7 @@ impl Ceilings {
         let mine = desk.begun + 1;
         shared.call.notify_all();
         while desk.done < mine && !desk.stop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = patience.left();
             if left.is_zero() {
                 return Err(Unraised::Unwritable);
             }
@@ -316,10 +319,38 @@ impl Ceilings {
     #[cold]
     pub(crate) fn lower(&self, tag: Tag, target: Word) {
         let mut desk = lock(&self.shared.desk);
-        // Bound: what is forgotten here counts too much after a power cut, never too little.
-        if desk.lowered.len() < AHEAD_MAX && self.is_running(&mut desk) {
-            desk.lowered.push((tag, target));
-            self.shared.call.notify_all();
+        if !self.is_running(&mut desk) {
+            // What is not brought down counts too much after a power cut, never too little.
+            return;
+        }
+        // Bound: beyond it every ceiling is brought down to its word, which serves as well.
+        match desk.lowered.len() < AHEAD_MAX {
+            true => desk.lowered.push((tag, target)),
+            false => desk.lowers_all = true,
+        }
+        self.shared.call.notify_all();
+    }
+
+    /// Returns when every ceiling that was to be brought down is so on the disk.
+    ///
+    /// # Errors
+    /// If the disk fails or is too slow; says how.
+    pub(crate) fn settle(&self) -> Result<(), String> {
+        let shared = &self.shared;
+        let patience = Patience::begin();
+        let mut desk = lock(&shared.desk);
+        let is_idle = desk.has_nothing_to_lower();
+        let mine = desk.begun + u64::from(!is_idle);
+        while desk.done < mine {
+            let left = patience.left();
+            if desk.stop || left.is_zero() {
+                return Err("the file of ceilings is not written in time".to_owned());
+            }
+            desk = wait(&shared.answer, desk, Some(left));
+        }
+        match &desk.failing {
+            Some(failing) => Err(failing.why.clone()),
+            None => Ok(()),
         }
     }
 

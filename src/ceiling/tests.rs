@@ -91,7 +91,9 @@ fn what_was_raised_outlives_the_power() {
     let (twin, ceilings) = new();
     for round in 1..=3 {
         for number in 0..100 {
-            ceilings.raise(demand(number, round * 10)).unwrap();
+            ceilings
+                .raise(demand(number, round * 10), Patience::begin())
+                .unwrap();
         }
     }
     assert_eq!(after_cut(&twin, 100), [30; 100]);
@@ -101,7 +103,9 @@ fn what_was_raised_outlives_the_power() {
     for round in 4..=6 {
         let (ceilings, trouble) = open(&twin, Worth::Lost);
         assert_eq!(trouble, None);
-        ceilings.raise(demand(7, round * 10)).unwrap();
+        ceilings
+            .raise(demand(7, round * 10), Patience::begin())
+            .unwrap();
         ceilings.stop();
         assert_eq!(after_cut(&twin, 100)[7], round * 10);
         assert_eq!(after_cut(&twin, 100)[8], 30);
@@ -120,7 +124,11 @@ fn those_who_wait_together_share_one_write() {
     std::thread::scope(|scope| {
         let raise = |number| {
             let ceilings = ceilings.clone();
-            scope.spawn(move || ceilings.raise(demand(number, 1)).unwrap());
+            scope.spawn(move || {
+                ceilings
+                    .raise(demand(number, 1), Patience::begin())
+                    .unwrap()
+            });
         };
         raise(0);
         has(|desk| desk.begun == 1);
@@ -134,7 +142,7 @@ fn those_who_wait_together_share_one_write() {
 #[test]
 fn a_failed_write_is_made_good_in_a_new_file_or_told() {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 1)).unwrap();
+    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
     for torn_at in [0, 100, 512, 700, 1024] {
         // One failure: another file takes the place of the one that cannot be believed.
         let count = ceilings.shared.table.read(tag(0)).count() + 1;
@@ -143,7 +151,7 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
             content.good_for = Some(0);
             content.torn_at = torn_at;
         }
-        let refused = ceilings.raise(demand(0, count));
+        let refused = ceilings.raise(demand(0, count), Patience::begin());
         assert_eq!(refused, Err(Unraised::Unwritable));
         assert!(
             !ceilings.covers(tag(0), word(count)),
@@ -151,10 +159,15 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
         );
         assert!(ceilings.standing().failing.is_some());
         // At once nobody waits for a disk that has just failed.
-        assert_eq!(ceilings.raise(demand(0, count)), Err(Unraised::Unwritable));
+        assert_eq!(
+            ceilings.raise(demand(0, count), Patience::begin()),
+            Err(Unraised::Unwritable)
+        );
         lock(&twin.0).good_for = None;
         std::thread::sleep(AGAIN);
-        until("well again", || ceilings.raise(demand(0, count)).is_ok());
+        until("well again", || {
+            ceilings.raise(demand(0, count), Patience::begin()).is_ok()
+        });
         assert_eq!(after_cut(&twin, 1), [count]);
         assert!(ceilings.standing().failing.is_none());
     }
@@ -163,9 +176,12 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
 #[test]
 fn that_the_disk_is_well_again_is_noticed_by_nobody_asking() {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 1)).unwrap();
+    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
     lock(&twin.0).good_for = Some(0);
-    assert_eq!(ceilings.raise(demand(0, 2)), Err(Unraised::Unwritable));
+    assert_eq!(
+        ceilings.raise(demand(0, 2), Patience::begin()),
+        Err(Unraised::Unwritable)
+    );
     lock(&twin.0).good_for = None;
     until("noticed", || ceilings.standing().failing.is_none());
 }
@@ -174,19 +190,27 @@ fn that_the_disk_is_well_again_is_noticed_by_nobody_asking() {
 fn a_disk_that_hangs_is_not_waited_for_for_ever() {
     let (_twin, ceilings) = new();
     let pen = lock(&ceilings.shared.pen);
-    assert_eq!(ceilings.raise(demand(0, 1)), Err(Unraised::Unwritable));
+    assert_eq!(
+        ceilings.raise(demand(0, 1), Patience::begin()),
+        Err(Unraised::Unwritable)
+    );
     // The round that hangs has been under way for longer than anybody waits.
     let before = Instant::now();
-    assert_eq!(ceilings.raise(demand(0, 1)), Err(Unraised::Unwritable));
+    assert_eq!(
+        ceilings.raise(demand(0, 1), Patience::begin()),
+        Err(Unraised::Unwritable)
+    );
     assert!(before.elapsed() < PATIENCE);
     drop(pen);
-    until("well again", || ceilings.raise(demand(0, 1)).is_ok());
+    until("well again", || {
+        ceilings.raise(demand(0, 1), Patience::begin()).is_ok()
+    });
 }
 
 #[test]
 fn asked_ahead_it_comes_without_anybody_waiting() {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 1)).unwrap();
+    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
     ceilings.ask(demand(0, 9));
     until("asked for", || ceilings.covers(tag(0), word(9)));
     assert_eq!(after_cut(&twin, 1), [9]);
@@ -198,7 +222,7 @@ fn asked_ahead_it_comes_without_anybody_waiting() {
 #[test]
 fn who_asked_ahead_in_vain_may_ask_again() {
     let (_twin, ceilings) = new();
-    ceilings.raise(demand(0, 1)).unwrap();
+    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
     let desk = lock(&ceilings.shared.desk);
     ceilings.ask(demand(0, 9));
     drop(desk);
@@ -218,7 +242,9 @@ fn who_asked_ahead_in_vain_may_ask_again() {
 fn an_append_torn_anywhere_costs_nothing_acknowledged() {
     let (twin, ceilings) = new();
     for number in 0..40 {
-        ceilings.raise(demand(number, 1)).unwrap();
+        ceilings
+            .raise(demand(number, 1), Patience::begin())
+            .unwrap();
     }
     let acknowledged = twin.content();
     // The next append is of several blocks.
@@ -263,8 +289,8 @@ fn an_append_torn_anywhere_costs_nothing_acknowledged() {
 /// A file with two appends after its first block, as bytes.
 fn file_of_three_blocks() -> Vec<u8> {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 5)).unwrap();
-    ceilings.raise(demand(1, 6)).unwrap();
+    ceilings.raise(demand(0, 5), Patience::begin()).unwrap();
+    ceilings.raise(demand(1, 6), Patience::begin()).unwrap();
     ceilings.stop();
     twin.content().durable.unwrap()
 }
@@ -372,7 +398,10 @@ fn the_file_does_not_grow_without_bound() {
     let mut longest = 0;
     for round in 1..=20_000 {
         ceilings
-            .raise(demand(round % 50, u32::try_from(round).unwrap()))
+            .raise(
+                demand(round % 50, u32::try_from(round).unwrap()),
+                Patience::begin(),
+            )
             .unwrap();
         longest = longest.max(ceilings.standing().bytes);
     }
@@ -388,13 +417,15 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
     let counters = table();
     counters.update(tag(0), NOW, |_| Some(word(5)));
     let (ceilings, _) = open_beside(&twin, Worth::New, counters);
-    ceilings.raise(demand(0, 20)).unwrap();
+    ceilings.raise(demand(0, 20), Patience::begin()).unwrap();
     ceilings.lower(tag(0), word(4));
-    ceilings.raise(demand(1, 1)).unwrap();
-    assert!(ceilings.covers(tag(0), word(20)), "five are counted");
-    assert_eq!(after_cut(&twin, 1), [20]);
+    ceilings.raise(demand(1, 1), Patience::begin()).unwrap();
+    assert!(ceilings.covers(tag(0), word(5)), "five are counted");
+    assert!(!ceilings.covers(tag(0), word(6)));
+    assert_eq!(after_cut(&twin, 1), [5]);
+    ceilings.raise(demand(0, 20), Patience::begin()).unwrap();
     ceilings.lower(tag(0), word(8));
-    ceilings.raise(demand(2, 1)).unwrap();
+    ceilings.raise(demand(2, 1), Patience::begin()).unwrap();
     assert!(!ceilings.covers(tag(0), word(9)));
     assert_eq!(after_cut(&twin, 1), [8]);
     // Down and up in one round: up is what counts.
@@ -402,7 +433,11 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
     std::thread::scope(|scope| {
         let raise = |number, count| {
             let ceilings = &ceilings;
-            scope.spawn(move || ceilings.raise(demand(number, count)).unwrap());
+            scope.spawn(move || {
+                ceilings
+                    .raise(demand(number, count), Patience::begin())
+                    .unwrap()
+            });
         };
         raise(3, 1);
         until("a round", || lock(&ceilings.shared.desk).began.is_some());
@@ -419,19 +454,19 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
 fn what_is_given_back_while_another_waits_is_no_refusal() {
     let twin = Twin::new(Content::default());
     let (ceilings, _) = open_beside(&twin, Worth::New, table());
-    ceilings.raise(demand(0, 30)).unwrap();
+    ceilings.raise(demand(0, 30), Patience::begin()).unwrap();
     let pen = lock(&ceilings.shared.pen);
     let has = |wanted: fn(&Desk) -> bool| {
         until("the desk", || wanted(&lock(&ceilings.shared.desk)));
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| ceilings.raise(demand(3, 1)).unwrap());
+        scope.spawn(|| ceilings.raise(demand(3, 1), Patience::begin()).unwrap());
         has(|desk| desk.began.is_some());
         // In one round: somebody asks ahead, the ceiling is to come down, and another waits for
         // what was within it before.
         ceilings.ask(demand(0, 40));
         ceilings.lower(tag(0), word(6));
-        scope.spawn(|| ceilings.raise(demand(0, 10)).unwrap());
+        scope.spawn(|| ceilings.raise(demand(0, 10), Patience::begin()).unwrap());
         has(|desk| desk.demands.iter().any(|demand| demand.is_awaited));
         drop(pen);
     });
@@ -446,11 +481,14 @@ fn the_disk_hears_of_no_ceiling_that_memory_has_no_room_for() {
     for word in [word, bucket] {
         let (twin, ceilings) = new();
         let raise = |number: u32| {
-            ceilings.raise(Demand {
-                least: word(number),
-                target: word(number),
-                ..demand(number.into(), 1)
-            })
+            ceilings.raise(
+                Demand {
+                    least: word(number),
+                    target: word(number),
+                    ..demand(number.into(), 1)
+                },
+                Patience::begin(),
+            )
         };
         assert!((1..=slots).all(|number| raise(number).is_ok()));
         let before = twin.content();
@@ -473,7 +511,9 @@ fn of_newcomers_that_wait_together_those_without_room_are_left_out() {
     let slots = table().slots();
     let (twin, ceilings) = new();
     for number in 0..slots - 1 {
-        ceilings.raise(demand(number, 1)).unwrap();
+        ceilings
+            .raise(demand(number, 1), Patience::begin())
+            .unwrap();
     }
     let pen = lock(&ceilings.shared.pen);
     let has = |wanted: fn(&Desk) -> bool| {
@@ -482,7 +522,7 @@ fn of_newcomers_that_wait_together_those_without_room_are_left_out() {
     let raised = std::thread::scope(|scope| {
         let raise = |number| {
             let ceilings = &ceilings;
-            scope.spawn(move || ceilings.raise(demand(number, 2)))
+            scope.spawn(move || ceilings.raise(demand(number, 2), Patience::begin()))
         };
         let first = raise(0);
         has(|desk| desk.begun > 0 && desk.began.is_some());

@@ -3,8 +3,10 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Counter, Ground, Reserve, Take};
-use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, Sliding, Step, Window, Word};
+use super::{Counter, Ground, Reserve, Seen, Take};
+use crate::algorithm::{
+    Bucket, Calendar, CalendarUnit, Frame, Pair, Rule, Sliding, Step, Window, Word,
+};
 use crate::ceiling::{Ceilings, InMemory};
 use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
@@ -359,25 +361,138 @@ fn loom_ceiling_take() {
     });
 }
 
-/// A ceiling is brought down after a refund while another takes up to it: whichever comes first,
-/// what the taker was told is durable, and stays so.
+/// What is counted of a rule whose every token is a second, or a count of one.
+fn counted(rule: &Rule, word: Word) -> u64 {
+    let pair = Pair {
+        main: word,
+        other: Word::ABSENT,
+    };
+    rule.status(rule.period(NOW, &[]), pair, NOW).used
+}
+
+/// What the model does with a strict counter of which two of four are taken.
+#[derive(Clone, Copy)]
+enum GivesBack {
+    /// Both are refunded: the ceiling comes down.
+    Refund,
+    /// Both are forgotten: the ceiling comes down.
+    Reset,
+}
+
+/// A ceiling is brought down after a refund or a reset, while another takes one and keeps it, for
+/// each algorithm: what the taker was told is durable and stays so, it alone is counted, and when
+/// the lowering is settled the ceiling is at most one reservation above.
 #[test]
 fn loom_ceiling_brought_down() {
-    strict_model(|| {
-        let rule = window(2);
+    for rule in [window(4), bucket(4), sliding(4)] {
+        for gives_back in [GivesBack::Refund, GivesBack::Reset] {
+            strict_model(move || {
+                let world = World::new(NOW);
+                let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
+                    unreachable!("there is room")
+                };
+                let Step::Admit(word) = seen.step else {
+                    unreachable!("there is room")
+                };
+                match gives_back {
+                    GivesBack::Refund => strict(&world, &rule).refund(seen.period, word, 2),
+                    GivesBack::Reset => strict(&world, &rule).reset(NOW),
+                }
+                assert!(took(strict(&world, &rule).take(NOW, 1)));
+                assert_eq!(world.ground.ceilings.settle(), Ok(()));
+                world.ground.ceilings.stop();
+                let tag = Tag::from_bits(4);
+                let kept = counted(&rule, world.ground.table.read(tag));
+                let durable = counted(&rule, world.disk.durable(tag));
+                assert_eq!(kept, 1, "{rule:?}");
+                assert!((1..=2).contains(&durable), "{rule:?}: {durable}");
+            });
+        }
+    }
+}
+
+/// Two threads: one refunds what it took of a strict counter, the other takes and keeps. What is
+/// kept is counted, whichever take loses against the ceiling that comes down (row W2).
+#[test]
+fn loom_ceiling_take_against_lower() {
+    for rule in [window(4), bucket(4)] {
+        strict_model(move || {
+            let world = World::new(NOW);
+            let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
+                unreachable!("there is room")
+            };
+            let Step::Admit(word) = seen.step else {
+                unreachable!("there is room")
+            };
+            let other = {
+                let world = world.clone();
+                thread::spawn(move || strict(&world, &rule).refund(seen.period, word, 2))
+            };
+            assert!(took(strict(&world, &rule).take(NOW, 1)));
+            other.join().unwrap();
+            world.ground.ceilings.stop();
+            let kept = counted(&rule, world.ground.table.read(Tag::from_bits(4)));
+            assert_eq!(kept, 1, "{rule:?}");
+        });
+    }
+}
+
+/// Every pair of changes that two threads can make to one counter at once, for each algorithm: what
+/// is counted afterwards is what one of the two orders comes to.
+#[test]
+fn loom_counter_pairs() {
+    fn change(world: &World, rule: &Rule, which: usize, first: &Seen) {
+        let counter = world.counter(rule, 4);
+        let Step::Admit(word) = first.step else {
+            unreachable!("there is room")
+        };
+        match which {
+            0 => assert!(took(counter.take(NOW, 1))),
+            1 => counter.refund(first.period, word, 2),
+            2 => drop(counter.charge(NOW, 3)),
+            _ => counter.reset(NOW),
+        }
+    }
+    fn begun(rule: &Rule) -> (Arc<World>, Seen) {
         let world = World::new(NOW);
-        let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
+        let Take::Judged(seen) = world.counter(rule, 4).take(NOW, 3) else {
             unreachable!("there is room")
         };
-        let Step::Admit(word) = seen.step else {
-            unreachable!("there is room")
-        };
-        strict(&world, &rule).refund(seen.period, word, 2);
-        assert!(take_strictly(&world));
-        world.ground.ceilings.stop();
-        let durable = world.disk.durable(Tag::from_bits(4));
-        assert!(world.ground.table.read(Tag::from_bits(4)).count() <= durable.count());
-    });
+        (world, seen)
+    }
+    fn used(world: &World, rule: &Rule) -> u64 {
+        counted(rule, world.ground.table.read(Tag::from_bits(4)))
+    }
+    for rule in [window(8), bucket(8), sliding(8)] {
+        for (one, two) in [
+            (0, 1),
+            (0, 2),
+            (0, 3),
+            (1, 2),
+            (1, 3),
+            (2, 3),
+            (1, 1),
+            (2, 2),
+        ] {
+            model(move || {
+                let in_order = [(one, two), (two, one)].map(|(former, latter)| {
+                    let (world, seen) = begun(&rule);
+                    change(&world, &rule, former, &seen);
+                    change(&world, &rule, latter, &seen);
+                    used(&world, &rule)
+                });
+                let (world, seen) = begun(&rule);
+                let other = {
+                    let world = world.clone();
+                    thread::spawn(move || change(&world, &rule, two, &seen))
+                };
+                change(&world, &rule, one, &seen);
+                other.join().unwrap();
+                let used = used(&world, &rule);
+                assert!(in_order.contains(&used), "{rule:?} {one} {two}: {used}");
+            });
+        }
+    }
 }
 
 /// A day begins while two threads count: each day's word is worked out once, and both count in the

@@ -2,7 +2,7 @@
 
 use super::{Counter, Reserve};
 use crate::algorithm::{Pair, Period, Word};
-use crate::ceiling::{Demand, Unraised};
+use crate::ceiling::{Demand, Patience, Unraised};
 use crate::key::Tag;
 use crate::sync::{Ordering, fence};
 use crate::table::Update;
@@ -89,7 +89,7 @@ impl Counter<'_> {
     /// Takes a slot for a newcomer; false if there is none. Nobody without a slot gets a ceiling:
     /// put back after a power cut, it would take the room of one that was counted.
     #[cold]
-    pub(super) fn has_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
+    pub(super) fn make_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
         // What is known though no word says so must not be forgotten for it. Else a dead word, as
         // in `reset`.
         let place = match known.is_live(now) {
@@ -102,10 +102,16 @@ impl Counter<'_> {
 
     /// Waits until the disk knows that the word may stand here, unless it refuses.
     #[cold]
-    pub(super) fn secure(&self, tag: Tag, word: Word, now: Timestamp) -> Result<(), Unraised> {
+    pub(super) fn secure(
+        &self,
+        tag: Tag,
+        word: Word,
+        now: Timestamp,
+        patience: Patience,
+    ) -> Result<(), Unraised> {
         let amount = self.reserve.map_or(0, |reserve| reserve.amount);
         let demand = self.demand(tag, word, now, amount);
-        self.ground.ceilings.raise(demand)
+        self.ground.ceilings.raise(demand, patience)
     }
 
     /// Asks for a later ceiling when half of what was reserved is used.

@@ -349,7 +349,8 @@ impl Limiter {
     /// but by a power cut.
     pub fn flush(&self) -> Result<(), Error> {
         self.inner.check_process()?;
-        self.inner.writer.flush().map_err(Error::journal)
+        self.inner.writer.flush().map_err(Error::journal)?;
+        self.inner.ground.ceilings.settle().map_err(Error::journal)
     }
 
     /// Writes everything to the disk and marks the directory clean. Dropping the last clone does

@@ -413,7 +413,7 @@ fn edge_25_a_word_of_another_window_counts_nothing() {
     );
     let used = |main: Word, other: Word| {
         let words = Pair { main, other };
-        sliding.status(period, words, now).used
+        sliding.status(period, words.as_windows(), now).used
     };
     assert_eq!(
         used(
@@ -440,7 +440,7 @@ fn edge_25_a_word_of_another_window_counts_nothing() {
     // The latest that each of them can be made now; a second more is from the future.
     let step = |main: u32, other: u32| {
         let (main, other) = (Word::window(main, 1), Word::window(other, 1));
-        sliding.step(period, Pair { main, other }, now, 1)
+        sliding.step(period, Pair { main, other }.as_windows(), now, 1)
     };
     assert!(matches!(step(1_700_000_220, 1_700_000_160), Step::Admit(_)));
     assert_eq!(step(1_700_000_221, 1_700_000_160), Step::Future);

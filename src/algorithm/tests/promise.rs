@@ -151,9 +151,9 @@ proptest! {
         let (rule, pair) = (Rule::Bucket(bucket), Pair::single(word));
         let step = rule.step(Period::default(), pair, now, cost);
         let is_sure = rule.holds(step, Period::default(), pair, now, cost);
-        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse) && !word.is_window();
+        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse);
         let at_once = bucket.step_at_once(word, now, cost);
-        let is_busy = word.arrival() > now.plus_nanos(LAG_NANOS);
+        let is_busy = word.as_bucket().arrival > now.plus_nanos(LAG_NANOS);
         let is_told = is_plain && is_sure && is_busy && now.plus_nanos(span) < Timestamp::MAX;
         match at_once {
             Some(at_once) => prop_assert!(at_once == step && is_sure && is_plain),
