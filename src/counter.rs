@@ -2,16 +2,14 @@
 //!
 //! This is where the algorithms, the table and the clock meet, and the only place.
 
-mod at_once;
 #[cfg(all(test, tollgate_loom))]
 mod loom;
+mod pending;
 mod strict;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
-#[cfg(not(tollgate_loom))]
-pub(crate) use at_once::Pending;
-use at_once::note;
+pub(crate) use pending::Pending;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Ceilings, Patience, Unraised};
@@ -20,10 +18,10 @@ use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
 use crate::table::{Put, Table};
-use crate::time::{Reading, Timestamp};
+use crate::time::Timestamp;
 
 /// What all counters share.
-pub(crate) struct Ground {
+pub(crate) struct CounterStore {
     pub(crate) table: Arc<Table>,
     /// Where newcomers count together when the table has no slot for them.
     pub(crate) shared: Arc<Table>,
@@ -48,7 +46,7 @@ pub(crate) struct Reserve {
 /// A counter, by its rule and its tag.
 #[derive(Clone, Copy)]
 pub(crate) struct Counter<'a> {
-    pub(crate) ground: &'a Ground,
+    pub(crate) store: &'a CounterStore,
     pub(crate) calendars: &'a [Calendar],
     pub(crate) rule: &'a Rule,
     pub(crate) tag: Tag,
@@ -66,7 +64,7 @@ pub(crate) struct Seen {
     pub(crate) step: Step,
     pub(crate) words: Pair,
     pub(crate) period: Period,
-    pub(crate) now: Reading,
+    pub(crate) now: Timestamp,
 }
 
 /// What a take came to.
@@ -92,9 +90,9 @@ impl<'a> Counter<'a> {
     #[inline]
     fn table(&self) -> &'a Table {
         if self.is_shared {
-            &self.ground.shared
+            &self.store.shared
         } else {
-            &self.ground.table
+            &self.store.table
         }
     }
 
@@ -114,60 +112,132 @@ impl<'a> Counter<'a> {
         }
     }
 
+    /// Asks for the memory in which it is looked for first, so that it will be at hand.
+    #[inline]
+    pub(crate) fn ask_for(&self) {
+        if let Some(home) = self.table().home(self.tag) {
+            home.ask_for();
+        }
+    }
+
     /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
-    pub(crate) fn look(&self, now: impl Into<Reading>, cost: u64) -> Seen {
-        let mut now = now.into();
-        let (mut suspect, mut before) = (None, None);
+    pub(crate) fn look(&self, now: Timestamp, cost: u64) -> Seen {
+        match self.look_at_once(now, cost) {
+            Some((seen, _)) => seen,
+            None => self.look_with_care(now, cost),
+        }
+    }
+
+    #[inline(never)]
+    fn look_with_care(&self, mut now: Timestamp, cost: u64) -> Seen {
+        let (mut suspect, mut refused_on) = (None, None);
         loop {
-            let period = self.rule.period(now.at, self.calendars);
+            let period = self.rule.period(now, self.calendars);
             let (main, other) = self.tags(period);
             let stands = Pair {
                 main: self.table().read(main),
                 other: self.other(other),
             };
-            let words = self.known(period, stands, now.at);
-            let seen = Seen {
-                step: self.rule.step(period, words, now.at, cost),
-                words,
-                period,
-                now,
-            };
-            match seen.step {
-                _ if self.is_too_early(&seen, before != Some(stands), cost) => {
-                    (before, now) = (Some(stands), self.no_earlier(now));
+            let words = self.known(period, stands, now);
+            let step = self.rule.step(period, words, now, cost);
+            match step {
+                // Others may have taken since the time was read; see `change`.
+                Step::Refuse if refused_on != Some(stands) => {
+                    (refused_on, now) = (Some(stands), self.no_earlier(now));
                 }
-                Step::Future => now = self.explain(words, now.at, &mut suspect),
-                _ => return seen,
+                Step::Future => now = self.explain(words, now, &mut suspect),
+                step => {
+                    return Seen {
+                        step,
+                        words,
+                        period,
+                        now,
+                    };
+                }
             }
         }
     }
 
-    /// Takes `cost` if the rule admits it; else changes nothing. Of a strict counter it may wait
-    /// for the disk.
-    #[inline]
-    pub(crate) fn take(&self, now: impl Into<Reading>, cost: u64) -> Take {
-        let now = now.into();
-        match self.take_at_once(now, cost) {
-            Some(seen) => Take::Judged(seen),
-            None => self.take_with_care(now, cost),
+    /// Takes `cost` if the rule admits it at `now`, which was read just before; else changes
+    /// nothing. Of a strict counter it may wait for the disk.
+    #[inline(always)]
+    pub(crate) fn take(&self, now: Timestamp, cost: u64) -> Take {
+        match self.look_at_once(now, cost) {
+            Some((seen, None)) => Take::Judged(seen),
+            Some((seen, Some(pending))) if pending.make(self) => Take::Judged(seen),
+            _ => self.take_with_care(now, cost),
         }
     }
 
-    /// The same where it was not done at once.
-    // By value, as all that is not a part of a straight take: what is referred to must be in
-    // memory, and there it would be put at every check.
+    /// What most looks at a counter are: one word, which is found and judged; and the take that
+    /// follows from it, if it is admitted. `None` where there is more to it.
+    #[inline(always)]
+    pub(crate) fn look_at_once(
+        &self,
+        now: Timestamp,
+        cost: u64,
+    ) -> Option<(Seen, Option<Pending<'a>>)> {
+        if self.reserve.is_some() || self.rule.has_pair() {
+            return None;
+        }
+        let found = self.table().find(self.tag);
+        let seen = self.judge(found.word, now, cost);
+        match seen.step {
+            Step::Admit(next) => {
+                // Of a cost of zero there is nothing to be taken.
+                let changes = next != found.word;
+                let pending = Pending::new(found, self.marked(next), now);
+                Some((seen, changes.then_some(pending)))
+            }
+            Step::Refuse => self.refuse_at_once(found.word, now, cost),
+            Step::Never => Some((seen, None)),
+            Step::Future => None,
+        }
+    }
+
+    /// A refusal is by a time that was read after the word. By an earlier one, another thread's
+    /// take of a moment ago may leave too little room, or seem to.
+    #[inline]
+    fn refuse_at_once(
+        &self,
+        word: Word,
+        now: Timestamp,
+        cost: u64,
+    ) -> Option<(Seen, Option<Pending<'a>>)> {
+        let seen = self.judge(word, self.no_earlier(now), cost);
+        (seen.step == Step::Refuse).then_some((seen, None))
+    }
+
+    #[inline(always)]
+    fn judge(&self, word: Word, now: Timestamp, cost: u64) -> Seen {
+        let period = self.rule.period(now, self.calendars);
+        let words = Pair {
+            main: word,
+            other: Word::ABSENT,
+        };
+        Seen {
+            step: self.rule.step(period, words, now, cost),
+            words,
+            period,
+            now,
+        }
+    }
+
+    /// A take where there is more to it: no slot yet, another thread that was faster, a second
+    /// word, a disk to be asked, a word from the future.
+    // By value: what is referred to must be in memory, and every check would put it there.
     #[inline(never)]
-    pub(crate) fn take_with_care(self, now: Reading, cost: u64) -> Take {
+    pub(crate) fn take_with_care(self, now: Timestamp, cost: u64) -> Take {
         let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
-        self.change(now, cost, must, |rule, period, words, now| {
+        self.change(now, must, |rule, period, words, now| {
             rule.step(period, words, now, cost)
         })
     }
 
     /// Takes `cost` whatever is left, and whatever the disk says.
     pub(crate) fn charge(&self, now: Timestamp, cost: u64) -> Take {
-        self.change(now.into(), cost, true, |rule, period, words, now| {
+        self.change(now, true, |rule, period, words, now| {
             match rule.step(period, words, now, 1) {
                 // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
@@ -176,46 +246,22 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// True if the time must be read again: it was only glanced at and the lag could make a
-    /// difference; or the cost is refused, and the reading may be older than the words. Who is
-    /// refused is told how long to wait, exactly; and he may have found another's take from later
-    /// than he read the time, and too little left by just the difference.
-    #[inline]
-    fn is_too_early(&self, seen: &Seen, may_be_older: bool, cost: u64) -> bool {
-        let Seen {
-            step,
-            words,
-            period,
-            now,
-        } = *seen;
-        match step {
-            Step::Refuse => may_be_older,
-            step => !now.is_exact() && !self.rule.holds(step, period, words, now.at, cost),
-        }
-    }
-
-    #[inline]
-    fn exactly(&self) -> Reading {
-        self.ground.clock.exact()
-    }
-
     /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
     /// refuses to know of it.
     #[inline]
     fn change(
         &self,
-        mut now: Reading,
-        cost: u64,
+        mut now: Timestamp,
         must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
-        // What stood in the table before the time was read.
-        let mut before = None;
+        // The words on which it was refused by a time that was read before them.
+        let mut refused_on = None;
         // The words for which the disk was asked, and until when it is waited for in all.
         let (mut secured_for, mut patience) = (None, None);
         loop {
-            let period = self.rule.period(now.at, self.calendars);
+            let period = self.rule.period(now, self.calendars);
             let (main_tag, other_tag) = self.tags(period);
             let other = self.other(other_tag);
             let found = self.table().find(main_tag);
@@ -228,8 +274,8 @@ impl<'a> Counter<'a> {
                 now = self.no_earlier(now);
                 continue;
             }
-            let words = self.known(period, stands, now.at);
-            let step = judge(self.rule, period, words, now.at);
+            let words = self.known(period, stands, now);
+            let step = judge(self.rule, period, words, now);
             let seen = Seen {
                 step,
                 words,
@@ -237,12 +283,14 @@ impl<'a> Counter<'a> {
                 now,
             };
             let next = match step {
-                _ if self.is_too_early(&seen, before != Some(stands), cost) => {
-                    (before, now) = (Some(stands), self.no_earlier(now));
+                // By a time that was read after the words: by an earlier one, another thread's take
+                // of a moment ago may leave too little room, or seem to.
+                Step::Refuse if refused_on != Some(stands) => {
+                    (refused_on, now) = (Some(stands), self.no_earlier(now));
                     continue;
                 }
                 Step::Future => {
-                    now = self.explain(words, now.at, &mut suspect);
+                    now = self.explain(words, now, &mut suspect);
                     continue;
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),
@@ -254,31 +302,31 @@ impl<'a> Counter<'a> {
             }
             if !is_unsecured && !self.is_covered(main_tag, next) {
                 if !found.has_slot() {
-                    match self.make_slot(main_tag, words.main, now.at) {
+                    match self.make_slot(main_tag, words.main, now) {
                         true => continue,
                         false => return Take::Full,
                     }
                 }
                 let patience = *patience.get_or_insert_with(Patience::begin);
-                if let Err(why) = self.secure(main_tag, next, now.at, patience) {
+                if let Err(why) = self.secure(main_tag, next, now, patience) {
                     if !must {
                         return unraised(why, seen);
                     }
                     is_unsecured = true;
-                    self.ground.ceilings.note_unsecured();
+                    self.store.ceilings.note_unsecured();
                 }
                 secured_for = Some(stands);
                 continue;
             }
             let after = self.marked(next);
-            match self.table().put(main_tag, now.at, found, after) {
-                Put::Done => note(self.ground, main_tag, main, after),
+            match self.table().put(main_tag, now, found, after) {
+                Put::Done => self.note(main_tag, main, after),
                 Put::Raced => continue,
                 Put::Full => return Take::Full,
             }
             let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
             if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
-                self.look_ahead(main_tag, after, now.at);
+                self.look_ahead(main_tag, after, now);
                 return Take::Judged(seen);
             }
             self.undo(&seen, after);
@@ -286,9 +334,17 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The time, exactly, but no earlier than a reading before.
-    fn no_earlier(&self, than: Reading) -> Reading {
-        self.exactly().no_earlier(than)
+    /// The time, read after every word that was loaded before; no earlier than a reading before.
+    fn no_earlier(&self, than: Timestamp) -> Timestamp {
+        self.store.clock.now_in_order().max(than)
+    }
+
+    /// Notes a change that made a clean word dirty.
+    #[inline(always)]
+    fn note(&self, tag: Tag, before: Word, after: Word) {
+        if after.is_dirty() && !before.is_dirty() {
+            self.store.inbox.mark(tag);
+        }
     }
 
     /// The word as it is to stand in the table.
@@ -308,7 +364,7 @@ impl<'a> Counter<'a> {
             }
         });
         if let Some((before, after)) = amended {
-            note(self.ground, tag, before, after);
+            self.note(tag, before, after);
             if before != after {
                 self.bring_down(tag, after);
             }
@@ -321,12 +377,12 @@ impl<'a> Counter<'a> {
     /// Or it does not: then the clock was once wrong, or the limit was slower, and the words are
     /// healed.
     #[cold]
-    fn explain(&self, words: Pair, now: Timestamp, suspect: &mut Option<Pair>) -> Reading {
+    fn explain(&self, words: Pair, now: Timestamp, suspect: &mut Option<Pair>) -> Timestamp {
         if *suspect == Some(words) {
             self.heal(now);
         }
         *suspect = Some(words);
-        self.exactly()
+        self.store.clock.now_in_order()
     }
 
     /// Puts in the place of words from the future what they can mean at most: all is used. Nobody
@@ -349,7 +405,7 @@ impl<'a> Counter<'a> {
             }
         });
         // Ordering: relaxed; a number to look at, nothing is decided on it.
-        self.ground.healed.fetch_add(1, Ordering::Relaxed);
+        self.store.healed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// True if the previous window still is what a sliding take was judged on.
@@ -369,7 +425,7 @@ impl<'a> Counter<'a> {
         let (main_tag, _) = self.tags(seen.period);
         let before = seen.words.main;
         self.amend(main_tag, |word| {
-            self.rule.undo(word, before, taken, seen.now.at)
+            self.rule.undo(word, before, taken, seen.now)
         });
     }
 
@@ -377,7 +433,7 @@ impl<'a> Counter<'a> {
     /// from; `taken` is what it was right after the take.
     pub(crate) fn refund(&self, period: Period, taken: Word, cost: u64) {
         let (main_tag, _) = self.tags(period);
-        let now = self.ground.clock.now();
+        let now = self.store.clock.now();
         self.amend(main_tag, |word| self.rule.refund(word, taken, now, cost));
     }
 

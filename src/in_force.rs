@@ -5,9 +5,6 @@
 
 #[cfg(all(test, tollgate_loom))]
 mod loom;
-mod note;
-
-pub(crate) use note::Note;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;

@@ -128,12 +128,6 @@ impl NameHash {
         self.0
     }
 
-    /// What [`bits`](Self::bits) gave.
-    #[inline]
-    pub(crate) const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
     pub(crate) fn new(secret: Secret, name: &str) -> Self {
         let mut hasher = secret.hasher();
         hasher.write(name.as_bytes());
@@ -158,12 +152,6 @@ impl KeyHash {
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
-
-    /// What [`bits`](Self::bits) gave.
-    #[inline]
-    pub(crate) const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
 }
 
 /// What a limit adds to the tags of its counters: its lasting identity, hashed, in the lower half.
@@ -172,19 +160,6 @@ impl KeyHash {
 pub(crate) struct LimitBits(u32);
 
 impl LimitBits {
-    /// The bits, with those that are left in the place of two flags.
-    #[inline]
-    pub(crate) fn with_flags(self, [low, high]: [bool; 2]) -> u64 {
-        u64::from(self.0) | u64::from(low) | u64::from(high) << 1
-    }
-
-    /// What [`with_flags`](Self::with_flags) was made of.
-    #[inline]
-    pub(crate) const fn split_flags(bits: u64) -> (Self, [bool; 2]) {
-        let flags = [bits & 0b01 != 0, bits & 0b10 != 0];
-        (Self(bits as u32 & !0b11), flags)
-    }
-
     pub(crate) fn new(secret: Secret, identity: &str) -> Self {
         let mut hasher = secret.hasher();
         hasher.write(identity.as_bytes());

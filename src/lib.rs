@@ -70,7 +70,7 @@ pub mod fuzzed {
 pub use admin::{Admin, AdminReply};
 #[cfg(not(tollgate_loom))]
 pub use ask::{Question, Standing, UnknownQuestion};
-pub use clock::ManualClock;
+pub use clock::{ClockHealth, ManualClock};
 #[cfg(all(feature = "dashboard", not(tollgate_loom)))]
 pub use dashboard::Dashboard;
 #[cfg(not(tollgate_loom))]

@@ -49,6 +49,11 @@ pub(crate) fn spawn(
     thread::Builder::new().name(name.into()).spawn(run)
 }
 
+/// Lets another thread run.
+pub(crate) fn yield_now() {
+    thread::yield_now();
+}
+
 /// Waits for the bell, or no longer than `limit` where one is given; may also wake for no reason.
 pub(crate) fn wait<'a, T>(
     bell: &Condvar,

@@ -15,7 +15,7 @@
 
 use super::word::BucketWord;
 use super::{Retry, RuleError, Status, Step, Word};
-use crate::time::{LAG_MAX, LAG_MAX_NANOS, Timestamp};
+use crate::time::Timestamp;
 
 /// The longest a bucket may take to fill: ten years of 365 days.
 // Bound: a full debt behind `Timestamp::MAX` stays far below what 64 bits of ticks can hold.
@@ -32,6 +32,22 @@ pub(crate) struct Bucket {
     token_ticks: u64,
     /// How far ahead an arrival time can lie if no clock was wrong.
     horizon_ticks: u64,
+    /// Ticks a nanosecond, in units of 2^-64; where a tick is longer than a nanosecond.
+    ticks_a_nano: u64,
+    /// Nanoseconds a tick, in units of 2^-63; likewise.
+    nanos_a_tick: u64,
+}
+
+/// The product of two numbers.
+#[inline(always)]
+const fn wide(a: u64, b: u64) -> u128 {
+    a as u128 * b as u128
+}
+
+/// `numerator / denominator` in units of 2^-`bits`; all ones where that does not fit.
+fn fraction(numerator: u64, denominator: u64, bits: u32) -> u64 {
+    let scaled = (u128::from(numerator) << bits) / u128::from(denominator);
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 impl Bucket {
@@ -53,12 +69,15 @@ impl Bucket {
             });
         }
         let token_ticks = period_nanos / count;
+        let period_ticks = period_nanos - period_nanos % count;
         Ok(Self {
             burst,
             period_nanos,
-            period_ticks: period_nanos - period_nanos % count,
+            period_ticks,
             token_ticks,
             horizon_ticks: 2 * burst * token_ticks,
+            ticks_a_nano: fraction(period_ticks, period_nanos, 64),
+            nanos_a_tick: fraction(period_nanos, period_ticks, 63),
         })
     }
 
@@ -92,35 +111,57 @@ impl Bucket {
         (self.period_ticks / self.token_ticks, self.period_nanos)
     }
 
+    /// True if a tick is a nanosecond.
+    #[inline(always)]
+    const fn ticks_are_nanos(&self) -> bool {
+        self.period_ticks == self.period_nanos
+    }
+
     /// Ticks since the epoch, the unfinished one left out.
     #[inline]
     fn ticks(&self, at: Timestamp) -> u64 {
-        if self.period_ticks == self.period_nanos {
-            return at.as_nanos();
+        match self.ticks_are_nanos() {
+            true => at.as_nanos(),
+            false => self.scaled_ticks(at),
         }
-        self.scaled_ticks(at)
     }
 
-    #[inline(never)]
+    /// `floor(nanos * period_ticks / period_nanos)`, without a division: the product with the
+    /// fraction is at most one too small, and the remainder tells.
+    #[inline]
     fn scaled_ticks(&self, at: Timestamp) -> u64 {
-        let scaled = u128::from(at.as_nanos()) * u128::from(self.period_ticks);
-        u64::try_from(scaled / u128::from(self.period_nanos)).unwrap_or(u64::MAX)
+        let nanos = at.as_nanos();
+        let mut ticks = (wide(nanos, self.ticks_a_nano) >> 64) as u64;
+        let exact = wide(nanos, self.period_ticks);
+        let mut left = exact - wide(ticks, self.period_nanos);
+        while left >= u128::from(self.period_nanos) {
+            left -= u128::from(self.period_nanos);
+            ticks += 1;
+        }
+        ticks
     }
 
     /// The first nanosecond at which so many ticks have passed.
     #[inline]
     fn instant(&self, ticks: u64) -> Timestamp {
-        if self.period_ticks == self.period_nanos {
-            return Timestamp::from_nanos(ticks);
+        match self.ticks_are_nanos() {
+            true => Timestamp::from_nanos(ticks),
+            false => self.scaled_instant(ticks),
         }
-        self.scaled_instant(ticks)
     }
 
-    #[inline(never)]
+    /// `ceil(ticks * period_nanos / period_ticks)`, in the same way.
+    #[inline]
     fn scaled_instant(&self, ticks: u64) -> Timestamp {
-        let scaled = u128::from(ticks) * u128::from(self.period_nanos);
-        let nanos = scaled.div_ceil(u128::from(self.period_ticks));
-        Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let ticks = ticks.min(u64::MAX / 2);
+        let mut nanos = (wide(ticks, self.nanos_a_tick) >> 63) as u64;
+        let exact = wide(ticks, self.period_nanos);
+        let mut left = exact - wide(nanos, self.period_ticks);
+        while left > 0 {
+            left = left.saturating_sub(u128::from(self.period_ticks));
+            nanos += 1;
+        }
+        Timestamp::from_nanos(nanos)
     }
 
     /// The ticks that bring `tokens`, or far more than any horizon.
@@ -136,93 +177,42 @@ impl Bucket {
 
     #[inline(always)]
     pub(super) fn step(&self, word: BucketWord, now: Timestamp, cost: u64) -> Step {
-        let now_ticks = self.ticks(now);
-        let arrival_ticks = self.ticks(word.arrival).max(now_ticks);
-        let backlog_ticks = arrival_ticks - now_ticks;
+        match self.ticks_are_nanos() {
+            true => self.judge(word.arrival.as_nanos(), now.as_nanos(), cost),
+            false => self.step_in_ticks(word, now, cost),
+        }
+    }
+
+    #[inline(never)]
+    fn step_in_ticks(&self, word: BucketWord, now: Timestamp, cost: u64) -> Step {
+        let now_ticks = self.scaled_ticks(now);
+        let arrival_ticks = match word.arrival <= now {
+            true => now_ticks,
+            false => self.scaled_ticks(word.arrival),
+        };
+        self.judge(arrival_ticks, now_ticks, cost)
+    }
+
+    #[inline(always)]
+    fn judge(&self, arrival_ticks: u64, now_ticks: u64, cost: u64) -> Step {
+        let backlog_ticks = arrival_ticks.saturating_sub(now_ticks);
         if backlog_ticks > self.horizon_ticks {
             return Step::Future;
         }
         if cost > self.burst {
             return Step::Never;
         }
-        if backlog_ticks > self.ticks_of(self.burst - cost) {
+        // Bound: a burst fills in ten years, so neither product comes near 64 bits.
+        if backlog_ticks > (self.burst - cost) * self.token_ticks {
             return Step::Refuse;
         }
-        let arrival = self.instant(arrival_ticks + self.ticks_of(cost));
+        let next_ticks = arrival_ticks.max(now_ticks) + cost * self.token_ticks;
+        let arrival = self.instant(next_ticks);
         if arrival == Timestamp::MAX {
             // An arrival time cut short there would be forgotten: the end of time stays closed.
             return Step::Refuse;
         }
         Step::Admit(Word::bucket(arrival))
-    }
-
-    /// What makes it up, if its ticks are nanoseconds: if a whole number of them brings a token.
-    pub(crate) fn to_words(self) -> Option<[u64; 4]> {
-        let Self {
-            burst,
-            period_nanos,
-            token_ticks,
-            horizon_ticks,
-            ..
-        } = self;
-        let words = [burst, period_nanos, token_ticks, horizon_ticks];
-        (self.period_ticks == period_nanos).then_some(words)
-    }
-
-    /// The bucket that [`to_words`](Self::to_words) gave these words.
-    #[inline(always)]
-    pub(crate) const fn from_words(words: [u64; 4]) -> Self {
-        let [burst, period_nanos, token_ticks, horizon_ticks] = words;
-        Self {
-            burst,
-            period_nanos,
-            period_ticks: period_nanos,
-            token_ticks,
-            horizon_ticks,
-        }
-    }
-
-    /// What taking `cost`, at least 1, comes to at every instant from `now` until [`LAG_MAX`]
-    /// later; none if that is not always the same, or if the bucket is at rest by then. It is
-    /// what [`step`](Self::step) says where [`holds`](Self::holds) says that it is sure, in one,
-    /// for a bucket whose ticks are nanoseconds.
-    #[inline(always)]
-    pub(crate) fn step_at_once(&self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
-        debug_assert!(cost > 0 && self.period_ticks == self.period_nanos);
-        let (now, arrival) = (now.as_nanos(), word.as_bucket().arrival.as_nanos());
-        let latest = now + LAG_MAX_NANOS;
-        if arrival <= latest || cost > self.burst {
-            return None;
-        }
-        let slack = (self.burst - cost) * self.token_ticks;
-        if arrival - now <= slack {
-            let next = arrival + cost * self.token_ticks;
-            let is_within = next < Timestamp::MAX.as_nanos();
-            return is_within.then(|| Step::Admit(Word::bucket(Timestamp::from_nanos(next))));
-        }
-        let is_refused = arrival - latest > slack && arrival - now <= self.horizon_ticks;
-        is_refused.then_some(Step::Refuse)
-    }
-
-    /// The same of an exact time; none if there is no word of a bucket, or it is in the future, or
-    /// the cost is more than the bucket holds.
-    #[inline(never)]
-    pub(crate) fn step_exactly(self, word: Word, now: Timestamp, cost: u64) -> Option<Step> {
-        let step = self.step(word.as_bucket(), now, cost);
-        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse);
-        is_plain.then_some(step)
-    }
-
-    /// See [`Rule::holds`](super::Rule::holds). With more to come back than the clock can lag, a
-    /// take moves the arrival time on by its cost, whenever it is; a bucket at rest starts anew
-    /// from the time of the take, and that must be exact.
-    #[inline(always)]
-    pub(super) fn holds(&self, step: Step, word: BucketWord, now: Timestamp, cost: u64) -> bool {
-        let latest = now + LAG_MAX;
-        match step {
-            Step::Admit(_) => word.arrival > latest,
-            _ => self.step(word, latest, cost) == step,
-        }
     }
 
     /// Takes `cost` whatever is left, into debt; at most one whole bucket of it.

@@ -21,7 +21,7 @@ pub(crate) use word::Word;
 use std::fmt;
 use std::time::Duration;
 
-use crate::time::{NANOS_PER_SEC, Reading, Timestamp};
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// What a limit allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -252,77 +252,6 @@ impl Rule {
             Self::Bucket(bucket) => bucket.step(words.main.as_bucket(), now, cost),
             Self::Window(window) => window.step(period, words.main.as_window(), now, cost),
             Self::Sliding(sliding) => sliding.step(period, words.as_windows(), now, cost),
-        }
-    }
-
-    /// What taking `cost` comes to, and the period that counts it, if it comes to that at whatever
-    /// instant the reading stands for, and one word is all there is to it. None says nothing.
-    ///
-    /// It is what [`step`](Self::step) and [`holds`](Self::holds) say, in one, for most checks.
-    #[inline(always)]
-    pub(crate) fn judge_surely(
-        &self,
-        calendars: &[Calendar],
-        word: Word,
-        now: Reading,
-        cost: u64,
-    ) -> Option<(Period, Step)> {
-        match self {
-            Self::Bucket(bucket) if cost > 0 => {
-                let word = word.as_bucket();
-                let step = bucket.step(word, now.at, cost);
-                let is_sure = now.is_exact() || bucket.holds(step, word, now.at, cost);
-                is_sure.then_some((Period::default(), step))
-            }
-            Self::Window(window) if cost > 0 => {
-                match window.step_surely(word.as_window(), now.at, cost) {
-                    Some(step) => Some((self.period(now.at, calendars), step)),
-                    None => self.judge_surely_by_window(calendars, word, now, cost),
-                }
-            }
-            _ => None,
-        }
-    }
-
-    #[inline(never)]
-    fn judge_surely_by_window(
-        &self,
-        calendars: &[Calendar],
-        word: Word,
-        now: Reading,
-        cost: u64,
-    ) -> Option<(Period, Step)> {
-        let period = self.period(now.at, calendars);
-        let words = Pair {
-            main: word,
-            other: Word::ABSENT,
-        };
-        let step = self.step(period, words, now.at, cost);
-        let is_sure = now.is_exact() || self.holds(step, period, words, now.at, cost);
-        is_sure.then_some((period, step))
-    }
-
-    /// True if taking `cost` comes to this `step`, which is what it comes to at `now`, at every
-    /// instant from then until [`LAG_MAX`](crate::time::LAG_MAX) later: where a reading that lags
-    /// is as good as an exact one.
-    #[inline]
-    pub(crate) fn holds(
-        &self,
-        step: Step,
-        period: Period,
-        words: Pair,
-        now: Timestamp,
-        cost: u64,
-    ) -> bool {
-        match (self, step) {
-            (_, Step::Future) => false,
-            (_, Step::Never) | (Self::Unlimited | Self::Deny, _) => true,
-            _ if cost == 0 => true,
-            (Self::Bucket(bucket), _) => bucket.holds(step, words.main.as_bucket(), now, cost),
-            (Self::Window(window), _) => window.holds(period, words.main.as_window(), now),
-            (Self::Sliding(sliding), _) => {
-                sliding.holds(step, period, words.as_windows(), now, cost)
-            }
         }
     }
 

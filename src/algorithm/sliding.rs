@@ -16,7 +16,7 @@
 use super::window::{add, fit};
 use super::word::WindowWord;
 use super::{Period, Retry, RuleError, Status, Step, Word};
-use crate::time::{LAG_MAX, NANOS_PER_SEC, Timestamp};
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// A counter's two words.
 #[derive(Clone, Copy)]
@@ -120,21 +120,6 @@ impl Sliding {
             return Step::Refuse;
         }
         Step::Admit(Word::window(self.death(period), add(current, cost)))
-    }
-
-    /// See [`Rule::holds`](super::Rule::holds). Within a window there only comes to be more room.
-    #[inline]
-    pub(super) fn holds(
-        &self,
-        step: Step,
-        period: Period,
-        words: Windows,
-        now: Timestamp,
-        cost: u64,
-    ) -> bool {
-        let latest = now + LAG_MAX;
-        let is_same = latest.as_secs() < u64::from(period.end_secs);
-        is_same && (step != Step::Refuse || self.step(period, words, latest, cost) == step)
     }
 
     /// Takes `cost` whatever is left; the count stops at what a word can hold.

@@ -8,7 +8,7 @@
 
 use super::word::WindowWord;
 use super::{Period, Retry, RuleError, Status, Step, Word, word};
-use crate::time::{LAG_MAX, Timestamp};
+use crate::time::Timestamp;
 
 /// The longest window: ten years of 365 days.
 // Bound: two of them still end before the seconds of a word do.
@@ -114,28 +114,6 @@ impl Window {
         match u32::try_from(total) {
             Ok(total) if total <= self.amount => Step::Admit(Word::window(dies_at, total)),
             _ => Step::Refuse,
-        }
-    }
-
-    /// What [`step`](Self::step) comes to at `now` and at whatever instant a reading of the clock
-    /// stands for that lags: the word's window lasts that long, so the current one does not matter.
-    /// None says nothing.
-    #[inline(always)]
-    pub(super) fn step_surely(&self, word: WindowWord, now: Timestamp, cost: u64) -> Option<Step> {
-        let is_sure = word.is_live(now + LAG_MAX);
-        is_sure.then(|| self.step(Period::default(), word, now, cost))
-    }
-
-    /// See [`Rule::holds`](super::Rule::holds): the window that counts must last.
-    #[inline]
-    pub(super) fn holds(&self, period: Period, word: WindowWord, now: Timestamp) -> bool {
-        let latest = now + LAG_MAX;
-        if word.is_live(now) {
-            return word.is_live(latest);
-        }
-        match self.frame {
-            Frame::FirstHit => self.period(latest).end_secs == period.end_secs,
-            Frame::Epoch | Frame::Calendar(_) => latest.as_secs() < u64::from(period.end_secs),
         }
     }
 

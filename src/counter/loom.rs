@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Counter, Ground, Reserve, Seen, Take};
+use super::{Counter, CounterStore, Reserve, Seen, Take};
 use crate::algorithm::{
     Bucket, Calendar, CalendarUnit, Frame, Pair, Rule, Sliding, Step, Window, Word,
 };
@@ -26,7 +26,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 /// All that counters share, with a clock that stands still.
 struct World {
-    ground: Ground,
+    store: CounterStore,
     calendars: Vec<Calendar>,
     disk: InMemory,
 }
@@ -37,7 +37,7 @@ impl World {
         let shared = Arc::new(Table::new(vec![Region::heap(1)]));
         let (ceilings, disk) = Ceilings::in_memory(&[&table, &shared], now);
         Arc::new(Self {
-            ground: Ground {
+            store: CounterStore {
                 table,
                 shared,
                 clock: Clock::Manual(ManualClock::new(now)),
@@ -52,7 +52,7 @@ impl World {
 
     fn counter<'a>(&'a self, rule: &'a Rule, bits: u64) -> Counter<'a> {
         Counter {
-            ground: &self.ground,
+            store: &self.store,
             calendars: &self.calendars,
             rule,
             tag: Tag::from_bits(bits),
@@ -174,8 +174,8 @@ fn loom_counter_all_or_none() {
         let mine = both(&world);
         let theirs = other.join().unwrap();
         assert!(mine ^ theirs, "the second limit has room for one");
-        assert_eq!(world.ground.table.read(Tag::from_bits(4)).count(), 1);
-        assert_eq!(world.ground.table.read(Tag::from_bits(8)).count(), 1);
+        assert_eq!(world.store.table.read(Tag::from_bits(4)).count(), 1);
+        assert_eq!(world.store.table.read(Tag::from_bits(8)).count(), 1);
     });
 }
 
@@ -207,7 +207,7 @@ fn loom_counter_refund_and_settle_against_take() {
             other.join().unwrap();
             let expected = if charges { 3 + 4 } else { 3 - 2 };
             assert_eq!(
-                world.ground.table.read(Tag::from_bits(4)).count(),
+                world.store.table.read(Tag::from_bits(4)).count(),
                 expected + mine
             );
         });
@@ -240,15 +240,15 @@ fn loom_counter_dirty_against_drain() {
         let mut drain = || {
             let sweep = || {
                 let mut dirty = Vec::new();
-                world.ground.table.for_each(|tag, word| {
+                world.store.table.for_each(|tag, word| {
                     if word.is_dirty() {
                         dirty.push(tag);
                     }
                 });
                 dirty
             };
-            for tag in world.ground.inbox.drain().unwrap_or_else(sweep) {
-                if let Some(word) = world.ground.table.wash(tag) {
+            for tag in world.store.inbox.drain().unwrap_or_else(sweep) {
+                if let Some(word) = world.store.table.wash(tag) {
                     written[usize::from(tag.bits() == 8)] = word.count();
                 }
             }
@@ -304,12 +304,12 @@ fn loom_counter_overflow() {
         // A slot has died: it takes one of them in, the other still shares.
         let later = Timestamp::from_secs(111);
         assert!(newcomer(&world, 32, later));
-        assert_eq!(world.ground.table.read(Tag::from_bits(32)).count(), 1);
+        assert_eq!(world.store.table.read(Tag::from_bits(32)).count(), 1);
         assert!(
             newcomer(&world, 36, later),
             "the shared window is a new one"
         );
-        assert!(world.ground.table.read(Tag::from_bits(36)).is_absent());
+        assert!(world.store.table.read(Tag::from_bits(36)).is_absent());
     });
 }
 
@@ -356,8 +356,8 @@ fn loom_ceiling_take() {
         };
         assert!(take_strictly(&world));
         assert!(other.join().unwrap());
-        assert_eq!(world.ground.table.read(Tag::from_bits(4)).count(), 2);
-        world.ground.ceilings.stop();
+        assert_eq!(world.store.table.read(Tag::from_bits(4)).count(), 2);
+        world.store.ceilings.stop();
     });
 }
 
@@ -399,10 +399,10 @@ fn loom_ceiling_brought_down() {
                     GivesBack::Reset => strict(&world, &rule).reset(NOW),
                 }
                 assert!(took(strict(&world, &rule).take(NOW, 1)));
-                assert_eq!(world.ground.ceilings.settle(), Ok(()));
-                world.ground.ceilings.stop();
+                assert_eq!(world.store.ceilings.settle(), Ok(()));
+                world.store.ceilings.stop();
                 let tag = Tag::from_bits(4);
-                let kept = counted(&rule, world.ground.table.read(tag));
+                let kept = counted(&rule, world.store.table.read(tag));
                 let durable = counted(&rule, world.disk.durable(tag));
                 assert_eq!(kept, 1, "{rule:?}");
                 assert!((1..=2).contains(&durable), "{rule:?}: {durable}");
@@ -430,8 +430,8 @@ fn loom_ceiling_take_against_lower() {
             };
             assert!(took(strict(&world, &rule).take(NOW, 1)));
             other.join().unwrap();
-            world.ground.ceilings.stop();
-            let kept = counted(&rule, world.ground.table.read(Tag::from_bits(4)));
+            world.store.ceilings.stop();
+            let kept = counted(&rule, world.store.table.read(Tag::from_bits(4)));
             assert_eq!(kept, 1, "{rule:?}");
         });
     }
@@ -461,7 +461,7 @@ fn loom_counter_pairs() {
         (world, seen)
     }
     fn used(world: &World, rule: &Rule) -> u64 {
-        counted(rule, world.ground.table.read(Tag::from_bits(4)))
+        counted(rule, world.store.table.read(Tag::from_bits(4)))
     }
     for rule in [window(8), bucket(8), sliding(8)] {
         for (one, two) in [
@@ -512,7 +512,7 @@ fn loom_counter_calendar_edge() {
         let mine = took(world.counter(&rule, 4).take(after, 1));
         let theirs = other.join().unwrap();
         assert!(mine && theirs);
-        let word = world.ground.table.read(Tag::from_bits(4));
+        let word = world.store.table.read(Tag::from_bits(4));
         assert_eq!(word.dies_at_secs(), 2 * 86_400);
         // Who was late either came first, in the old day, or counts in the new one.
         assert!((1..=2).contains(&word.count()));

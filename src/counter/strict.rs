@@ -22,7 +22,7 @@ impl Counter<'_> {
 
     #[cold]
     fn known_of_strict(&self, period: Period, mut words: Pair, now: Timestamp) -> Pair {
-        let Some(closed) = self.ground.ceilings.closed() else {
+        let Some(closed) = self.store.ceilings.closed() else {
             return words;
         };
         let closed = closed.min(now);
@@ -42,7 +42,7 @@ impl Counter<'_> {
     /// True if the disk knows that the word may stand here, or need not know.
     #[inline]
     pub(super) fn is_covered(&self, tag: Tag, word: Word) -> bool {
-        self.reserve.is_none() || self.ground.ceilings.covers(tag, word)
+        self.reserve.is_none() || self.store.ceilings.covers(tag, word)
     }
 
     /// True if the ceiling was not brought down below the word while it was put here.
@@ -54,7 +54,7 @@ impl Counter<'_> {
         // Ordering: a full fence between the word and the second look at the ceiling, see
         // `Ceilings::lower`: the writing thread does the reverse.
         fence(Ordering::SeqCst);
-        self.ground.ceilings.covers(tag, word)
+        self.store.ceilings.covers(tag, word)
     }
 
     /// Brings the ceiling down after the word, so that no more than one reservation lies between.
@@ -62,13 +62,13 @@ impl Counter<'_> {
         let Some(Reserve { amount, .. }) = self.reserve else {
             return;
         };
-        let now = self.ground.clock.now();
+        let now = self.store.clock.now();
         let above = |amount| match word.is_live(now) {
             true => self.rule.ahead(word.clean(), now, amount),
             // As good as none: whatever is counted next is larger.
             false => word.clean(),
         };
-        let ceilings = &self.ground.ceilings;
+        let ceilings = &self.store.ceilings;
         // Half of a reservation is left, so that not every refund is a write.
         if ceilings.is_above(tag, above(amount)) {
             ceilings.lower(tag, above(amount / 2));
@@ -111,7 +111,7 @@ impl Counter<'_> {
     ) -> Result<(), Unraised> {
         let amount = self.reserve.map_or(0, |reserve| reserve.amount);
         let demand = self.demand(tag, word, now, amount);
-        self.ground.ceilings.raise(demand, patience)
+        self.store.ceilings.raise(demand, patience)
     }
 
     /// Asks for a later ceiling when half of what was reserved is used.
@@ -119,12 +119,12 @@ impl Counter<'_> {
     pub(super) fn look_ahead(&self, tag: Tag, word: Word, now: Timestamp) {
         if let Some(Reserve { amount, .. }) = self.reserve {
             let soon = self.rule.ahead(word.clean(), now, amount / 2);
-            if !self.ground.ceilings.covers(tag, soon) {
+            if !self.store.ceilings.covers(tag, soon) {
                 let demand = Demand {
                     least: soon,
                     ..self.demand(tag, word.clean(), now, amount)
                 };
-                self.ground.ceilings.ask(demand);
+                self.store.ceilings.ask(demand);
             }
         }
     }

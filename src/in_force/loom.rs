@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{InForce, Keep, Keeping, Note};
+use super::{InForce, Keep, Keeping};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A law of one limit: how much may be taken.
@@ -99,26 +99,5 @@ fn loom_override_against_override() {
             "what went before never comes back"
         );
         assert_eq!(world.law.read().most, stays);
-    });
-}
-
-/// Words are noted on one value after the other, by two threads, while a third reads them: what it
-/// reads belongs together and to the value that it asked for.
-#[test]
-fn loom_note_against_note() {
-    loom::model(|| {
-        let note = Arc::new(Note::new());
-        let writers = [1, 2].map(|number| {
-            let note = note.clone();
-            thread::spawn(move || note.write(number, [number * 10, number * 10 + 1]))
-        });
-        for number in [1, 2] {
-            if let Some(words) = note.read(number) {
-                assert_eq!(words, [number * 10, number * 10 + 1]);
-            }
-        }
-        writers.map(|writer| writer.join().unwrap());
-        assert_eq!(note.read(1), None, "over, whoever came last");
-        assert_eq!(note.read(2), Some([20, 21]));
     });
 }

@@ -25,7 +25,7 @@ impl Limiter {
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let inner = &*self.inner;
         let path = path.as_ref();
-        let now = inner.ground.clock.now();
+        let now = inner.counters.clock.now();
         let copy = Store::create_like(path, inner.store.directory.header())?;
         let overrides = inner.law.current().overrides.encode();
         replace(&copy.directory.overrides_path(), &overrides)?;
@@ -33,12 +33,12 @@ impl Limiter {
         ceiling::create(
             &copy.directory.ceilings_path(),
             copied,
-            inner.ground.ceilings.closed(),
+            inner.counters.ceilings.closed(),
         )?;
         let mut grower = copy.grower(&Wanted::for_copy());
-        let all = copy_words(&inner.ground.table, now, |tag, word| {
+        let all = copy_words(&inner.counters.table, now, |tag, word| {
             grower.update(tag, now, |_| Some(word))
-        }) && copy_words(&inner.ground.shared, now, |tag, word| {
+        }) && copy_words(&inner.counters.shared, now, |tag, word| {
             copy.shared.update(tag, now, |_| Some(word))
         });
         if !all {

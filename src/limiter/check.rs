@@ -15,7 +15,7 @@ use crate::policy::{
     KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request, Resolution,
     TierIndex,
 };
-use crate::time::Reading;
+use crate::time::Timestamp;
 
 /// What is wanted of the limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,13 +159,13 @@ impl Inner {
             // An id is counted once, so a known one has no room.
             |_| {
                 !matches!(
-                    counter.look(self.ground.clock.now(), 1).step,
+                    counter.look(self.counters.clock.now(), 1).step,
                     Step::Admit(_)
                 )
             },
             |said| self.judge_limits(asked, said),
             |said| {
-                let now = self.ground.clock.exact();
+                let now = self.counters.clock.now();
                 let outcome = self.take_one(meter, &counter, now, 1);
                 if outcome.taken.is_some() {
                     said.identity = Identity::Kept(Entry {
@@ -210,12 +210,12 @@ impl Inner {
             key: asked.hash_or_shared(meter.key),
             override_key: meter.override_key().map(|key| asked.hash_or_shared(key)),
         };
-        let (now, cost) = (self.ground.clock.glance(), pick.cost);
+        let (now, cost) = (self.counters.clock.now(), pick.cost);
         let counter = self.counter(law, meter, &applied);
         said.entries.push(Entry {
             limit: pick.limit,
             tag: counter.tag,
-            outcome: self.take_one_telling(meter, &counter, now, cost),
+            outcome: self.take_one(meter, &counter, now, cost),
         });
     }
 
@@ -226,15 +226,11 @@ impl Inner {
         asked: &Asked<'l, '_>,
         said: &mut Said,
         pending: &mut PendingTakes<'l>,
-    ) -> Reading {
+    ) -> Timestamp {
         let Asked {
             law, resolution, ..
         } = *asked;
-        let mut now = match asked.want {
-            // Nothing but the numbers is wanted, and they are to be exact.
-            Want::Look => self.ground.clock.exact(),
-            _ => self.ground.clock.glance(),
-        };
+        let now = self.counters.clock.now();
         let is_repeat = said.is_repeat();
         let mut hashes = Hashes::default();
         for pick in &resolution.picks {
@@ -247,7 +243,7 @@ impl Inner {
                     .override_key()
                     .map(|key| hashes.get(asked, key)),
             };
-            let (entry, take) = self.look_at(law, pick, &applied, &mut now, is_repeat);
+            let (entry, take) = self.look_at(law, pick, &applied, now, is_repeat);
             said.entries.push(entry);
             pending.push(take);
         }
@@ -263,18 +259,17 @@ impl Inner {
 
     /// Takes from all limits of a decision that has only looked, and allowed.
     pub(super) fn take_rates(&self, Decision { law, said }: &mut Decision) {
-        self.take_all(law, said, &[], self.ground.clock.glance());
+        self.take_all(law, said, &[], self.counters.clock.now());
     }
 
-    /// One limit's word on a request; nothing is taken. Where the time has to be read exactly, the
-    /// limits that follow are judged by that, too.
+    /// One limit's word on a request; nothing is taken.
     #[inline]
     fn look_at<'l>(
         &'l self,
         law: &'l Law,
         pick: &Pick,
         applied: &Applied,
-        now: &mut Reading,
+        now: Timestamp,
         is_repeat: bool,
     ) -> (Entry, Option<Pending<'l>>) {
         let limit = pick.limit;
@@ -285,19 +280,16 @@ impl Inner {
             Some(refusal) if !is_repeat => {
                 let verdict = hopeless(refusal);
                 (
-                    Outcome::without_counter(counter.rule, *now, cost, verdict),
+                    Outcome::without_counter(counter.rule, now, cost, verdict),
                     None,
                 )
             }
             _ => {
-                let (seen, pending) = match counter.look_at_once(*now, cost) {
-                    Some((seen, take)) if take.is_some() || seen.now.is_exact() => (seen, take),
-                    // Who is refused is told how long to wait by the exact time.
-                    Some(_) => (counter.look(self.ground.clock.exact(), cost), None),
-                    None => (counter.look(*now, cost), None),
+                let (seen, pending) = match counter.look_at_once(now, cost) {
+                    Some(seen) => seen,
+                    None => (counter.look(now, cost), None),
                 };
-                *now = seen.now;
-                (Outcome::new(counter.rule, seen, cost), pending)
+                (Outcome::of_look(&counter, seen, cost), pending)
             }
         };
         if is_repeat {
@@ -314,22 +306,28 @@ impl Inner {
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was
     /// taken. Limits in shadow that have no room are passed over.
-    fn take_all(&self, law: &Law, said: &mut Said, pending: &[Option<Pending<'_>>], now: Reading) {
+    fn take_all(
+        &self,
+        law: &Law,
+        said: &mut Said,
+        pending: &[Option<Pending<'_>>],
+        now: Timestamp,
+    ) {
         for place in 0..said.entries.len() {
             let entry = &mut said.entries[place];
             if entry.outcome.verdict != Verdict::Allowed {
                 continue;
             }
+            let (rule, cost) = (entry.outcome.rule, entry.outcome.cost);
+            let meter = law.meter(entry.limit);
+            let counter = self.counter_of(law, meter, &rule, entry.tag);
             if let Some(Some(take)) = pending.get(place)
-                && take.make(&self.ground)
+                && take.make(&counter)
             {
                 entry.outcome.take(entry.tag, take.after());
                 continue;
             }
-            let (rule, cost) = (entry.outcome.rule, entry.outcome.cost);
-            let meter = law.meter(entry.limit);
-            let counter = self.counter_of(law, meter, &rule, entry.tag);
-            entry.outcome = self.take_one_telling(meter, &counter, now, cost);
+            entry.outcome = self.take_one(meter, &counter, now, cost);
             if entry.outcome.is_allowed() {
                 continue;
             }

@@ -23,15 +23,6 @@ enum Values<'k> {
     Texts(&'k [&'k str]),
 }
 
-/// A key as most are.
-#[derive(Clone, Copy)]
-pub(super) enum Plain<'k> {
-    /// One text.
-    Text(&'k [u8]),
-    /// That of a limit with one counter for all.
-    NoParts,
-}
-
 impl<'k> From<&'k str> for Key<'k> {
     #[inline]
     fn from(text: &'k str) -> Self {
@@ -94,17 +85,6 @@ impl<'k> Key<'k> {
 }
 
 impl<'k> Key<'k> {
-    /// What it is, if that is as simple as most.
-    // By value: a key that is referred to must be in memory, and is made at every check.
-    #[inline(always)]
-    pub(super) fn plain(self) -> Option<Plain<'k>> {
-        match self.0 {
-            Values::One(AttributeValue::Text(text)) => Some(Plain::Text(text)),
-            Values::Texts([]) => Some(Plain::NoParts),
-            _ => None,
-        }
-    }
-
     /// Asks for the memory of its text, so that it will be at hand.
     #[inline(always)]
     pub(super) fn ask_for(&self) {

@@ -4,20 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrayvec::ArrayVec;
+
 use super::check::Applied;
 use super::decision::Entry;
-use super::direct::{Key, Plain};
+use super::direct::Key;
 use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
-use super::straight::StraightNote;
 use super::{Inner, Limiter};
 use crate::algorithm::Rule;
 use crate::counter::{Counter, Take};
 use crate::error::Error;
-use crate::key::HashKeys;
 use crate::policy::LimitIndex;
-use crate::table::Home;
 
 /// A limit of a limiter, to be asked directly.
 ///
@@ -48,14 +47,10 @@ pub struct Limit {
     name: Box<str>,
     /// Where the limit stood when it was last looked up: the law's number above, its place below.
     place: AtomicU64,
-    /// What is to be known of it for a straight check.
-    pub(super) note: StraightNote,
-    /// What its keys are hashed with.
-    pub(super) hash_keys: Arc<HashKeys>,
 }
 
 /// Keys of a batch that are looked up at once: about as many loads as a processor has under way.
-pub(super) const BATCH: usize = 16;
+const BATCH: usize = 16;
 
 /// Bits of a limit's place in its law; there are 256 at most.
 const PLACE_BITS: u32 = 16;
@@ -76,8 +71,6 @@ impl Limit {
             inner: inner.clone(),
             name: name.into(),
             place: AtomicU64::new(u64::MAX),
-            note: StraightNote::new(),
-            hash_keys: law.hash_keys().clone(),
         })
     }
 
@@ -103,40 +96,27 @@ impl Limit {
     #[inline]
     pub fn check_cost<'k>(&self, key: impl Into<Key<'k>>, cost: u64) -> Outcome {
         let key = key.into();
-        match key.plain() {
-            Some(Plain::Text(text)) => self.check_text(text, cost),
-            Some(Plain::NoParts) => self.check_all(cost),
-            None => self.check_any(key, cost),
-        }
-    }
-
-    /// The same the long way, on which everything is looked at.
-    #[inline(never)]
-    pub(super) fn check_any(&self, key: Key<'_>, cost: u64) -> Outcome {
-        match self.inner.is_watched() {
-            true => self.check_told(key, cost),
-            false => self.check_key(key, cost),
-        }
-    }
-
-    /// The same where somebody is told of it.
-    #[cold]
-    fn check_told(&self, key: Key<'_>, cost: u64) -> Outcome {
-        let outcome = self.check_key(key, cost);
-        self.inner.tell_of(self, key, &outcome);
+        key.ask_for();
+        let outcome = self.take(key, cost);
+        self.tell(key, &outcome);
         outcome
     }
 
-    // What it gives is put together where it is to stand, at the end of every way: an outcome is
-    // large for something that is made at each check.
-    fn check_key(&self, key: Key<'_>, cost: u64) -> Outcome {
-        key.ask_for();
+    fn take(&self, key: Key<'_>, cost: u64) -> Outcome {
         let inner = &*self.inner;
-        let now = inner.ground.clock.glance();
+        let now = inner.counters.clock.now();
         let law = inner.law.read();
         match self.counter(&law, key, cost) {
             Ok((meter, counter)) => inner.take_one(meter, &counter, now, cost),
             Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
+        }
+    }
+
+    /// Tells of an outcome whoever wants to know.
+    #[inline(always)]
+    fn tell(&self, key: Key<'_>, outcome: &Outcome) {
+        if self.inner.is_watched() {
+            self.inner.tell_of(self, key, outcome);
         }
     }
 
@@ -180,33 +160,44 @@ impl Limit {
         for key in keys {
             (*key).into().ask_for();
         }
-        let batch = self.take_batch(keys.iter().map(|key| (*key).into()));
-        // Not before all that are taken at once are: what `each` does may take its time, or change
+        // All are taken before the first is told of: what `each` does may take its time, or change
         // the policy.
-        let taken = batch.map_or(0, |batch| batch.tell(&mut each));
-        for (place, key) in keys.iter().enumerate().skip(taken) {
-            each(place, self.check(*key));
+        let outcomes = self.take_batch(keys.iter().map(|key| (*key).into()));
+        for ((place, key), outcome) in keys.iter().enumerate().zip(outcomes) {
+            self.tell((*key).into(), &outcome);
+            each(place, outcome);
         }
     }
 
-    /// Asks for the memory of a key's counter, so that it will be at hand.
-    #[inline(never)]
-    pub(super) fn ask_for_counter(&self, key: Key<'_>) {
-        let law = self.inner.law.read();
-        let meter = self.find(&law).map(|limit| law.meter(limit));
-        let tag = meter.and_then(|meter| Some(meter.tag(key.hash(&law, meter)?)));
-        let home = tag.and_then(|tag| self.inner.ground.table.home(tag));
-        home.into_iter().for_each(Home::ask_for);
+    /// Takes one of each key, at one instant. The memory of all counters is asked for first.
+    fn take_batch<'k>(&self, keys: impl Iterator<Item = Key<'k>>) -> ArrayVec<Outcome, BATCH> {
+        let inner = &*self.inner;
+        let law = inner.law.read();
+        let counters = keys.map(|key| {
+            let found = self.counter(&law, key, 1);
+            if let Ok((_, counter)) = &found {
+                counter.ask_for();
+            }
+            found
+        });
+        let counters: ArrayVec<_, BATCH> = counters.collect();
+        let now = inner.counters.clock.now();
+        let taken = counters.into_iter().map(|found| match found {
+            Ok((meter, counter)) => inner.take_one(meter, &counter, now, 1),
+            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, 1, verdict),
+        });
+        taken.collect()
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
-        let now = self.inner.ground.clock.exact();
+        let now = self.inner.counters.clock.now();
         let law = self.inner.law.read();
         match self.counter(&law, key.into(), 1) {
             Ok((meter, counter)) => {
-                let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
-                outcome.in_shadow(meter.shadow)
+                let mut outcome = Outcome::of_look(&counter, counter.look(now, 1), 1);
+                outcome.put_in_shadow(meter.shadow);
+                outcome
             }
             Err(verdict) => Outcome::without_counter(&Rule::Deny, now, 1, verdict),
         }
@@ -238,7 +229,7 @@ impl Limit {
     pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
         let law = self.inner.law.read();
         if let Ok((_, counter)) = self.counter(&law, key.into(), 0) {
-            counter.reset(self.inner.ground.clock.now());
+            counter.reset(self.inner.counters.clock.now());
         }
     }
 
@@ -314,9 +305,6 @@ impl Limit {
         let place = law.number() << PLACE_BITS | found.0 as u64;
         // Ordering: relaxed, as above.
         self.place.store(place, Ordering::Relaxed);
-        if let Some(straight) = law.meter(found).straight() {
-            straight.note(law.number(), &self.note);
-        }
         Some(found)
     }
 }
@@ -339,7 +327,7 @@ impl Inner {
             // A counter whose slot is gone was dead, and the table is full: as at a first check,
             // the charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
             let charged = Counter { rule, ..counter };
-            let _: Take = charged.charge(self.ground.clock.now(), actual - taken.cost);
+            let _: Take = charged.charge(self.counters.clock.now(), actual - taken.cost);
         } else {
             counter.refund(taken.period, taken.words.main, taken.cost - actual);
         }

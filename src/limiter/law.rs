@@ -229,11 +229,6 @@ impl Law {
         &self.meters[limit.0]
     }
 
-    /// What keys are hashed with, under this law and under all that come after it.
-    pub(super) fn hash_keys(&self) -> &Arc<HashKeys> {
-        &self.hash_keys
-    }
-
     pub(super) fn hash(&self, parts: &KeyParts<'_>) -> KeyHash {
         let mut hashing = self.hashing();
         for part in parts.iter() {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::outcome::Verdict;
-use super::straight::{Hashing, Straight};
 use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
@@ -115,28 +114,6 @@ impl Meter {
 
     pub(super) fn set_own_rule(&mut self, key: KeyHash, rule: Rule) {
         self.overrides.insert(key, rule);
-    }
-
-    /// What most checks of the limit need, if no more than that is to be known.
-    #[cold]
-    pub(super) fn straight(&self) -> Option<Straight> {
-        let is_plain = self.overrides.is_empty()
-            && self.strict.is_none()
-            && self.max_cost.is_none()
-            && !self.shadow;
-        let Rule::Bucket(bucket) = self.rule else {
-            return None;
-        };
-        let hashing = match (self.plain, self.global) {
-            (Some(name), _) => Hashing::Text(name),
-            (None, hash) => Hashing::Same(hash?),
-        };
-        is_plain.then_some(Straight {
-            hashing,
-            bits: self.bits,
-            is_logged: self.is_logged,
-            bucket,
-        })
     }
 
     /// How a counter of the limit asks the disk, if the limit is strict.

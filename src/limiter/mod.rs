@@ -13,7 +13,6 @@ mod handle;
 mod journaling;
 mod keeper;
 mod law;
-mod line;
 mod mapping;
 mod media;
 mod meter;
@@ -30,7 +29,6 @@ mod shown;
 mod store;
 #[cfg(test)]
 mod store_tests;
-mod straight;
 mod survey;
 mod take;
 #[cfg(feature = "watch")]
@@ -58,7 +56,8 @@ pub use store::Opened;
 #[cfg(feature = "watch")]
 pub use watch::{Asked, Watch};
 
-use crate::counter::Ground;
+use crate::clock::ClockHealth;
+use crate::counter::CounterStore;
 use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::in_force::InForce;
@@ -126,7 +125,7 @@ impl std::ops::Deref for PlanInForce {
 
 pub(crate) struct Inner {
     law: InForce<Law>,
-    ground: Ground,
+    counters: CounterStore,
     store: Store,
     /// Of requests that have ids.
     turns: Turns,
@@ -169,6 +168,8 @@ pub struct Health {
     pub words_healed: u64,
     /// True while the clock waits for a wall clock that was set back.
     pub clock_waits: bool,
+    /// How the system's clock is read; `None` if the limiter was opened with another clock.
+    pub clock: Option<ClockHealth>,
     /// What was recovered from the journal when the directory was opened.
     pub recovery: Recovery,
     /// How the writing of the journal goes.
@@ -328,14 +329,15 @@ impl Limiter {
         Health {
             opened: inner.store.opened.clone(),
             placement: inner.store.placement.clone(),
-            slots: inner.ground.table.slots(),
+            slots: inner.counters.table.slots(),
             growth: lock(&inner.growth).clone(),
             newcomers_without_slot: number(&inner.newcomers),
-            words_healed: number(&inner.ground.healed),
-            clock_waits: inner.ground.clock.is_slow(),
+            words_healed: number(&inner.counters.healed),
+            clock_waits: inner.counters.clock.is_slow(),
+            clock: inner.counters.clock.health(),
             recovery: lock(&inner.recovery).clone(),
             writing: inner.writer.writing(),
-            reservations: Reservations::of(&inner.ground.ceilings),
+            reservations: Reservations::of(&inner.counters.ceilings),
             trouble: lock(&inner.trouble).clone(),
         }
     }
@@ -350,7 +352,11 @@ impl Limiter {
     pub fn flush(&self) -> Result<(), Error> {
         self.inner.check_process()?;
         self.inner.writer.flush().map_err(Error::journal)?;
-        self.inner.ground.ceilings.settle().map_err(Error::journal)
+        self.inner
+            .counters
+            .ceilings
+            .settle()
+            .map_err(Error::journal)
     }
 
     /// Writes everything to the disk and marks the directory clean. Dropping the last clone does
@@ -425,9 +431,9 @@ impl Inner {
         let mut closed = lock(&self.closed);
         if !*closed {
             lock(&self.grower).stop();
-            self.ground.ceilings.stop();
+            self.counters.ceilings.stop();
             self.writer.stop().map_err(Error::journal)?;
-            self.store.close(self.ground.clock.now())?;
+            self.store.close(self.counters.clock.now())?;
             *closed = true;
         }
         Ok(())
@@ -435,11 +441,11 @@ impl Inner {
 
     /// Called by the keeper ten times a second.
     fn tick(&self, number: u64) {
-        self.ground.clock.adjust();
+        self.counters.clock.adjust();
         if number.is_multiple_of(10) {
             let trouble = self
                 .store
-                .mark_time(self.ground.clock.now())
+                .mark_time(self.counters.clock.now())
                 .err()
                 .map(|error| error.to_string());
             *lock(&self.trouble) = trouble;

@@ -14,7 +14,7 @@ use super::overrides::Overrides;
 use super::store::{Opened, Store, journal_error};
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
-use crate::counter::Ground;
+use crate::counter::CounterStore;
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::idempotency::Turns;
@@ -169,7 +169,7 @@ impl Builder {
         let growth = grower.told();
         let growers = vec![grower, Grower::new(ceilings.table(), Box::new(Memory))];
         let grower = GrowerThread::start(growers, clock.clone()).map_err(no_thread())?;
-        let ground = Ground {
+        let counters = CounterStore {
             table: store.table.clone(),
             shared: store.shared.clone(),
             clock,
@@ -179,7 +179,7 @@ impl Builder {
         };
         let inner = Arc::new(Inner {
             law: InForce::new(law),
-            ground,
+            counters,
             store,
             turns: Turns::new(),
             writer,

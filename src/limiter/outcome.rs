@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::algorithm::{Pair, Period, Retry, Rule, Status, Step, Word};
-use crate::counter::Seen;
+use crate::counter::{Counter, Seen};
 use crate::key::Tag;
-use crate::time::{Reading, Timestamp};
+use crate::time::Timestamp;
 
 /// What a limit says to a cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +123,9 @@ pub struct Outcome {
     pub(super) rule: Rule,
     pub(super) words: Pair,
     pub(super) period: Period,
-    pub(super) now: Reading,
+    pub(super) now: Timestamp,
+    /// True while the clock waits for the wall: a span of its time takes a little longer.
+    pub(super) is_slow: bool,
     pub(super) cost: u64,
     pub(super) verdict: Verdict,
     /// Where the cost was taken, if it was: only there can it be given back or settled.
@@ -140,20 +142,18 @@ pub(super) struct Source {
 impl Outcome {
     /// What a look came to; the words are those before it.
     #[inline]
-    pub(super) fn new(rule: &Rule, seen: Seen, cost: u64) -> Self {
-        Self::judged(rule, seen, cost, None, false)
+    pub(super) fn of_look(counter: &Counter<'_>, seen: Seen, cost: u64) -> Self {
+        Self::judged(counter, seen, cost, None)
     }
 
-    /// What a take from `source` came to: the words are those after it.
-    #[inline]
-    pub(super) fn of_take(
-        rule: &Rule,
-        seen: Seen,
-        cost: u64,
-        source: Source,
-        is_shadow: bool,
-    ) -> Self {
-        Self::judged(rule, seen, cost, Some(source), is_shadow)
+    /// What a take came to: the words are those after it.
+    #[inline(always)]
+    pub(super) fn of_take(counter: &Counter<'_>, seen: Seen, cost: u64) -> Self {
+        let source = Source {
+            tag: counter.tag,
+            is_shared: counter.is_shared,
+        };
+        Self::judged(counter, seen, cost, Some(source))
     }
 
     /// Makes it that of a take from `tag`'s own counter that left this word, after a look.
@@ -167,8 +167,8 @@ impl Outcome {
     }
 
     /// Written once, where it is to stand: an outcome is large for something made at every check.
-    #[inline]
-    fn judged(rule: &Rule, seen: Seen, cost: u64, source: Option<Source>, is_shadow: bool) -> Self {
+    #[inline(always)]
+    fn judged(counter: &Counter<'_>, seen: Seen, cost: u64, source: Option<Source>) -> Self {
         let (verdict, next) = match seen.step {
             Step::Admit(next) => (Verdict::Allowed, Some(next)),
             Step::Refuse | Step::Future => (Verdict::Refused, None),
@@ -180,28 +180,35 @@ impl Outcome {
             _ => seen.words.main,
         };
         Self {
-            rule: *rule,
+            rule: *counter.rule,
             words: Pair {
                 main,
                 other: seen.words.other,
             },
             period: seen.period,
             now: seen.now,
+            is_slow: counter.store.clock.is_slow(),
             cost,
-            verdict: verdict.in_shadow(is_shadow),
+            verdict,
             taken,
         }
     }
 
     /// A verdict that no counter had a part in.
     #[inline]
-    pub(super) fn without_counter(rule: &Rule, now: Reading, cost: u64, verdict: Verdict) -> Self {
+    pub(super) fn without_counter(
+        rule: &Rule,
+        now: Timestamp,
+        cost: u64,
+        verdict: Verdict,
+    ) -> Self {
         let period = Period::default();
         Self {
             rule: *rule,
             words: Pair::ABSENT,
             period,
             now,
+            is_slow: false,
             cost,
             verdict,
             taken: None,
@@ -220,16 +227,9 @@ impl Outcome {
         self.verdict = self.verdict.in_shadow(is_shadow);
     }
 
-    /// The same for a limit in shadow.
-    pub(super) fn in_shadow(mut self, is_shadow: bool) -> Self {
-        self.put_in_shadow(is_shadow);
-        self
-    }
-
     /// All numbers at once.
     pub(crate) fn status(&self) -> Status {
-        // As late as it can have been: what came back by then is told, as an exact reading would.
-        self.rule.status(self.period, self.words, self.now.latest())
+        self.rule.status(self.period, self.words, self.now)
     }
 
     /// What the limit says.
@@ -289,30 +289,29 @@ impl Outcome {
         }
         match self
             .rule
-            .retry(self.period, self.words, self.now.at, self.cost)
+            .retry(self.period, self.words, self.now, self.cost)
         {
-            Retry::Now => Some(self.now.at),
+            Retry::Now => Some(self.now),
             Retry::At(at) => Some(at),
             Retry::Never => None,
         }
     }
 
     /// How long until the same cost will be admitted, if nobody else takes anything until then:
-    /// zero if it would be at once, `None` if it never will. Who asks a [`Limit`](super::Limit) may
-    /// be told a kernel's tick more, 10 ms at most; a request is told exactly.
+    /// zero if it would be at once, `None` if it never will.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_at().map(|at| self.until(at))
     }
 
     /// The instant the limit was asked at.
     pub fn at(&self) -> Timestamp {
-        self.now.at
+        self.now
     }
 
     /// How long until then, by a watch.
     pub(crate) fn until(&self, then: Timestamp) -> Duration {
-        let span = then.since(self.now.at);
-        match self.now.is_slow() {
+        let span = then.since(self.now);
+        match self.is_slow {
             true => crate::clock::slow_wait(span),
             false => span,
         }

@@ -85,7 +85,7 @@ impl Limiter {
             key: law.hash(&parts),
             override_key: None,
         };
-        let now = self.inner.ground.clock.now();
+        let now = self.inner.counters.clock.now();
         let meter = law.meter(applied.limit);
         self.inner.counter(&law, meter, &applied).reset(now);
         Ok(())

@@ -10,7 +10,7 @@ use crate::counter::{Counter, Seen, Take};
 use crate::key::Tag;
 use crate::policy::WhenFull;
 use crate::sync::Ordering;
-use crate::time::Reading;
+use crate::time::Timestamp;
 
 impl Inner {
     /// An entry's own counter.
@@ -23,7 +23,7 @@ impl Inner {
         tag: Tag,
     ) -> Counter<'a> {
         Counter {
-            ground: &self.ground,
+            store: &self.counters,
             calendars: &law.plan().calendars,
             rule,
             tag,
@@ -50,46 +50,13 @@ impl Inner {
         &self,
         meter: &Meter,
         counter: &Counter<'_>,
-        now: Reading,
+        now: Timestamp,
         cost: u64,
     ) -> Outcome {
-        match counter.take_at_once(now, cost) {
-            Some(seen) => judged(counter, seen, cost, meter.shadow),
-            None => self.take_with_care(meter, *counter, now, cost),
-        }
-    }
-
-    /// The same for a request, which is told in whole seconds how long to wait if it is refused: by
-    /// the exact time, or the lag could make it one more.
-    #[inline]
-    pub(super) fn take_one_telling(
-        &self,
-        meter: &Meter,
-        counter: &Counter<'_>,
-        now: Reading,
-        cost: u64,
-    ) -> Outcome {
-        let outcome = self.take_one(meter, counter, now, cost);
-        let must_wait = matches!(outcome.verdict, Verdict::Refused | Verdict::Shadowed);
-        match must_wait && !outcome.now.is_exact() {
-            true => self.take_one(meter, counter, self.ground.clock.exact(), cost),
-            false => outcome,
-        }
-    }
-
-    // By value, see `Counter::take_with_care`.
-    #[inline(never)]
-    pub(super) fn take_with_care(
-        &self,
-        meter: &Meter,
-        counter: Counter<'_>,
-        now: Reading,
-        cost: u64,
-    ) -> Outcome {
-        let mut outcome = match counter.take_with_care(now, cost) {
-            Take::Judged(seen) => judged(&counter, seen, cost, false),
-            Take::Full => self.take_without_slot(meter, counter, now, cost),
-            Take::Unsecured(seen) => unsecured(&counter, seen, cost),
+        let mut outcome = match counter.take(now, cost) {
+            Take::Judged(seen) => Outcome::of_take(counter, seen, cost),
+            Take::Full => self.take_without_slot(meter, *counter, now, cost),
+            Take::Unsecured(seen) => unsecured(counter, seen, cost),
         };
         outcome.put_in_shadow(meter.shadow);
         outcome
@@ -100,7 +67,7 @@ impl Inner {
         &self,
         meter: &Meter,
         counter: Counter<'_>,
-        now: Reading,
+        now: Timestamp,
         cost: u64,
     ) -> Outcome {
         // Ordering: relaxed; a number to look at.
@@ -113,7 +80,7 @@ impl Inner {
                     ..counter
                 };
                 match shared.take(now, cost) {
-                    Take::Judged(seen) => return judged(&shared, seen, cost, false),
+                    Take::Judged(seen) => return Outcome::of_take(&shared, seen, cost),
                     // The shared table is large enough for every limit of a policy; words of
                     // limits long gone may still fill it for a while.
                     Take::Full => Verdict::TableFull,
@@ -141,23 +108,13 @@ impl Inner {
         };
         counter.refund(period, words.main, cost);
         // The numbers shown are those without the take.
-        entry.outcome.words.main = rule.refund(words.main, words.main, now.at, cost);
+        entry.outcome.words.main = rule.refund(words.main, words.main, now, cost);
         entry.outcome.taken = None;
     }
-}
-
-/// What a take from `counter` came to.
-#[inline]
-fn judged(counter: &Counter<'_>, seen: Seen, cost: u64, is_shadow: bool) -> Outcome {
-    let source = Source {
-        tag: counter.tag,
-        is_shared: counter.is_shared,
-    };
-    Outcome::of_take(counter.rule, seen, cost, source, is_shadow)
 }
 
 /// What a take from a strict counter came to that the disk refuses to know of: nothing.
 #[cold]
 fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
-    Outcome::new(counter.rule, seen, cost).with_verdict(Verdict::Unwritable)
+    Outcome::of_look(counter, seen, cost).with_verdict(Verdict::Unwritable)
 }

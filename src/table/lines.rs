@@ -75,11 +75,6 @@ pub(super) fn find_at(line: &Line, tag: Tag) -> Option<(&Slot, Word)> {
     slot.word_of(tag).map(|word| (slot, word))
 }
 
-/// True if a slot of the line was never used: then no tag whose home it is stands in another.
-pub(super) fn has_empty(line: &Line) -> bool {
-    tags(line).contains(&0)
-}
-
 /// The same where the home line is full and the tag is not in it.
 #[inline(never)]
 fn find_beyond(lines: &[Line], wanted: Wanted) -> Option<(&Slot, Word)> {

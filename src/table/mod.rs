@@ -68,6 +68,7 @@ pub(crate) struct Found<'t> {
 
 impl Found<'_> {
     /// What is found of a tag without a slot.
+    #[cfg(all(test, not(tollgate_loom)))]
     pub(crate) const NOWHERE: Self = Self {
         slot: None,
         word: Word::ABSENT,
@@ -180,32 +181,6 @@ impl Table {
         let (slot, word) = self.shard(tag).search(self.wanted(tag)).unzip();
         let word = word.unwrap_or(Word::ABSENT);
         Found { slot, word }
-    }
-
-    /// The same from its home on, which was looked up before; none for a tag without a slot, or
-    /// with one that only [`put`](Self::put) finds.
-    #[inline(always)]
-    pub(crate) fn find_from<'t>(&'t self, home: Home<'t>, tag: Tag) -> Option<Found<'t>> {
-        let found = match lines::find_at(home.0, tag) {
-            // There it is, as most are; or it was until now, if the shard has grown meanwhile.
-            None => self.find_away(home, tag),
-            found => found,
-        };
-        found.map(|(slot, word)| Found {
-            slot: Some(slot),
-            word,
-        })
-    }
-
-    #[inline(never)]
-    fn find_away(&self, home: Home<'_>, tag: Tag) -> Option<(&Slot, Word)> {
-        let shard = self.shard(tag);
-        // Most that are not at home are new. If the line was given up meanwhile, and only looks as
-        // if it had room, whoever wants to insert the tag finds that out.
-        if lines::has_empty(home.0) && !shard.is_growing() {
-            return None;
-        }
-        shard.search_all(self.wanted(tag))
     }
 
     /// Puts `next` in the place of what was found for the tag, if it is still there.

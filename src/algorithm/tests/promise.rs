@@ -2,11 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::{Bucket, CalendarUnit, Frame, Pair, Period, Retry, Rule, Step, Word};
+use super::super::{Pair, Retry, Rule, Step, Word};
 use super::harness::{Counter, Recipe, Taken, beginnings, events, recipes, timed};
-use crate::time::{LAG_MAX, NANOS_PER_SEC, Reading, Timestamp};
-
-const LAG_NANOS: u64 = LAG_MAX.as_nanos() as u64;
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Checks `retry` against `step` at every kind of instant up to the promised one.
 fn check_retry(
@@ -100,111 +98,6 @@ proptest! {
         }
     }
 
-    /// What was judged by a clock that lags is what an exact one would have said, wherever the rule
-    /// says so: nobody is admitted early, and no promise is broken.
-    #[test]
-    fn what_holds_is_the_same_by_the_exact_time(
-        recipe in recipes(), start in beginnings(), events in events(40),
-        lags in prop::collection::vec(0..=LAG_NANOS, 40),
-    ) {
-        let mut counter = recipe.counter();
-        let mut taken = Vec::new();
-        for ((now, event), lag) in timed(&recipe, start, &events).zip(lags) {
-            let cost = event.cost(&counter);
-            for cost in [cost, 1, counter.rule.capacity(), counter.rule.capacity() + 1] {
-                let glance = now.minus_nanos(lag);
-                let (period, pair, slot) = counter.look(glance);
-                let step = counter.rule.step(period, pair, glance, cost);
-                if counter.rule.holds(step, period, pair, glance, cost) {
-                    let (_, _, exact_slot) = counter.look(now);
-                    prop_assert_eq!(step, counter.step(now, cost), "{} ns late", lag);
-                    prop_assert!(slot == exact_slot || step == Step::Never);
-                }
-            }
-            act(&mut counter, &mut taken, now, event.what, cost);
-        }
-    }
-
-    /// The straight line says what the long way says, or nothing: and that only at rest, near its
-    /// end, or where the long way has more to say.
-    #[test]
-    fn a_step_at_once_is_the_step(
-        count in 1..50_u64, period_secs in 1..100_u64, burst in 1..50_u64, now in any::<u64>(),
-        ahead in any::<u64>(), any in any::<u64>(), near in 0..4, cost in 1..60_u64,
-    ) {
-        let bucket = Bucket::new(count, period_secs * NANOS_PER_SEC, burst).unwrap();
-        let Some(words) = bucket.to_words() else {
-            prop_assert_ne!(period_secs * NANOS_PER_SEC % count, 0);
-            return Ok(());
-        };
-        prop_assert_eq!(Bucket::from_words(words), bucket);
-        let now = Timestamp::from_nanos(now >> 2);
-        let span = 3 * bucket.fill_nanos();
-        let room = burst.saturating_sub(cost) * (period_secs * NANOS_PER_SEC / count);
-        let word = match near {
-            0 => Word::bucket(now.plus_nanos(ahead % span)),
-            // About where the lag decides.
-            1 => Word::bucket(now.plus_nanos(room + ahead % (2 * LAG_NANOS))),
-            2 => Word::bucket(now.plus_nanos(ahead % (2 * LAG_NANOS))),
-            _ => Word::from_bits(any),
-        };
-        let (rule, pair) = (Rule::Bucket(bucket), Pair::single(word));
-        let step = rule.step(Period::default(), pair, now, cost);
-        let is_sure = rule.holds(step, Period::default(), pair, now, cost);
-        let is_plain = matches!(step, Step::Admit(_) | Step::Refuse);
-        let at_once = bucket.step_at_once(word, now, cost);
-        let is_busy = word.as_bucket().arrival > now.plus_nanos(LAG_NANOS);
-        let is_told = is_plain && is_sure && is_busy && now.plus_nanos(span) < Timestamp::MAX;
-        match at_once {
-            Some(at_once) => prop_assert!(at_once == step && is_sure && is_plain),
-            None => prop_assert!(!is_told, "{:?} of {:?}", step, word),
-        }
-        prop_assert_eq!(bucket.step_exactly(word, now, cost), is_plain.then_some(step));
-    }
-
-    /// What is judged surely is what the rule steps to, and holds to where the time lags; it is
-    /// silent where that is not so, or where there is no word or a second one.
-    #[test]
-    fn what_is_sure_is_the_step_and_holds(
-        recipe in recipes(), now in beginnings(), bits in any::<u64>(), near in 0..6,
-        ahead in any::<u64>(), cost in 0..30_u64, is_exact in any::<bool>(),
-    ) {
-        let counter = recipe.counter();
-        let edge = Timestamp::from_secs(now.as_secs_ceil() + 1);
-        let now = match near {
-            // About where the lag decides.
-            3.. => edge.minus_nanos(1 + ahead % (2 * LAG_NANOS)),
-            _ => now.plus_nanos(NANOS_PER_SEC),
-        };
-        let (period, mut pair, _) = counter.look(now);
-        let count = u32::try_from(bits % 40).unwrap();
-        let dies_at = match near {
-            0 => u64::from(period.end_secs),
-            1 => now.plus_nanos(ahead % (3 * recipe.span_nanos())).as_secs(),
-            _ => edge.as_secs(),
-        };
-        pair.main = match near {
-            2 => Word::from_bits(bits),
-            _ if matches!(recipe, Recipe::Bucket { .. }) => {
-                Word::bucket(now.plus_nanos(ahead % (3 * recipe.span_nanos())))
-            }
-            _ => Word::window(u32::try_from(dies_at).unwrap(), count),
-        };
-        pair.other = Word::ABSENT;
-        let reading = match is_exact {
-            true => Reading::from(now),
-            false => Reading::lagging(now),
-        };
-        let step = counter.rule.step(period, pair, now, cost);
-        let holds = counter.rule.holds(step, period, pair, now, cost);
-        let is_one = !counter.rule.has_pair() && cost > 0;
-        let told = (is_one && (is_exact || holds)).then_some((period, step));
-        let sure = counter.rule.judge_surely(&counter.calendars, pair.main, reading, cost);
-        // A word from the future is looked into by whoever is told nothing of it as well.
-        let of_now = |(_, step): &(Period, Step)| *step != Step::Future;
-        prop_assert_eq!(sure.filter(of_now), told.filter(of_now));
-    }
-
     /// Any bits, as damage or another version may leave them: no panic, and either they are told
     /// to be from the future or the wait that they impose is one the rule can impose.
     #[test]
@@ -239,54 +132,6 @@ proptest! {
             let longest = 2 * u128::from(span) + 2 * u128::from(NANOS_PER_SEC);
             prop_assert!(wait <= longest, "{} > {}", wait, longest);
         }
-    }
-}
-
-/// True if a glance at the clock is enough to judge one more.
-fn is_enough(counter: &Counter, now: Timestamp) -> bool {
-    let (period, pair, _) = counter.look(now);
-    let step = counter.rule.step(period, pair, now, 1);
-    counter.rule.holds(step, period, pair, now, 1)
-}
-
-#[test]
-fn a_glance_is_enough_for_a_busy_counter_and_away_from_edges() {
-    let now = Timestamp::from_secs(1_700_000_000);
-    let mut bucket = Counter::bucket(10, NANOS_PER_SEC, 10);
-    assert!(!is_enough(&bucket, now), "at rest");
-    for _ in 0..9 {
-        assert!(bucket.take(now, 1).is_some());
-    }
-    assert!(is_enough(&bucket, now), "one left");
-    assert!(bucket.take(now, 1).is_some());
-    assert!(
-        !is_enough(&bucket, now),
-        "one comes back in a tenth of a second"
-    );
-    assert!(!bucket.admits(now, 1));
-
-    let edge = Timestamp::from_secs(1_700_000_040);
-    for mut counter in [
-        Counter::window(5, 60, Frame::Epoch),
-        Counter::sliding(5, 60),
-        Counter::calendar(5, CalendarUnit::Hour, "UTC"),
-    ] {
-        assert!(is_enough(&counter, now), "{:?}", counter.rule);
-        for _ in 0..5 {
-            assert!(counter.take(now, 1).is_some());
-        }
-        assert!(is_enough(&counter, now), "spent: {:?}", counter.rule);
-        let hour = matches!(counter.rule, Rule::Window(window) if window.frame() != Frame::Epoch);
-        let edge = if hour {
-            Timestamp::from_secs(1_700_002_800)
-        } else {
-            edge
-        };
-        assert!(
-            !is_enough(&counter, edge.minus_nanos(LAG_NANOS)),
-            "{:?}",
-            counter.rule
-        );
     }
 }
 
