@@ -37,23 +37,36 @@ pub(crate) struct CounterStore {
 /// How a strict counter asks the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reserve {
-    /// How far ahead of need, in the limit's units.
-    pub(crate) amount: u64,
+    /// How far ahead of need, in the limit's units; `None` for a share of what the rule holds.
+    pub(crate) amount: Option<u64>,
     /// Whether to admit while the disk refuses.
     pub(crate) admits_unsecured: bool,
+}
+
+/// A strict limit reserves this share of what it holds, if it does not say how much.
+const RESERVE_SHARE: u64 = 20;
+/// And no more than this.
+const RESERVE_MAX: u64 = 1_000;
+
+impl Reserve {
+    /// How far ahead of need a counter of this rule reserves.
+    fn amount(&self, rule: &Rule) -> u64 {
+        let in_proportion = || (rule.capacity() / RESERVE_SHARE).clamp(1, RESERVE_MAX);
+        self.amount.unwrap_or_else(in_proportion)
+    }
 }
 
 /// A counter, by its rule and its tag.
 #[derive(Clone, Copy)]
 pub(crate) struct Counter<'a> {
     pub(crate) store: &'a CounterStore,
-    pub(crate) calendars: &'a [Calendar],
+    pub(crate) calendars: &'a Vec<Calendar>,
     pub(crate) rule: &'a Rule,
     pub(crate) tag: Tag,
     /// True if its changes are to be written to the journal.
     pub(crate) is_logged: bool,
     /// Of a strict counter: nothing is admitted before the disk knows that it may be.
-    pub(crate) reserve: Option<Reserve>,
+    pub(crate) reserve: Option<&'a Reserve>,
     /// True for the counter that newcomers without a slot share.
     pub(crate) is_shared: bool,
 }
@@ -163,11 +176,22 @@ impl<'a> Counter<'a> {
     /// nothing. Of a strict counter it may wait for the disk.
     #[inline(always)]
     pub(crate) fn take(&self, now: Timestamp, cost: u64) -> Take {
-        match self.look_at_once(now, cost) {
-            Some((seen, None)) => Take::Judged(seen),
-            Some((seen, Some(pending))) if pending.make(self) => Take::Judged(seen),
-            _ => self.take_with_care(now, cost),
+        if self.is_simple() {
+            let found = self.table().find(self.tag);
+            let seen = self.judge(found.word, now, cost);
+            if let Step::Admit(next) = seen.step
+                && Pending::new(found, self.marked(next), now).make(self)
+            {
+                return Take::Judged(seen);
+            }
         }
+        self.take_with_care(now, cost)
+    }
+
+    /// True if one word is all there is to it, and no disk is asked.
+    #[inline(always)]
+    fn is_simple(&self) -> bool {
+        self.reserve.is_none() && !self.rule.has_pair()
     }
 
     /// What most looks at a counter are: one word, which is found and judged; and the take that
@@ -178,7 +202,7 @@ impl<'a> Counter<'a> {
         now: Timestamp,
         cost: u64,
     ) -> Option<(Seen, Option<Pending<'a>>)> {
-        if self.reserve.is_some() || self.rule.has_pair() {
+        if !self.is_simple() {
             return None;
         }
         let found = self.table().find(self.tag);

@@ -118,6 +118,21 @@ impl<T: Keep> InForce<T> {
         }
     }
 
+    /// Calls `visit` with the value in force.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, visit: impl FnOnce(&T) -> R) -> R {
+        let generation = self.number();
+        T::with_keeping(|keeping| {
+            let own = match keeping.take(self.id, generation) {
+                Some(last) => last,
+                None => self.find(generation),
+            };
+            let result = visit(&own);
+            keeping.put(own);
+            result
+        })
+    }
+
     /// The value in force, for as long as the caller holds on to it.
     #[inline]
     pub(crate) fn read(&self) -> InUse<T> {

@@ -211,8 +211,15 @@ fn amended<V: Copy + PartialEq + Into<Word>>(
 
 impl Rule {
     /// The window that is current at `now`; nothing in particular for rules without one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn period(&self, now: Timestamp, calendars: &[Calendar]) -> Period {
+        match self {
+            Self::Bucket(_) => Period::default(),
+            _ => self.period_of_any(now, calendars),
+        }
+    }
+
+    fn period_of_any(&self, now: Timestamp, calendars: &[Calendar]) -> Period {
         match self {
             Self::Unlimited | Self::Deny | Self::Bucket(_) => Period::default(),
             Self::Sliding(sliding) => sliding.period(now),
@@ -241,8 +248,15 @@ impl Rule {
     }
 
     /// What taking `cost` at `now` comes to. A cost of zero is always admitted, unchanged.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn step(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Step {
+        match self {
+            Self::Bucket(bucket) if cost > 0 => bucket.step(words.main.as_bucket(), now, cost),
+            _ => self.step_of_any(period, words, now, cost),
+        }
+    }
+
+    fn step_of_any(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Step {
         if cost == 0 {
             return Step::Admit(words.main);
         }

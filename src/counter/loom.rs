@@ -329,8 +329,8 @@ fn take_strictly(world: &World) -> bool {
 
 fn strict<'a>(world: &'a World, rule: &'a Rule) -> Counter<'a> {
     Counter {
-        reserve: Some(Reserve {
-            amount: 1,
+        reserve: Some(&Reserve {
+            amount: Some(1),
             admits_unsecured: false,
         }),
         ..world.counter(rule, 4)

@@ -1,6 +1,6 @@
 //! What a strict counter asks the disk, before it counts and after.
 
-use super::{Counter, Reserve};
+use super::Counter;
 use crate::algorithm::{Pair, Period, Word};
 use crate::ceiling::{Demand, Patience, Unraised};
 use crate::key::Tag;
@@ -59,9 +59,10 @@ impl Counter<'_> {
 
     /// Brings the ceiling down after the word, so that no more than one reservation lies between.
     pub(super) fn bring_down(&self, tag: Tag, word: Word) {
-        let Some(Reserve { amount, .. }) = self.reserve else {
+        let Some(reserve) = self.reserve else {
             return;
         };
+        let amount = reserve.amount(self.rule);
         let now = self.store.clock.now();
         let above = |amount| match word.is_live(now) {
             true => self.rule.ahead(word.clean(), now, amount),
@@ -109,7 +110,7 @@ impl Counter<'_> {
         now: Timestamp,
         patience: Patience,
     ) -> Result<(), Unraised> {
-        let amount = self.reserve.map_or(0, |reserve| reserve.amount);
+        let amount = self.reserve.map_or(0, |reserve| reserve.amount(self.rule));
         let demand = self.demand(tag, word, now, amount);
         self.store.ceilings.raise(demand, patience)
     }
@@ -117,7 +118,8 @@ impl Counter<'_> {
     /// Asks for a later ceiling when half of what was reserved is used.
     #[inline]
     pub(super) fn look_ahead(&self, tag: Tag, word: Word, now: Timestamp) {
-        if let Some(Reserve { amount, .. }) = self.reserve {
+        if let Some(reserve) = self.reserve {
+            let amount = reserve.amount(self.rule);
             let soon = self.rule.ahead(word.clean(), now, amount / 2);
             if !self.store.ceilings.covers(tag, soon) {
                 let demand = Demand {

@@ -32,7 +32,7 @@ fn store(word: Word, now: Timestamp) -> CounterStore {
 fn counter<'a>(store: &'a CounterStore, rule: &'a Rule) -> Counter<'a> {
     Counter {
         store,
-        calendars: &[],
+        calendars: const { &Vec::new() },
         rule,
         tag: TAG,
         is_logged: false,

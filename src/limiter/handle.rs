@@ -105,11 +105,10 @@ impl Limit {
     fn take(&self, key: Key<'_>, cost: u64) -> Outcome {
         let inner = &*self.inner;
         let now = inner.counters.clock.now();
-        let law = inner.law.read();
-        match self.counter(&law, key, cost) {
+        inner.law.with(|law| match self.counter(law, key, cost) {
             Ok((meter, counter)) => inner.take_one(meter, &counter, now, cost),
             Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
-        }
+        })
     }
 
     /// Tells of an outcome whoever wants to know.

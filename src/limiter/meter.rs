@@ -8,12 +8,7 @@ use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
 use crate::key::{KeyHash, LimitBits, NameHash, Secret, Tag};
-use crate::policy::{Durability, KeyIndex, LimitSpec, Plan, Strict, WhenFull, WhenUnwritable};
-
-/// A strict limit reserves this share of what it holds, if it does not say how much.
-const RESERVE_SHARE: u64 = 20;
-/// And no more than this.
-const RESERVE_MAX: u64 = 1_000;
+use crate::policy::{Durability, KeyIndex, LimitSpec, Plan, WhenFull, WhenUnwritable};
 
 /// A limit's specification as a check goes through it.
 #[derive(Debug)]
@@ -31,7 +26,8 @@ pub(super) struct Meter {
     /// True if the limit's counters are written to the journal.
     pub(super) is_logged: bool,
     pub(super) shadow: bool,
-    strict: Option<Strict>,
+    /// How its counters ask the disk, if the limit is strict.
+    pub(super) reserve: Option<Reserve>,
     /// What becomes of newcomers when the table is full.
     pub(super) when_full: WhenFull,
     /// The counter that newcomers share when the table is full.
@@ -74,7 +70,10 @@ impl Meter {
             max_cost: limit.max_cost,
             is_logged: limit.durability != Durability::Memory,
             shadow: limit.shadow,
-            strict: limit.strict,
+            reserve: limit.strict.map(|strict| Reserve {
+                amount: strict.reserve,
+                admits_unsecured: strict.when_unwritable == WhenUnwritable::Admit,
+            }),
             when_full: limit.when_full,
             shared: Tag::new(KeyHash::shared(secret, bits), bits),
             overrides: HashMap::default(),
@@ -114,17 +113,6 @@ impl Meter {
 
     pub(super) fn set_own_rule(&mut self, key: KeyHash, rule: Rule) {
         self.overrides.insert(key, rule);
-    }
-
-    /// How a counter of the limit asks the disk, if the limit is strict.
-    #[inline]
-    pub(super) fn reserve(&self, rule: &Rule) -> Option<Reserve> {
-        let strict = self.strict?;
-        let in_proportion = || (rule.capacity() / RESERVE_SHARE).clamp(1, RESERVE_MAX);
-        Some(Reserve {
-            amount: strict.reserve.unwrap_or_else(in_proportion),
-            admits_unsecured: strict.when_unwritable == WhenUnwritable::Admit,
-        })
     }
 }
 

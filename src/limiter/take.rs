@@ -18,7 +18,7 @@ impl Inner {
     pub(super) fn counter_of<'a>(
         &'a self,
         law: &'a Law,
-        meter: &Meter,
+        meter: &'a Meter,
         rule: &'a Rule,
         tag: Tag,
     ) -> Counter<'a> {
@@ -28,7 +28,7 @@ impl Inner {
             rule,
             tag,
             is_logged: meter.is_logged,
-            reserve: meter.reserve(rule),
+            reserve: meter.reserve.as_ref(),
             is_shared: false,
         }
     }
