@@ -52,6 +52,13 @@ pub(crate) struct Keeping<T> {
     others: RefCell<Vec<Own<T>>>,
 }
 
+impl<T> Kept<T> {
+    #[inline(always)]
+    fn is(&self, cell: u64, generation: u64) -> bool {
+        self.cell == cell && self.generation == generation
+    }
+}
+
 impl<T> Keeping<T> {
     pub(crate) const fn new() -> Self {
         Self {
@@ -61,10 +68,10 @@ impl<T> Keeping<T> {
     }
 
     /// Takes out what was asked for last, if it is this.
-    #[inline]
+    #[inline(always)]
     fn take(&self, cell: u64, generation: u64) -> Option<Own<T>> {
         let last = self.last.take()?;
-        if last.cell == cell && last.generation == generation {
+        if last.is(cell, generation) {
             return Some(last);
         }
         self.put_aside(last);
@@ -72,7 +79,7 @@ impl<T> Keeping<T> {
     }
 
     /// Puts in what was asked for last.
-    #[inline]
+    #[inline(always)]
     fn put(&self, value: Own<T>) {
         if let Some(before) = self.last.replace(Some(value)) {
             self.put_aside(before);
@@ -80,6 +87,7 @@ impl<T> Keeping<T> {
     }
 
     #[cold]
+    #[inline(never)]
     fn put_aside(&self, value: Own<T>) {
         let mut others = self.others.borrow_mut();
         others.retain(|other| other.cell != value.cell);
@@ -92,8 +100,7 @@ impl<T> Keeping<T> {
     /// Takes out what was put aside, if it is this.
     fn take_aside(&self, cell: u64, generation: u64) -> Option<Own<T>> {
         let mut others = self.others.borrow_mut();
-        let is_it = |other: &Own<T>| other.cell == cell && other.generation == generation;
-        let place = others.iter().position(is_it)?;
+        let place = others.iter().position(|other| other.is(cell, generation))?;
         Some(others.remove(place))
     }
 }
@@ -118,31 +125,29 @@ impl<T: Keep> InForce<T> {
         }
     }
 
-    /// Calls `visit` with the value in force.
+    /// Calls `visit` with this thread's own reference to the value in force. That is taken out of
+    /// what the thread keeps meanwhile, so nothing stands in the way of reading while it is read.
     #[inline(always)]
-    pub(crate) fn with<R>(&self, visit: impl FnOnce(&T) -> R) -> R {
+    pub(crate) fn with<R>(&self, visit: impl FnOnce(&Own<T>) -> R) -> R {
         let generation = self.number();
-        T::with_keeping(|keeping| {
-            let own = match keeping.take(self.id, generation) {
-                Some(last) => last,
-                None => self.find(generation),
-            };
-            let result = visit(&own);
-            keeping.put(own);
-            result
-        })
+        let own = match T::with_keeping(|keeping| keeping.take(self.id, generation)) {
+            Some(own) => own,
+            None => self.find(generation),
+        };
+        let result = visit(&own);
+        T::with_keeping(|keeping| keeping.put(own));
+        result
     }
 
-    /// The value in force, for as long as the caller holds on to it.
+    /// This thread's own reference to the value in force.
     #[inline]
-    pub(crate) fn read(&self) -> InUse<T> {
-        let generation = self.number();
-        let last = T::with_keeping(|keeping| keeping.take(self.id, generation));
-        InUse(Some(last.unwrap_or_else(|| self.find(generation))))
+    pub(crate) fn read(&self) -> Own<T> {
+        self.with(Own::clone)
     }
 
     /// The value in force, where it is not what was asked for last.
     #[cold]
+    #[inline(never)]
     fn find(&self, generation: u64) -> Own<T> {
         let aside = T::with_keeping(|keeping| keeping.take_aside(self.id, generation));
         // The present value under the number that was read before it: it may be a later one's, and
@@ -180,31 +185,6 @@ impl<T: Keep> InForce<T> {
         // Ordering: release, pairs with the acquire in `number`.
         self.generation.fetch_add(1, Ordering::Release);
         Ok(Replaced { before, now })
-    }
-}
-
-/// What a thread reads. It was taken out of what the thread keeps, and goes back when this is
-/// dropped, so that nothing stands in the way of reading while it is read.
-pub(crate) struct InUse<T: Keep>(Option<Own<T>>);
-
-impl<T: Keep> Deref for InUse<T> {
-    type Target = Own<T>;
-
-    #[inline]
-    fn deref(&self) -> &Own<T> {
-        match &self.0 {
-            Some(value) => value,
-            None => unreachable!("it goes back when this is dropped"),
-        }
-    }
-}
-
-impl<T: Keep> Drop for InUse<T> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(value) = self.0.take() {
-            T::with_keeping(|keeping| keeping.put(value));
-        }
     }
 }
 

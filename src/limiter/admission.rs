@@ -38,7 +38,7 @@ impl Admission {
     /// One in which nothing is said yet, and nothing held.
     fn new(inner: &Inner) -> Self {
         Self {
-            decision: Decision::new(inner.law.read().clone()),
+            decision: Decision::new(inner.law.read()),
             running: Running::default(),
         }
     }

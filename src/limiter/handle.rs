@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 
-use super::check::Applied;
 use super::decision::Entry;
 use super::direct::Key;
 use super::law::Law;
@@ -264,20 +263,21 @@ impl Limit {
         key: Key<'_>,
         cost: u64,
     ) -> Result<(&'l Meter, Counter<'l>), Verdict> {
-        let limit = self.find(law).ok_or(Verdict::Unknown)?;
+        let Some(limit) = self.find(law) else {
+            return Err(Verdict::Unknown);
+        };
         let meter = law.meter(limit);
-        let key = key.hash(law, meter);
-        let key = key.ok_or_else(|| meter.refusing(Verdict::KeyMissing))?;
-        if meter.max_cost.is_some_and(|most| cost > most) {
+        let Some(hash) = key.hash(law, meter) else {
+            return Err(meter.refusing(Verdict::KeyMissing));
+        };
+        if cost > meter.max_cost {
             return Err(meter.refusing(Verdict::Impossible));
         }
-        let applied = Applied {
-            limit,
-            tier: None,
-            key,
-            override_key: (meter.override_key == meter.key).then_some(key),
-        };
-        Ok((meter, self.inner.counter(law, meter, &applied)))
+        let rule = meter.rule_without_tier(hash);
+        Ok((
+            meter,
+            self.inner.counter_of(law, meter, rule, meter.tag(hash)),
+        ))
     }
 
     /// The law in force.

@@ -22,7 +22,8 @@ pub(super) struct Meter {
     pub(super) plain: Option<NameHash>,
     /// The key's hash, if the limit has one counter for all.
     pub(super) global: Option<KeyHash>,
-    pub(super) max_cost: Option<u64>,
+    /// The most that one request may cost; `u64::MAX` if the limit does not say.
+    pub(super) max_cost: u64,
     /// True if the limit's counters are written to the journal.
     pub(super) is_logged: bool,
     pub(super) shadow: bool,
@@ -67,7 +68,7 @@ impl Meter {
             override_key: limit.override_key,
             plain: plain.and_then(|attribute| names.get(attribute.0).copied()),
             global: None,
-            max_cost: limit.max_cost,
+            max_cost: limit.max_cost.unwrap_or(u64::MAX),
             is_logged: limit.durability != Durability::Memory,
             shadow: limit.shadow,
             reserve: limit.strict.map(|strict| Reserve {
@@ -109,6 +110,21 @@ impl Meter {
             (false, Some(key)) => self.overrides.get(&key),
             _ => None,
         }
+    }
+
+    /// The rule for a key that is asked directly: tiers are matters of requests.
+    #[inline(always)]
+    pub(super) fn rule_without_tier(&self, key: KeyHash) -> &Rule {
+        match self.overrides.is_empty() {
+            true => &self.rule,
+            false => self.rule_with_overrides(key),
+        }
+    }
+
+    #[inline(never)]
+    fn rule_with_overrides(&self, key: KeyHash) -> &Rule {
+        let override_key = (self.override_key == self.key).then_some(key);
+        self.own_rule(override_key).unwrap_or(&self.rule)
     }
 
     pub(super) fn set_own_rule(&mut self, key: KeyHash, rule: Rule) {

@@ -226,7 +226,7 @@ impl Limiter {
     // In its caller, always: a decision is large, and would be moved out of here.
     #[inline(always)]
     fn judged(&self, request: &Request<'_>, want: Want) -> Decision {
-        let mut decision = Decision::new(self.inner.law.read().clone());
+        let mut decision = Decision::new(self.inner.law.read());
         self.inner.judge(request, want, &mut decision);
         if want != Want::Look {
             self.inner.tell(request, &decision);
@@ -299,7 +299,7 @@ impl Limiter {
     /// The plan in force, as this thread knows it: nothing that other threads count is touched.
     #[cfg(feature = "tower")]
     pub(crate) fn plan_in_force(&self) -> PlanInForce {
-        PlanInForce(self.inner.law.read().clone())
+        PlanInForce(self.inner.law.read())
     }
 
     /// The policy in force.

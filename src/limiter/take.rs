@@ -58,7 +58,9 @@ impl Inner {
             Take::Full => self.take_without_slot(meter, *counter, now, cost),
             Take::Unsecured(seen) => unsecured(counter, seen, cost),
         };
-        outcome.put_in_shadow(meter.shadow);
+        if meter.shadow {
+            outcome.put_in_shadow(true);
+        }
         outcome
     }
 
