@@ -289,7 +289,7 @@ impl Inner {
                     Some(seen) => seen,
                     None => (counter.look(now, cost), None),
                 };
-                (Outcome::of_look(&counter, seen, cost), pending)
+                (Outcome::of_look(&counter, seen, cost, false), pending)
             }
         };
         if is_repeat {

@@ -193,9 +193,7 @@ impl Limit {
         let law = self.inner.law.read();
         match self.counter(&law, key.into(), 1) {
             Ok((meter, counter)) => {
-                let mut outcome = Outcome::of_look(&counter, counter.look(now, 1), 1);
-                outcome.put_in_shadow(meter.shadow);
-                outcome
+                Outcome::of_look(&counter, counter.look(now, 1), 1, meter.shadow)
             }
             Err(verdict) => Outcome::without_counter(&Rule::Deny, now, 1, verdict),
         }

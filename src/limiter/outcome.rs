@@ -47,6 +47,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What a limit that is not in shadow says to this step.
+    #[inline]
+    fn of_step(step: Step) -> Self {
+        match step {
+            Step::Admit(_) => Self::Allowed,
+            Step::Refuse | Step::Future => Self::Refused,
+            Step::Never => Self::Impossible,
+        }
+    }
+
     /// True if the limit lets the request pass.
     #[inline]
     pub fn is_allowed(self) -> bool {
@@ -142,18 +152,24 @@ pub(super) struct Source {
 impl Outcome {
     /// What a look came to; the words are those before it.
     #[inline]
-    pub(super) fn of_look(counter: &Counter<'_>, seen: Seen, cost: u64) -> Self {
-        Self::judged(counter, seen, cost, None)
+    pub(super) fn of_look(counter: &Counter<'_>, seen: Seen, cost: u64, is_shadow: bool) -> Self {
+        let verdict = Verdict::of_step(seen.step).in_shadow(is_shadow);
+        Self::judged(counter, seen, seen.words.main, cost, verdict, None)
     }
 
     /// What a take came to: the words are those after it.
     #[inline(always)]
-    pub(super) fn of_take(counter: &Counter<'_>, seen: Seen, cost: u64) -> Self {
+    pub(super) fn of_take(counter: &Counter<'_>, seen: Seen, cost: u64, is_shadow: bool) -> Self {
         let source = Source {
             tag: counter.tag,
             is_shared: counter.is_shared,
         };
-        Self::judged(counter, seen, cost, Some(source))
+        match seen.step {
+            Step::Admit(next) => {
+                Self::judged(counter, seen, next, cost, Verdict::Allowed, Some(source))
+            }
+            _ => Self::of_look(counter, seen, cost, is_shadow),
+        }
     }
 
     /// Makes it that of a take from `tag`'s own counter that left this word, after a look.
@@ -166,19 +182,15 @@ impl Outcome {
         });
     }
 
-    /// Written once, where it is to stand: an outcome is large for something made at every check.
     #[inline(always)]
-    fn judged(counter: &Counter<'_>, seen: Seen, cost: u64, source: Option<Source>) -> Self {
-        let (verdict, next) = match seen.step {
-            Step::Admit(next) => (Verdict::Allowed, Some(next)),
-            Step::Refuse | Step::Future => (Verdict::Refused, None),
-            Step::Never => (Verdict::Impossible, None),
-        };
-        let taken = source.filter(|_| next.is_some());
-        let main = match (taken, next) {
-            (Some(_), Some(next)) => next,
-            _ => seen.words.main,
-        };
+    fn judged(
+        counter: &Counter<'_>,
+        seen: Seen,
+        main: Word,
+        cost: u64,
+        verdict: Verdict,
+        taken: Option<Source>,
+    ) -> Self {
         Self {
             rule: *counter.rule,
             words: Pair {

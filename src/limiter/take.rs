@@ -53,15 +53,11 @@ impl Inner {
         now: Timestamp,
         cost: u64,
     ) -> Outcome {
-        let mut outcome = match counter.take(now, cost) {
-            Take::Judged(seen) => Outcome::of_take(counter, seen, cost),
+        match counter.take(now, cost) {
+            Take::Judged(seen) => Outcome::of_take(counter, seen, cost, meter.shadow),
             Take::Full => self.take_without_slot(meter, *counter, now, cost),
-            Take::Unsecured(seen) => unsecured(counter, seen, cost),
-        };
-        if meter.shadow {
-            outcome.put_in_shadow(true);
+            Take::Unsecured(seen) => unsecured(meter, counter, seen, cost),
         }
-        outcome
     }
 
     #[cold]
@@ -82,16 +78,19 @@ impl Inner {
                     ..counter
                 };
                 match shared.take(now, cost) {
-                    Take::Judged(seen) => return Outcome::of_take(&shared, seen, cost),
+                    Take::Judged(seen) => {
+                        return Outcome::of_take(&shared, seen, cost, meter.shadow);
+                    }
                     // The shared table is large enough for every limit of a policy; words of
                     // limits long gone may still fill it for a while.
                     Take::Full => Verdict::TableFull,
-                    Take::Unsecured(seen) => return unsecured(&shared, seen, cost),
+                    Take::Unsecured(seen) => return unsecured(meter, &shared, seen, cost),
                 }
             }
             WhenFull::Refuse => Verdict::TableFull,
             WhenFull::Admit => Verdict::Allowed,
         };
+        let verdict = meter.refusing(verdict);
         Outcome::without_counter(counter.rule, now, cost, verdict)
     }
 
@@ -117,6 +116,7 @@ impl Inner {
 
 /// What a take from a strict counter came to that the disk refuses to know of: nothing.
 #[cold]
-fn unsecured(counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
-    Outcome::of_look(counter, seen, cost).with_verdict(Verdict::Unwritable)
+fn unsecured(meter: &Meter, counter: &Counter<'_>, seen: Seen, cost: u64) -> Outcome {
+    let verdict = meter.refusing(Verdict::Unwritable);
+    Outcome::of_look(counter, seen, cost, false).with_verdict(verdict)
 }

@@ -76,7 +76,7 @@ pub(crate) use response::{HeaderSpec, LimitTold, RefusalKind, RefusalSpec, Respo
 pub(crate) use shown::ShownPart;
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,
-    LimitIndex, RouteIndex, Strict, TierIndex, WhenFull, WhenUnwritable,
+    LimitIndex, RouteIndex, TierIndex, WhenFull, WhenUnwritable,
 };
 
 use fault::{Faults, Place, fix};
