@@ -11,6 +11,8 @@
 //!     lock                 held while the folder is in use
 //!     home                 whose it is, see `home.rs`
 //!     NN, NN.next, ...     as above
+//!   INSTANCE-....making/   such a folder before it is whole
+//!   INSTANCE-....removed/  such a folder that its own directory gave up
 //! ```
 //!
 //! A copied data directory has another inode, so it never finds the table of the original.
@@ -22,7 +24,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::home::Home;
+use super::home::{HALVES, Home};
 use super::private::{check_private, check_root, make_own, private_path, remove_all};
 use super::{
     Directory, DirectoryError, LOCK_WAIT, Standing, make_private, open_lock, sync_dir, take_lock,
@@ -112,12 +114,12 @@ impl Directory {
     pub(crate) fn folder_path(&self, site: &Site) -> PathBuf {
         match site {
             Site::Data => self.path().join("table"),
-            Site::Root(root) => private_path(root).join(self.name()),
+            Site::Root(root) => private_path(root).join(self.folder_name()),
         }
     }
 
     /// The name of this directory's folders under the roots.
-    fn name(&self) -> String {
+    pub(super) fn folder_name(&self) -> String {
         let instance = self.header().instance.map(|byte| format!("{byte:02x}"));
         let (device, inode) = self.standing.identity();
         format!("{}-{device:x}-{inode:x}", instance.concat())
@@ -158,12 +160,22 @@ impl Directory {
                 let private = private_path(root);
                 make_own(&private)?;
                 let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
-                remove_all(&path)?;
-                make_own(&path)?;
-                Some(take_lock(&path.join("lock"), LOCK_WAIT)?)
+                give_up(&path)?;
+                Some(self.make_whole(&path)?)
             }
         };
         self.take_up(site, path, lock)
+    }
+
+    /// Makes a folder and gives it its name once it says whose it is; gives its lock.
+    fn make_whole(&self, path: &Path) -> Result<File, DirectoryError> {
+        let [making, _] = HALVES.map(|half| path.with_extension(half));
+        remove_all(&making)?;
+        make_own(&making)?;
+        let lock = take_lock(&making.join("lock"), LOCK_WAIT)?;
+        Home::of(self)?.write(&making)?;
+        fs::rename(&making, path).map_err(DirectoryError::io("name", path))?;
+        Ok(lock)
     }
 
     /// Removes the folder at this site, and what is in it, if there is one.
@@ -176,7 +188,7 @@ impl Directory {
             }
             check_private(&private)?;
             let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
-            remove_all(&path)
+            give_up(&path)
         } else {
             remove_all(&path)
         }
@@ -198,7 +210,7 @@ impl Directory {
         Ok(aside)
     }
 
-    /// The folder as it is used; one outside the data directory says whose it is.
+    /// The folder as it is used; one outside the data directory says where that is now.
     fn take_up(
         &self,
         site: &Site,
@@ -223,6 +235,33 @@ impl fmt::Display for Site {
             Self::Data => write!(f, "the data directory"),
             Self::Root(root) => write!(f, "{}", root.display()),
         }
+    }
+}
+
+/// Removes the folder of one's own directory, if it is there. It loses its name first, so that a
+/// kill leaves what everybody knows for a half.
+fn give_up(path: &Path) -> Result<(), DirectoryError> {
+    let [_, removed] = HALVES.map(|half| path.with_extension(half));
+    remove_all(&removed)?;
+    let _lock = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Held so that nobody takes it up meanwhile; if somebody has it, it stays.
+        Ok(meta) if meta.is_dir() => lock_if_there(path)?,
+        // A link, say: what it leads to is left alone.
+        _ => None,
+    };
+    fs::rename(path, &removed).map_err(DirectoryError::io("name", &removed))?;
+    remove_all(&removed)
+}
+
+/// Takes the lock of a folder, if it has one.
+fn lock_if_there(path: &Path) -> Result<Option<File>, DirectoryError> {
+    match lock_folder(path) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

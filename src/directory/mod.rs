@@ -33,7 +33,7 @@ use rustix::fs::OFlags;
 pub(crate) use error::DirectoryError;
 pub(crate) use folder::{Folder, Site, next_name, shard_name};
 pub(crate) use header::{Header, draw_stamp};
-pub(crate) use home::sweep;
+pub(crate) use home::{Unused, sweep};
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use slots::Slots;

@@ -10,7 +10,7 @@ use super::files::said_of;
 use super::visit::{Repair, Visit};
 use crate::algorithm::Word;
 use crate::ceiling;
-use crate::directory::{Directory, Header, Mark, Marks, State};
+use crate::directory::{Directory, Header, Mark, Marks, Site, State, Unused};
 use crate::error::Error;
 use crate::journal::{self, Found};
 use crate::key::Tag;
@@ -128,6 +128,13 @@ impl Visit {
             trust = Trust::Rebuilt;
         }
         self.fact("table", format!("in {}", table.folder.display()));
+        if let Site::Root(root) = &mark.site
+            && let Some(note) = Unused::under(root, directory)
+                .ok()
+                .and_then(|all| all.note())
+        {
+            self.fact("memory", note);
+        }
         if table.growing > 0 {
             let text = "were being replaced by larger ones; the next opening goes on with it";
             self.fact("table", format!("{} shards {text}", table.growing));

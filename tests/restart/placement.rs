@@ -209,33 +209,66 @@ fn somebody_elses_directory_is_refused() {
     assert_eq!(used(&limiter, "alice"), [7; 4]);
 }
 
+/// Row P2: kill, move the data directory, let another limiter open, open where it is now.
 #[test]
-fn folders_of_directories_that_are_gone_are_removed() {
+fn p2_a_directory_that_was_moved_after_a_kill_keeps_its_table() {
     let world = World::outside();
+    world.kill_one();
     let path = |name: &str| world.dir.path().join(name);
-    let open = |name: &str| world.open_at(&path(name), super::noon()).unwrap();
-    let in_use = open("in use");
-    for name in ["removed", "replaced", "closed"] {
-        drop(open(name));
+    fs::rename(world.data(), path("data2")).unwrap();
+    let other = world.open_at(&path("other"), super::noon()).unwrap();
+    let placement = other.health().placement;
+    let told = placement.notes.iter().any(|note| {
+        note.contains("nobody has open") && note.contains(world.data().to_str().unwrap())
+    });
+    assert!(told, "{placement}");
+    drop(other);
+    let report = tollgate::doctor::examine(path("other")).unwrap();
+    assert!(report.is_healthy(), "{report}");
+    assert!(report.to_string().contains("nobody has open"), "{report}");
+    let limiter = world.open_at(&path("data2"), super::noon()).unwrap();
+    assert_eq!(limiter.health().opened, Opened::Kept);
+    assert_eq!(used(&limiter, "alice"), [37; 4]);
+}
+
+/// Row P1: two services, each in a mount namespace of its own in which its data directory has the
+/// same path, share a memory file system. The kernel gives the second the first one's namespace
+/// number as soon as that is dead.
+#[test]
+fn p1_a_killed_service_keeps_its_table_while_another_container_opens() {
+    let world = World::outside();
+    let places = ["a", "b"].map(|name| world.dir.path().join(name));
+    let mount = world.dir.path().join("mount");
+    for path in places.iter().chain([&mount]) {
+        make_private(path);
     }
-    assert_eq!(folders(&world.memory()).len(), 4);
-    fs::remove_dir_all(path("removed")).unwrap();
-    fs::remove_dir_all(path("replaced")).unwrap();
-    // Another in its place, with a table elsewhere, or the inode might be the same.
-    drop(
-        builder(Mapping::DataDirectory)
-            .open(path("replaced"))
-            .unwrap(),
-    );
-    // In use although its directory is gone.
-    fs::rename(path("in use"), path("moved")).unwrap();
-    drop(open("next"));
-    let left = folders(&world.memory());
-    let kept = in_use.health().placement.path;
-    assert!(left.len() == 3 && left.contains(&kept), "{left:?}");
-    drop(in_use);
-    drop(open("next"));
-    assert!(!kept.exists(), "nobody uses it and its path leads nowhere");
+    if !can("unshare", &["-m", "true"]) {
+        crate::skipped::say("needs the right to mount");
+        return;
+    }
+    let start = |place: &Path| {
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "-m",
+                "sh",
+                "-c",
+                "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"",
+            ])
+            .args([place, &mount])
+            .arg(std::env::current_exe().unwrap())
+            .env("TOLLGATE_CHILD", mount.join("data"))
+            .env("TOLLGATE_CHILD_UNDER", world.memory());
+        Life::start(command)
+    };
+    start(&places[0]).kill();
+    start(&places[1]).close();
+    // The path of both is empty where we are.
+    assert!(!mount.join("data").exists());
+    let [data, _] = places.map(|place| place.join("data"));
+    let limiter = world.open_at(&data, super::noon()).unwrap();
+    assert_eq!(limiter.health().opened, Opened::Kept);
+    assert_eq!(used(&limiter, "alice"), [37; 4]);
 }
 
 /// Puts the files of `copy` in the place of those in `data`, which stays the directory it is.
