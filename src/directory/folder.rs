@@ -34,6 +34,9 @@ use super::{
 /// How long to wait while others make and remove folders under the same root.
 const FOLDERS_WAIT: Duration = Duration::from_secs(5);
 
+/// What a folder outside its data directory holds beside the table.
+const OUTSIDE: [&str; 2] = ["lock", "home"];
+
 /// Where a table lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Site {
@@ -81,6 +84,15 @@ impl Folder {
     /// If the folder is not where it was: what is there now may be another's.
     pub(crate) fn check(&self) -> Result<(), DirectoryError> {
         self.standing.check()
+    }
+
+    /// The table's own files in it.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>, DirectoryError> {
+        let entries = fs::read_dir(&self.path);
+        let paths = entries.and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+        let mut paths: Vec<_> = paths.map_err(DirectoryError::io("list", &self.path))?;
+        paths.retain(|path| !OUTSIDE.iter().any(|name| path.ends_with(name)));
+        Ok(paths)
     }
 
     /// Where a shard lies.
@@ -194,6 +206,16 @@ impl Directory {
         }
     }
 
+    /// Removes a folder outside the data directory that is in use here, and is not to be any more.
+    pub(crate) fn abandon(&self, folder: &Folder) -> Result<(), DirectoryError> {
+        let Site::Root(root) = &folder.site else {
+            return Ok(());
+        };
+        folder.check()?;
+        let _guard = take_lock(&private_path(root).join("lock"), FOLDERS_WAIT)?;
+        remove_named(&folder.path)
+    }
+
     /// Moves a table in the data directory that cannot be believed out of the way; says where to.
     /// Only the latest such table is kept.
     pub(crate) fn set_table_aside(&self) -> Result<PathBuf, DirectoryError> {
@@ -238,11 +260,8 @@ impl fmt::Display for Site {
     }
 }
 
-/// Removes the folder of one's own directory, if it is there. It loses its name first, so that a
-/// kill leaves what everybody knows for a half.
+/// Removes the folder of one's own directory, if it is there and nobody has it.
 fn give_up(path: &Path) -> Result<(), DirectoryError> {
-    let [_, removed] = HALVES.map(|half| path.with_extension(half));
-    remove_all(&removed)?;
     let _lock = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // Held so that nobody takes it up meanwhile; if somebody has it, it stays.
@@ -250,6 +269,14 @@ fn give_up(path: &Path) -> Result<(), DirectoryError> {
         // A link, say: what it leads to is left alone.
         _ => None,
     };
+    remove_named(path)
+}
+
+/// Removes a folder that loses its name first, so that a kill leaves what everybody knows for a
+/// half.
+fn remove_named(path: &Path) -> Result<(), DirectoryError> {
+    let [_, removed] = HALVES.map(|half| path.with_extension(half));
+    remove_all(&removed)?;
     fs::rename(path, &removed).map_err(DirectoryError::io("name", &removed))?;
     remove_all(&removed)
 }

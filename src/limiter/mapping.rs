@@ -18,10 +18,11 @@ use crate::error::Error;
 #[non_exhaustive]
 pub enum Mapping {
     /// On a memory file system where there is one with room, else in the data directory. A data
-    /// directory that lies on a memory file system itself keeps its table.
+    /// directory that lies on a memory file system itself keeps its table. When it is closed, a
+    /// table of at most 4 MiB is carried from memory into the data directory.
     #[default]
     Automatic,
-    /// On a memory file system; if none has room, opening fails.
+    /// On a memory file system; if none has room, opening fails. Closed as `Automatic` is.
     Memory,
     /// In the data directory, so that this is complete once it is closed.
     DataDirectory,
@@ -47,7 +48,7 @@ pub enum Lasts {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Placement {
-    /// The folder with the table's files.
+    /// The folder with the table's files, until the limiter is closed.
     pub path: PathBuf,
     /// How long it lasts there. When it is gone, the counters are rebuilt from the journal.
     pub lasts: Lasts,

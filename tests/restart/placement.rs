@@ -45,7 +45,49 @@ fn by_default_it_lies_in_memory() {
     assert!(!data.join("table").exists());
     take(&limiter, "alice", 7);
     drop(limiter);
+    assert!(!placement.path.exists(), "a small one goes home");
+    assert!(data.join("table/00").exists());
     let limiter = builder(Mapping::Memory).open(&data).unwrap();
+    assert_eq!(limiter.health().opened, Opened::Clean);
+    assert_eq!(limiter.health().placement.path, placement.path);
+    assert_eq!(used(&limiter, "alice"), [7; 4]);
+    assert!(!data.join("table").exists());
+    limiter.close().unwrap();
+    // Closed, it is complete: nothing of it is in memory any more.
+    let elsewhere = dir.path().join("elsewhere");
+    copy_files(&data, &elsewhere);
+    fs::remove_dir_all(data).unwrap();
+    let limiter = builder(Mapping::DataDirectory).open(elsewhere).unwrap();
+    assert_eq!(limiter.health().opened, Opened::Clean);
+    assert_eq!(used(&limiter, "alice"), [7; 4]);
+}
+
+#[test]
+fn a_table_that_finds_no_way_home_stays_in_memory() {
+    let Some(dir) = disk() else { return };
+    let data = dir.path().join("data");
+    let limiter = builder(Mapping::Automatic).open(&data).unwrap();
+    let placement = limiter.health().placement;
+    let _cleared = Cleared(placement.path.clone());
+    take(&limiter, "alice", 7);
+    // What stands there is in the way.
+    let table = data.join("table");
+    fs::create_dir(&table).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"])
+        .arg(&table)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        crate::skipped::say("needs the right to mount");
+        return;
+    }
+    let closed = limiter.close();
+    let unmounted = Command::new("umount").arg(&table).status().unwrap();
+    assert!(unmounted.success());
+    closed.unwrap();
+    assert!(placement.path.join("00").exists());
+    drop(limiter);
+    let limiter = builder(Mapping::Automatic).open(&data).unwrap();
     assert_eq!(limiter.health().opened, Opened::Clean);
     assert_eq!(limiter.health().placement.path, placement.path);
     assert_eq!(used(&limiter, "alice"), [7; 4]);
