@@ -34,7 +34,7 @@ mod paper {
     use rustix::fs::OFlags;
 
     use super::Medium;
-    use crate::directory::{DirectoryError, Standing, replace};
+    use crate::directory::{DirectoryError, Standing, check_file_len, replace};
 
     /// The error as one of the system, with the file's name in it.
     fn told(error: DirectoryError) -> io::Error {
@@ -129,6 +129,7 @@ mod paper {
             Standing::found(&path, &file.metadata()?)
                 .check()
                 .map_err(told)?;
+            check_file_len(offset + bytes.len() as u64)?;
             file.write_all_at(bytes, offset)?;
             file.sync_data()
         }

@@ -9,8 +9,8 @@ use super::grower::{Files, Grower};
 use super::mapping::{Placement, Wanted};
 use super::shards::Shards;
 use crate::directory::{
-    Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp,
-    sync_dir,
+    Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, check_file_len,
+    draw_stamp, sync_dir,
 };
 use crate::error::Error;
 use crate::journal::{Generations, StoreError};
@@ -229,9 +229,9 @@ impl Store {
         Grower::new(self.table.clone(), Box::new(files))
     }
 
-    /// Copies a small table from memory into the data directory, and marks it as lying there: a data
-    /// directory that is removed after it was closed then leaves nothing in memory. `clean` is what
-    /// was just marked.
+    /// Copies a small table from memory into the data directory, and marks it as lying there: a
+    /// data directory that is removed after it was closed then leaves nothing in memory. `clean`
+    /// is what was just marked.
     ///
     /// # Errors
     /// If the system says no. Whichever mark is then on the disk, the table that it names is there.
@@ -256,8 +256,12 @@ impl Store {
         // With reads and writes: a mapping could end the process if the disk fails.
         for from in self.folder.files()? {
             let to = home.path().join(from.file_name().unwrap_or_default());
-            let copied = fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all());
-            copied.map_err(|error| Error::io("write", &to, error))?;
+            let copy = || {
+                check_file_len(fs::metadata(&from)?.len())?;
+                fs::copy(&from, &to)?;
+                File::open(&to)?.sync_all()
+            };
+            copy().map_err(|error| Error::io("write", &to, error))?;
         }
         sync_dir(home.path())?;
         Ok(Place::here(home.path())?)
