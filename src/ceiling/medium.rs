@@ -129,9 +129,10 @@ mod paper {
             Standing::found(&path, &file.metadata()?)
                 .check()
                 .map_err(told)?;
-            check_file_len(offset + bytes.len() as u64)?;
-            file.write_all_at(bytes, offset)?;
-            file.sync_data()
+            let written = check_file_len(offset + bytes.len() as u64)
+                .and_then(|()| file.write_all_at(bytes, offset))
+                .and_then(|()| file.sync_data());
+            written.map_err(|error| told(DirectoryError::io("write", &path)(error)))
         }
 
         fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {

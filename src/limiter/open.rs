@@ -192,6 +192,8 @@ impl Builder {
             closed: Mutex::new(false),
             process: std::process::id(),
             #[cfg(feature = "watch")]
+            told_trouble: false.into(),
+            #[cfg(feature = "watch")]
             watches: self.watches,
         });
         keep(&inner).map_err(no_thread())?;
