@@ -5,7 +5,8 @@
 //! DATA/table/NN.next       the larger file that it is being copied into, if it is
 //! DATA/table/NN.making     such a file before it is whole
 //!
-//! ROOT/tollgate-UID/       this user's, and nobody else's to enter
+//! ROOT/tollgate-UID/       this user's, and nobody else's to enter; tollgate-UID-INSTANCE if
+//!                          another user has taken that name
 //!   lock                   held while a folder is made or removed
 //!   INSTANCE-DEVICE-INODE/ of one data directory: its instance id, and its own two numbers
 //!     lock                 held while the folder is in use
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{HALVES, Home};
-use super::private::{check_private, check_root, make_own, private_path, remove_all};
+use super::private::{check_private, check_root, make_own, private_paths, remove_all, taken_by};
 use super::{
     Directory, DirectoryError, LOCK_WAIT, Standing, make_private, open_lock, sync_dir, take_lock,
     wait_for_lock,
@@ -126,15 +127,42 @@ impl Directory {
     pub(crate) fn folder_path(&self, site: &Site) -> PathBuf {
         match site {
             Site::Data => self.path().join("table"),
-            Site::Root(root) => private_path(root).join(self.folder_name()),
+            Site::Root(root) => self.private_path(root).join(self.folder_name()),
         }
+    }
+
+    /// This user's own directory under a root: where the folder of this directory is, or else
+    /// where it would be made.
+    pub(super) fn private_path(&self, root: &Path) -> PathBuf {
+        let [first, second] = private_paths(root, self.user, &self.instance());
+        let folder = second.join(self.folder_name());
+        let is_own = fs::symlink_metadata(&second).is_ok_and(|meta| meta.uid() == self.user);
+        let is_there = is_own && fs::symlink_metadata(folder).is_ok();
+        if is_there || taken_by(&first, self.user).is_some() {
+            second
+        } else {
+            first
+        }
+    }
+
+    /// What is to be known of this user's own directory under a root, if it has not the name that
+    /// it should have.
+    pub(crate) fn renamed(&self, root: &Path) -> Option<String> {
+        let [first, _] = private_paths(root, self.user, "");
+        let (user, path) = (taken_by(&first, self.user)?, self.private_path(root));
+        let (first, path) = (first.display(), path.display());
+        Some(format!("{first} belongs to user {user}, so {path} is used"))
+    }
+
+    fn instance(&self) -> String {
+        let instance = self.header().instance.map(|byte| format!("{byte:02x}"));
+        instance.concat()
     }
 
     /// The name of this directory's folders under the roots.
     pub(super) fn folder_name(&self) -> String {
-        let instance = self.header().instance.map(|byte| format!("{byte:02x}"));
         let (device, inode) = self.standing.identity();
-        format!("{}-{device:x}-{inode:x}", instance.concat())
+        format!("{}-{device:x}-{inode:x}", self.instance())
     }
 
     /// The folder of the table at this site, in use from now on.
@@ -146,7 +174,7 @@ impl Directory {
         let lock = match site {
             Site::Data => None,
             Site::Root(root) => {
-                check_private(&private_path(root))?;
+                check_private(&self.private_path(root))?;
                 check_private(&path)?;
                 Some(lock_folder(&path)?)
             }
@@ -169,7 +197,7 @@ impl Directory {
             }
             Site::Root(root) => {
                 check_root(root)?;
-                let private = private_path(root);
+                let private = self.private_path(root);
                 make_own(&private)?;
                 let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
                 give_up(&path)?;
@@ -194,7 +222,7 @@ impl Directory {
     pub(crate) fn remove_folder(&self, site: &Site) -> Result<(), DirectoryError> {
         let path = self.folder_path(site);
         if let Site::Root(root) = site {
-            let private = private_path(root);
+            let private = self.private_path(root);
             if fs::symlink_metadata(&path).is_err() {
                 return Ok(());
             }
@@ -212,7 +240,7 @@ impl Directory {
             return Ok(());
         };
         folder.check()?;
-        let _guard = take_lock(&private_path(root).join("lock"), FOLDERS_WAIT)?;
+        let _guard = take_lock(&self.private_path(root).join("lock"), FOLDERS_WAIT)?;
         remove_named(&folder.path)
     }
 

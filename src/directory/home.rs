@@ -22,7 +22,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::private::{check_private, private_path, remove_all};
+use super::private::{check_private, remove_all};
 use super::{Directory, DirectoryError, Header, open_lock, read_bounded, replace};
 use crate::codec::{Reader, seal, sealed};
 
@@ -102,12 +102,13 @@ impl Home {
     }
 }
 
-/// Removes what kills left half made or half removed under this root.
+/// Removes what kills left half made or half removed under this root, where `directory` has its
+/// folder.
 ///
 /// # Errors
 /// What cannot be removed; the next sweep tries again.
-pub(crate) fn sweep(root: &Path) -> Result<(), DirectoryError> {
-    let private = private_path(root);
+pub(crate) fn sweep(root: &Path, directory: &Directory) -> Result<(), DirectoryError> {
+    let private = directory.private_path(root);
     if fs::symlink_metadata(&private).is_err() {
         return Ok(());
     }
@@ -164,7 +165,7 @@ pub(crate) struct Unused {
 impl Unused {
     /// Looks at what lies under `root`, but for the folder of `directory` itself.
     pub(crate) fn under(root: &Path, directory: &Directory) -> Result<Self, DirectoryError> {
-        let private = private_path(root);
+        let private = directory.private_path(root);
         let mut found = Self {
             root: root.into(),
             ..Self::default()
@@ -266,10 +267,9 @@ mod tests {
         let found = unused(dir.path());
         assert_eq!((found.folders, found.strays), (1, 0), "{found}");
         assert!(found.bytes >= 10_000 && found.note().is_none(), "{found}");
-        drop(directory);
         let data = dir.path().join("data");
         fs::rename(&data, dir.path().join("data2")).unwrap();
-        sweep(dir.path()).unwrap();
+        sweep(dir.path(), &directory).unwrap();
         assert!(folder.exists());
         let note = unused(dir.path()).note().unwrap();
         for part in [&data, &folder] {
@@ -277,7 +277,7 @@ mod tests {
         }
         // Another directory in its place.
         drop(Directory::open(&data, || Header::draw(1)).unwrap());
-        sweep(dir.path()).unwrap();
+        sweep(dir.path(), &directory).unwrap();
         assert!(folder.exists());
         assert_eq!(unused(dir.path()).strays, 1);
     }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn halves_are_removed_and_all_else_left_alone() {
         let dir = crate::directory::scratch();
-        let (_directory, folder) = furnished(dir.path());
+        let (directory, folder) = furnished(dir.path());
         fs::remove_file(folder.join("home")).unwrap();
         let others = ["someone-elses-folder", "notes.removed", "notes.making"];
         let others = others.map(|name| folder.with_file_name(name));
@@ -323,7 +323,7 @@ mod tests {
         for path in others.iter().chain(&halves) {
             fs::create_dir(path).unwrap();
         }
-        sweep(dir.path()).unwrap();
+        sweep(dir.path(), &directory).unwrap();
         assert!(folder.exists() && others.iter().all(|path| path.exists()));
         assert!(!halves.iter().any(|path| path.exists()));
     }

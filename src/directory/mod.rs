@@ -48,6 +48,8 @@ pub(crate) use crate::table::file::check_file_len;
 pub(crate) struct Directory {
     path: PathBuf,
     header: Header,
+    /// Whose it is: this process's user, unless it is only looked at.
+    user: u32,
     /// Device and inode number of the directory itself: what a copy of it does not share.
     standing: Standing,
     /// Dropped last: with it goes the lock. None if somebody else holds it for us.
@@ -84,10 +86,12 @@ impl Directory {
     }
 
     fn locked(path: &Path, header: Header, lock: Option<File>) -> Result<Self, DirectoryError> {
+        let meta = fs::metadata(path).map_err(DirectoryError::io("look at", path))?;
         Ok(Self {
             path: path.to_owned(),
             header,
-            standing: Standing::of(path)?,
+            user: meta.uid(),
+            standing: Standing::found(path, &meta),
             lock,
         })
     }
@@ -177,7 +181,8 @@ pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
             why,
         });
     }
-    if meta.uid() != me() || meta.mode() & 0o022 != 0 {
+    private::check_owner(path, &meta)?;
+    if meta.mode() & 0o022 != 0 {
         return Err(DirectoryError::NotPrivate {
             path: path.to_owned(),
         });

@@ -32,6 +32,15 @@ impl Visit {
         }
         let meta = fs::symlink_metadata(&path);
         let meta = meta.map_err(|error| Error::io("look at", &path, error))?;
+        self.owner = meta.uid();
+        if self.owner != me() {
+            let text = format!(
+                "belong to user {}; this process's, {}, cannot open them with a limiter",
+                self.owner,
+                me()
+            );
+            self.fact("files", text);
+        }
         self.privacy(&path, &meta);
         for (at, meta) in entries {
             self.entry(&at, &meta)?;
@@ -100,11 +109,12 @@ impl Visit {
         Ok(())
     }
 
-    /// Whether a file or folder is this user's, and nobody else's to read or write.
+    /// Whether a file or folder is the directory's user's, and nobody else's to read or write.
     fn privacy(&mut self, at: &Path, meta: &Metadata) {
-        if meta.uid() != me() {
-            let what = format!("belongs to user {}, not to this one, {}", meta.uid(), me());
-            self.person(at, what, "look at it as that user, or give it to this one");
+        if meta.uid() != self.owner {
+            let (user, owner) = (meta.uid(), self.owner);
+            let what = format!("belongs to user {user}, and the directory to user {owner}");
+            self.person(at, what, "give it to the directory's user");
         }
         let open = meta.mode() & 0o077;
         if open != 0 {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::report::{Fact, Finding, Remedy, Report};
-use crate::directory::{Marks, sync_dir};
+use crate::directory::{Marks, me, sync_dir};
 use crate::error::Error;
 use crate::journal;
 
@@ -24,6 +24,8 @@ pub(super) struct Visit {
     pub(super) path: PathBuf,
     /// False if there is no lock to be held.
     pub(super) has_lock: bool,
+    /// Whose directory it is.
+    pub(super) owner: u32,
     report: Report,
     /// By the numbers of their findings.
     repairs: Vec<(usize, Repair)>,
@@ -34,6 +36,7 @@ impl Visit {
         Self {
             path: path.into(),
             has_lock,
+            owner: me(),
             report: Report::new(path),
             repairs: Vec::new(),
         }

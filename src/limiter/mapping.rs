@@ -243,12 +243,13 @@ impl Wanted {
 /// Removes what kills left half made or half removed under this root, and says what else is to be
 /// known of what lies there. None of it is a reason to go elsewhere.
 fn tidy(root: &Path, directory: &Directory) -> Vec<String> {
-    let swept = sweep(root).err().map(|error| error.to_string());
+    let swept = sweep(root, directory).err().map(|error| error.to_string());
     let unused = match Unused::under(root, directory) {
         Ok(unused) => unused.note(),
         Err(error) => Some(error.to_string()),
     };
-    swept.into_iter().chain(unused).collect()
+    let renamed = directory.renamed(root);
+    renamed.into_iter().chain(swept).chain(unused).collect()
 }
 
 /// The site under this root, if it is a memory file system.

@@ -113,7 +113,7 @@ impl Store {
         }
         let store = Self::in_directory(directory, &Wanted::for_copy())?;
         // Half a copy is not to be believed; closing it says that it is whole.
-        store.mark_open(Place::NOWHERE)?;
+        store.mark_open(Place::NOWHERE, Timestamp::EPOCH)?;
         Ok(store)
     }
 
@@ -153,8 +153,8 @@ impl Store {
     /// Marks the table as one to be believed while this kernel runs. To be called once it holds all
     /// that it is to hold, and before the first admission: from then on it is as good as the page
     /// cache, and no better.
-    pub(super) fn begin(&mut self) -> Result<(), Error> {
-        self.mark_open(self.place)?;
+    pub(super) fn begin(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.mark_open(self.place, now)?;
         // From now on the mark names the new place: the old one is nobody's.
         if let Some(site) = self.left.take()
             && let Err(error) = self.directory.remove_folder(&site)
@@ -164,10 +164,10 @@ impl Store {
         Ok(())
     }
 
-    fn mark_open(&self, place: Place) -> Result<(), Error> {
+    fn mark_open(&self, place: Place, now: Timestamp) -> Result<(), Error> {
         let mut marks = lock(&self.marks);
         let stamp = self.stamp(&mut marks)?;
-        let latest = self.latest.unwrap_or_default();
+        let latest = self.latest.unwrap_or_default().max(now);
         Ok(marks.write(&self.mark(State::Open, place, latest, stamp), true)?)
     }
 

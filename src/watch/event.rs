@@ -10,7 +10,8 @@ use crate::policy::Request;
 /// limit refused, how, of which route and tier, and after how many milliseconds it is worth trying
 /// again. What only a limit in shadow would have refused is an event at level `DEBUG`. A limit that
 /// is asked directly has neither route nor tier to tell. That something cannot be written is one
-/// event at level `WARN`, that all can be again one at level `INFO`. Keys are never told: they may be secrets.
+/// event at level `WARN`, that all can be again one at level `INFO`. Keys are never told: they may
+/// be secrets.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, watch::Refusals};

@@ -5,6 +5,7 @@
 mod common;
 mod damage;
 mod kept;
+mod others;
 mod placement;
 #[path = "../common/skipped.rs"]
 mod skipped;

@@ -234,85 +234,6 @@ fn links_are_not_followed() {
     }
 }
 
-#[test]
-fn somebody_elses_directory_is_refused() {
-    let world = World::outside();
-    world.close_one();
-    let own = world.table().parent().unwrap().to_owned();
-    if std::os::unix::fs::chown(&own, Some(12_345), None).is_err() {
-        crate::skipped::say("only root can give a directory away");
-        return;
-    }
-    let error = world.try_open().unwrap_err();
-    assert!(error.to_string().contains("private"), "{error}");
-    // Asked for nothing in particular, it lies in the data directory then.
-    let limiter = builder(Mapping::Automatic).open(world.data()).unwrap();
-    assert!(why_set_aside(&limiter).contains("private"));
-    assert_eq!(used(&limiter, "alice"), [7; 4]);
-}
-
-/// Row P2: kill, move the data directory, let another limiter open, open where it is now.
-#[test]
-fn p2_a_directory_that_was_moved_after_a_kill_keeps_its_table() {
-    let world = World::outside();
-    world.kill_one();
-    let path = |name: &str| world.dir.path().join(name);
-    fs::rename(world.data(), path("data2")).unwrap();
-    let other = world.open_at(&path("other"), super::noon()).unwrap();
-    let placement = other.health().placement;
-    let told = placement.notes.iter().any(|note| {
-        note.contains("nobody has open") && note.contains(world.data().to_str().unwrap())
-    });
-    assert!(told, "{placement}");
-    drop(other);
-    let report = tollgate::doctor::examine(path("other")).unwrap();
-    assert!(report.is_healthy(), "{report}");
-    assert!(report.to_string().contains("nobody has open"), "{report}");
-    let limiter = world.open_at(&path("data2"), super::noon()).unwrap();
-    assert_eq!(limiter.health().opened, Opened::Kept);
-    assert_eq!(used(&limiter, "alice"), [37; 4]);
-}
-
-/// Row P1: two services, each in a mount namespace of its own in which its data directory has the
-/// same path, share a memory file system. The kernel gives the second the first one's namespace
-/// number as soon as that is dead.
-#[test]
-fn p1_a_killed_service_keeps_its_table_while_another_container_opens() {
-    let world = World::outside();
-    let places = ["a", "b"].map(|name| world.dir.path().join(name));
-    let mount = world.dir.path().join("mount");
-    for path in places.iter().chain([&mount]) {
-        make_private(path);
-    }
-    if !can("unshare", &["-m", "true"]) {
-        crate::skipped::say("needs the right to mount");
-        return;
-    }
-    let start = |place: &Path| {
-        let mut command = Command::new("unshare");
-        command
-            .args([
-                "-m",
-                "sh",
-                "-c",
-                "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"",
-            ])
-            .args([place, &mount])
-            .arg(std::env::current_exe().unwrap())
-            .env("TOLLGATE_CHILD", mount.join("data"))
-            .env("TOLLGATE_CHILD_UNDER", world.memory());
-        Life::start(command)
-    };
-    start(&places[0]).kill();
-    start(&places[1]).close();
-    // The path of both is empty where we are.
-    assert!(!mount.join("data").exists());
-    let [data, _] = places.map(|place| place.join("data"));
-    let limiter = world.open_at(&data, super::noon()).unwrap();
-    assert_eq!(limiter.health().opened, Opened::Kept);
-    assert_eq!(used(&limiter, "alice"), [37; 4]);
-}
-
 /// Puts the files of `copy` in the place of those in `data`, which stays the directory it is.
 fn restore(copy: &Path, data: &Path) {
     for entry in fs::read_dir(data).unwrap() {
@@ -389,7 +310,7 @@ fn an_older_journal_is_told_every_counter_again(world: &World) {
 super::wherever_the_table_lies!(an_older_journal_is_told_every_counter_again);
 
 /// True if the command can be run here.
-fn can(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn can(program: &str, arguments: &[&str]) -> bool {
     let output = Command::new(program).args(arguments).output();
     output.is_ok_and(|output| output.status.success())
 }
