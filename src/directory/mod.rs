@@ -66,6 +66,7 @@ impl Directory {
     ) -> Result<(Self, bool), DirectoryError> {
         make_private(path)?;
         let lock = take_lock(&path.join("lock"), LOCK_WAIT)?;
+        remove_halves(path)?;
         let at = path.join("header");
         let (header, is_new) = match read_bounded(&at, 4096) {
             Ok(bytes) => (Header::decode(&at, &bytes)?, false),
@@ -138,6 +139,20 @@ impl Directory {
     pub(crate) fn ceilings_path(&self) -> PathBuf {
         self.path.join("ceilings")
     }
+}
+
+/// Removes what a process that ended was about to put in the place of a file, see [`replace`].
+fn remove_halves(path: &Path) -> Result<(), DirectoryError> {
+    for name in ["header", "marks", "overrides", "ceilings"] {
+        let next = path.join(name).with_extension("next");
+        match fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DirectoryError::io("remove", &next)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A table without a header is not a new directory: it is one that lost its secret.
