@@ -71,7 +71,7 @@ impl Visit {
             agreement.behind.extend(journal.keys());
             self.agreement(&agreement, &table.in_flight);
         }
-        self.no_journal(&mark, &table);
+        self.no_journal(&table);
         Ok(())
     }
 
@@ -195,13 +195,14 @@ impl Visit {
         }
     }
 
-    /// A journal that is not there was removed, unless the process ended before it made one.
-    fn no_journal(&mut self, mark: &Mark, table: &TableFound) {
+    /// A journal that is not there was removed, unless the process ended before it made one; a
+    /// backup has none either.
+    fn no_journal(&mut self, table: &TableFound) {
         let at = self.path.join("journal");
         if at.exists() {
             return;
         }
-        if mark.state == State::Clean || table.knows_a_journal {
+        if table.knows_a_journal {
             let text = "a new one is begun, and told all that is in the table";
             self.opening(&at, "there is no journal", text);
         } else {

@@ -1,8 +1,8 @@
 //! Looking at a directory while no limiter has it open: what is in it, what is wrong with
 //! it, and what can be done.
 //!
-//! [`examine`] changes nothing. [`repair`] does what it safely can: it makes files private, and puts
-//! a journal that cannot be read out of the way. It never removes or changes a counter, and never
+//! [`examine`] changes nothing. [`repair`] does what it safely can: it makes files private, and
+//! puts a journal that cannot be read out of the way. It never removes or changes a counter, and never
 //! has one made anew: what was reset stays reset. What a killed process left half made is nothing
 //! wrong; the next opening deals with it.
 //!

@@ -101,8 +101,12 @@ impl Store {
     }
 
     /// Makes a directory whose tags mean the same as those of `original`, all of it in one place.
-    pub(super) fn create_like(path: &Path, original: &Header) -> Result<Self, Error> {
-        let (directory, is_new) = Directory::open(path, || original.for_copy())?;
+    /// Its shards begin as large as the original's are: in the order in which a table is copied, a
+    /// smaller one would fill up at its beginning while most of it is empty.
+    pub(super) fn create_like(path: &Path, original: &Self) -> Result<Self, Error> {
+        let lines = original.table.lines().into_iter().max().unwrap_or(1);
+        let header = original.directory.header();
+        let (directory, is_new) = Directory::open(path, || header.for_copy(lines))?;
         if !is_new {
             let why = "is a limiter's directory already".into();
             return Err(DirectoryError::Damaged {
