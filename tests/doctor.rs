@@ -398,29 +398,6 @@ fn w10_counters_that_the_journal_has_further_are_told_and_kept() {
     assert_eq!(open(&world.data()).unwrap().health().opened, Opened::Clean);
 }
 
-/// Row W10: used, flushed, reset, killed before that is written, repaired.
-#[test]
-fn w10_a_repair_never_undoes_a_reset() {
-    let world = World::new();
-    let limiter = open(&world.data()).unwrap();
-    limiter.flush().unwrap();
-    for user in 0..USERS {
-        let name = format!("user {user}");
-        limiter.limit("day").unwrap().reset(name.as_str());
-    }
-    // As a kill leaves it: nothing is closed.
-    let copy = world.dir.path().join("killed");
-    fs::rename(world.data(), &copy).unwrap();
-    drop(limiter);
-    let report = doctor::repair(&copy).unwrap();
-    assert!(report.is_healthy(), "{report}");
-    let limiter = open(&copy).unwrap();
-    assert_eq!(limiter.health().opened, Opened::Kept);
-    for user in 0..USERS {
-        assert_eq!(used(&limiter, user), 0);
-    }
-}
-
 #[test]
 fn counters_from_the_future_and_above_their_ceiling_are_found() {
     let world = World::new();

@@ -2,9 +2,9 @@
 //! it, and what can be done.
 //!
 //! [`examine`] changes nothing. [`repair`] does what it safely can: it makes files private, and
-//! puts a journal that cannot be read out of the way. It never removes or changes a counter, and never
-//! has one made anew: what was reset stays reset. What a killed process left half made is nothing
-//! wrong; the next opening deals with it.
+//! puts a journal that cannot be read out of the way. It never removes or changes a counter, and
+//! never has one made anew: what was reset stays reset. What a killed process left half made is
+//! nothing wrong; the next opening deals with it.
 //!
 //! Both hold the directory's lock while they look, read every file in it, and need memory for the
 //! words that the journal holds. The journal is read in a copy, in the system's folder for

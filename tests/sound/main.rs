@@ -9,6 +9,7 @@
 mod common;
 mod damage;
 mod life;
+mod reset;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
