@@ -2,7 +2,8 @@
 //! in what is sound, and each kind of damage is found.
 //!
 //! `TOLLGATE_SOUND=10000 cargo test --release --all-features --test sound -- --nocapture` looks at
-//! so many; the ordinary run at a few. `TOLLGATE_SEED` repeats the choices of a run, not its timing.
+//! so many; the ordinary run at a few. `TOLLGATE_SEED` repeats the choices of a run, not its
+//! timing.
 //! What a power cut leaves is looked at in `tests/faults/cut.rs`, and by the rig's worker.
 
 #[path = "../common/mod.rs"]
