@@ -10,7 +10,7 @@ use super::files::said_of;
 use super::visit::{Repair, Visit};
 use crate::algorithm::Word;
 use crate::ceiling;
-use crate::directory::{Directory, Header, Mark, Marks, Site, State, Unused};
+use crate::directory::{Directory, Header, Mark, Marks, Place, Site, State, Unused};
 use crate::error::Error;
 use crate::journal::{self, Found};
 use crate::key::Tag;
@@ -93,6 +93,14 @@ impl Visit {
         if mark.instance != header.instance {
             let what = "belongs to another directory than the header beside it";
             self.person(&at, what, "put together again what belongs together");
+            return Ok(None);
+        }
+        let was_used = mark.latest > Timestamp::EPOCH;
+        if mark.place == Place::NOWHERE && !was_used && !self.path.join("journal").exists() {
+            // A rebuilding that was interrupted has its journal.
+            let path = self.path.clone();
+            let what = "is a backup that was not finished: counters are missing";
+            self.person(&path, what, "remove it, and make another");
             return Ok(None);
         }
         Ok(Some(mark))

@@ -178,7 +178,10 @@ fn w10_nothing_is_wrong_in_what_is_sound() {
             let path = entry.unwrap().path();
             if path.to_string_lossy().contains("backup") {
                 let report = doctor::examine(&path).unwrap();
-                assert!(report.is_healthy(), "{report}\n{:#?}", world.history);
+                // A kill may leave half of one.
+                let is_half = |text: &str| text.contains("was not finished");
+                let is_sound = report.findings.iter().all(|found| is_half(&found.what));
+                assert!(is_sound, "{report}\n{:#?}", world.history);
                 looked += 1;
             }
         }
