@@ -58,7 +58,10 @@ impl Error {
 
     /// True if a place can be written to by others, or is not this user's.
     pub(crate) fn is_not_private(&self) -> bool {
-        matches!(&*self.0, Kind::Directory(DirectoryError::NotPrivate { .. }))
+        matches!(
+            &*self.0,
+            Kind::Directory(DirectoryError::NotPrivate { .. } | DirectoryError::NotOurs { .. })
+        )
     }
 
     /// True if the journal could not be written.
@@ -93,6 +96,7 @@ impl Error {
             Kind::Directory(
                 DirectoryError::InUse { path, .. }
                 | DirectoryError::NotPrivate { path }
+                | DirectoryError::NotOurs { path, .. }
                 | DirectoryError::Damaged { path, .. }
                 | DirectoryError::Version { path, .. }
                 | DirectoryError::NoPlace { path, .. }

@@ -199,3 +199,38 @@ fn what_is_rebuilt_grows_as_far_as_it_must() {
     let is_known = |key: u64| bucket.usage(&key.to_string()).used() == 1;
     assert!((0..MANY).all(is_known));
 }
+
+/// Row P8: a table that is full at its most, far larger than it began.
+#[test]
+fn p8_a_full_table_can_be_backed_up() {
+    let dir = common::scratch();
+    let clock = ManualClock::new(Timestamp::from_secs(1_760_009_400));
+    let policy = "limits.bucket = { rate = \"3/day\", key = \"user\", when_full = \"refuse\" }";
+    let builder = Limiter::builder(Policy::from_toml(policy).unwrap())
+        .counters(300_000)
+        .clock(clock)
+        .mapping(Mapping::DataDirectory);
+    let limiter = builder.clone().open(dir.path().join("data")).unwrap();
+    let bucket = limiter.limit("bucket").unwrap();
+    let mut known = Vec::new();
+    let mut refused = 0;
+    for key in 0..4_000_000_u64 {
+        match bucket.check(&key.to_string()).is_allowed() {
+            true => known.push(key),
+            false => refused += 1,
+        }
+        if refused > 1000 {
+            break;
+        }
+    }
+    assert!(limiter.health().growth.is_at_most);
+    let copy = dir.path().join("copy");
+    let began = Instant::now();
+    limiter.backup(&copy).unwrap();
+    println!("{} counters in {:?}", known.len(), began.elapsed());
+    let limiter = builder.open(&copy).unwrap();
+    let bucket = limiter.limit("bucket").unwrap();
+    for key in known {
+        assert_eq!(bucket.usage(&key.to_string()).used(), 1, "{key}");
+    }
+}

@@ -168,7 +168,7 @@ fn killed_many_times_it_ends_the_same() {
             }
             child.wait().unwrap();
             kills += 1;
-            // What is not checkpointed, working out the amounts, must find its time at the end.
+            // To begin, to read what was kept, and to write, must find their time at the end.
             most = most.mul_f64(1.07);
             assert!(kills < 40 * KILLS_MIN, "it never gets anywhere");
         };
@@ -185,6 +185,45 @@ fn killed_many_times_it_ends_the_same() {
         gone_on >= KILLS_MIN / 3,
         "{gone_on} of {kills} went on from a checkpoint"
     );
+}
+
+/// Row P9: killed whenever it has found out a little about the amounts, it ends all the same.
+#[test]
+fn p9_killed_while_it_works_out_amounts_it_ends_the_same() {
+    let bench = Bench::new();
+    let log = bench.log.to_str().unwrap();
+    let expected = finished(&bench.replay("whole", log, &["--amounts"]).output().unwrap());
+    let length = |data: &str| {
+        let attempts = bench.directory.path().join(data).join("attempts");
+        fs::metadata(attempts).map_or(0, |meta| meta.len())
+    };
+    let known = || length("parts");
+    // A twelfth of all that there is to find out.
+    let step = length("whole") / 12;
+    let mut kills = 0;
+    let output = loop {
+        let before = known();
+        let mut child = bench
+            .replay("parts", log, &["--amounts"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while known() <= before + step && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        if child.try_wait().unwrap().is_some() {
+            break child.wait_with_output().unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(known() > before, "a kill takes nothing back");
+        kills += 1;
+        assert!(kills < 1000, "it never gets anywhere");
+    };
+    println!("{kills} kills");
+    assert!(kills > 5, "{kills}");
+    assert!(finished(&output) == expected);
 }
 
 fn has_checkpoint(data: &Path) -> bool {

@@ -17,12 +17,14 @@ pub(crate) fn verify(dir: &Path) -> Result<String, String> {
     // What was read before the cut must be there; what was printed until it may be.
     let acknowledged = Story::read("POWERCUT_ACKS", is_killed)?;
     let seen = Story::read("POWERCUT_SEEN", is_killed)?;
+    let unsound = unsound(dir, may_report);
     let limiter = open(dir)?;
     let health = limiter.health();
     println!("{}; {:?}", health.opened, health.recovery);
     let is_closed = acknowledged.stage == Stage::Closed && seen.stage == Stage::Closed;
     let is_on_disk = std::env::var("POWERCUT_TABLE").is_ok_and(|table| table == "data");
     let mut faults = acknowledged.faults.clone();
+    faults.extend(unsound);
     let fate = match (is_killed, is_closed) {
         (true, _) => Fate::Killed,
         (false, true) if is_on_disk => {
@@ -66,6 +68,25 @@ pub(crate) fn verify(dir: &Path) -> Result<String, String> {
     match faults.first() {
         None => Ok("PASS".into()),
         Some(first) => Err(format!("{first} (1 of {})", faults.len())),
+    }
+}
+
+/// What the doctor calls wrong: nothing, in what a cut or a kill leaves. A drive that lies or fails
+/// leaves what is.
+fn unsound(dir: &Path, may_report: bool) -> Option<String> {
+    let data = dir.join("limiter");
+    let is_there = std::fs::read_dir(&data).is_ok_and(|mut all| all.next().is_some());
+    let fails = std::env::var("POWERCUT_DRIVE").is_ok_and(|drive| drive == "fails");
+    if may_report || fails || !is_there {
+        return None;
+    }
+    match tollgate::doctor::examine(&data) {
+        Ok(report) if report.is_healthy() => None,
+        Ok(report) => Some(format!(
+            "the doctor: {}",
+            report.to_string().replace('\n', "; ")
+        )),
+        Err(error) => Some(format!("the doctor: {error}")),
     }
 }
 

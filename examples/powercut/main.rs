@@ -25,7 +25,8 @@
 //! `POWERCUT_TABLE` says where the table lies: `data` for the data directory, or the path of a
 //! directory in memory; of several, separated by commas, every opening draws one. Unsaid, the
 //! limiter chooses. `POWERCUT_STRICT=none` leaves the strict limits alone, whose writes make
-//! others' durable as well. `POWERCUT_LOSS=reported` lets a loss pass that the limiter tells of.
+//! others' durable as well. `POWERCUT_DRIVE=fails` keeps the doctor from being asked, who finds
+//! nothing wrong otherwise. `POWERCUT_LOSS=reported` lets a loss pass that the limiter tells of.
 
 mod judge;
 mod story;

@@ -34,7 +34,7 @@ mod paper {
     use rustix::fs::OFlags;
 
     use super::Medium;
-    use crate::directory::{DirectoryError, Standing, replace};
+    use crate::directory::{DirectoryError, Standing, check_file_len, replace};
 
     /// The error as one of the system, with the file's name in it.
     fn told(error: DirectoryError) -> io::Error {
@@ -129,8 +129,10 @@ mod paper {
             Standing::found(&path, &file.metadata()?)
                 .check()
                 .map_err(told)?;
-            file.write_all_at(bytes, offset)?;
-            file.sync_data()
+            let written = check_file_len(offset + bytes.len() as u64)
+                .and_then(|()| file.write_all_at(bytes, offset))
+                .and_then(|()| file.sync_data());
+            written.map_err(|error| told(DirectoryError::io("write", &path)(error)))
         }
 
         fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -9,8 +9,14 @@ use std::path::{Path, PathBuf};
 pub(crate) enum DirectoryError {
     /// Another limiter, here or in another process, has it open.
     InUse { path: PathBuf, pid: Option<u32> },
-    /// Somebody else owns it or may write to it.
+    /// Others may write to it.
     NotPrivate { path: PathBuf },
+    /// Somebody else owns it.
+    NotOurs {
+        path: PathBuf,
+        owner: u32,
+        user: u32,
+    },
     /// Not what stands there in a directory of ours.
     Damaged { path: PathBuf, why: String },
     /// Written by another format.
@@ -35,6 +41,7 @@ impl DirectoryError {
         match self {
             Self::InUse { path, .. }
             | Self::NotPrivate { path }
+            | Self::NotOurs { path, .. }
             | Self::Damaged { path, .. }
             | Self::Version { path, .. }
             | Self::NoPlace { path, .. }
@@ -66,6 +73,12 @@ impl fmt::Display for DirectoryError {
             Self::NotPrivate { path } => write!(
                 f,
                 "{} can be written by others than its owner, this user; make it private (0700)",
+                path.display()
+            ),
+            Self::NotOurs { path, owner, user } => write!(
+                f,
+                "{} is not private to this process's user, {user}: it belongs to user {owner}; run \
+                 this as that user, or give it to this one",
                 path.display()
             ),
             Self::Damaged { path, why } => write!(f, "{}: {why}", path.display()),

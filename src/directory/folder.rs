@@ -5,12 +5,15 @@
 //! DATA/table/NN.next       the larger file that it is being copied into, if it is
 //! DATA/table/NN.making     such a file before it is whole
 //!
-//! ROOT/tollgate-UID/       this user's, and nobody else's to enter
+//! ROOT/tollgate-UID/       this user's, and nobody else's to enter; tollgate-UID-INSTANCE if
+//!                          another user has taken that name
 //!   lock                   held while a folder is made or removed
 //!   INSTANCE-DEVICE-INODE/ of one data directory: its instance id, and its own two numbers
 //!     lock                 held while the folder is in use
 //!     home                 whose it is, see `home.rs`
 //!     NN, NN.next, ...     as above
+//!   INSTANCE-....making/   such a folder before it is whole
+//!   INSTANCE-....removed/  such a folder that its own directory gave up
 //! ```
 //!
 //! A copied data directory has another inode, so it never finds the table of the original.
@@ -22,8 +25,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::home::Home;
-use super::private::{check_private, check_root, make_own, private_path, remove_all};
+use super::home::{HALVES, Home};
+use super::private::{check_private, check_root, make_own, private_paths, remove_all, taken_by};
 use super::{
     Directory, DirectoryError, LOCK_WAIT, Standing, make_private, open_lock, sync_dir, take_lock,
     wait_for_lock,
@@ -31,6 +34,9 @@ use super::{
 
 /// How long to wait while others make and remove folders under the same root.
 const FOLDERS_WAIT: Duration = Duration::from_secs(5);
+
+/// What a folder outside its data directory holds beside the table.
+const OUTSIDE: [&str; 2] = ["lock", "home"];
 
 /// Where a table lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,6 +87,15 @@ impl Folder {
         self.standing.check()
     }
 
+    /// The table's own files in it.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>, DirectoryError> {
+        let entries = fs::read_dir(&self.path);
+        let paths = entries.and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+        let mut paths: Vec<_> = paths.map_err(DirectoryError::io("list", &self.path))?;
+        paths.retain(|path| !OUTSIDE.iter().any(|name| path.ends_with(name)));
+        Ok(paths)
+    }
+
     /// Where a shard lies.
     pub(crate) fn shard_path(&self, number: u32) -> PathBuf {
         self.path.join(shard_name(number))
@@ -112,15 +127,42 @@ impl Directory {
     pub(crate) fn folder_path(&self, site: &Site) -> PathBuf {
         match site {
             Site::Data => self.path().join("table"),
-            Site::Root(root) => private_path(root).join(self.name()),
+            Site::Root(root) => self.private_path(root).join(self.folder_name()),
         }
     }
 
-    /// The name of this directory's folders under the roots.
-    fn name(&self) -> String {
+    /// This user's own directory under a root: where the folder of this directory is, or else
+    /// where it would be made.
+    pub(super) fn private_path(&self, root: &Path) -> PathBuf {
+        let [first, second] = private_paths(root, self.user, &self.instance());
+        let folder = second.join(self.folder_name());
+        let is_own = fs::symlink_metadata(&second).is_ok_and(|meta| meta.uid() == self.user);
+        let is_there = is_own && fs::symlink_metadata(folder).is_ok();
+        if is_there || taken_by(&first, self.user).is_some() {
+            second
+        } else {
+            first
+        }
+    }
+
+    /// What is to be known of this user's own directory under a root, if it has not the name that
+    /// it should have.
+    pub(crate) fn renamed(&self, root: &Path) -> Option<String> {
+        let [first, _] = private_paths(root, self.user, "");
+        let (user, path) = (taken_by(&first, self.user)?, self.private_path(root));
+        let (first, path) = (first.display(), path.display());
+        Some(format!("{first} belongs to user {user}, so {path} is used"))
+    }
+
+    fn instance(&self) -> String {
         let instance = self.header().instance.map(|byte| format!("{byte:02x}"));
+        instance.concat()
+    }
+
+    /// The name of this directory's folders under the roots.
+    pub(super) fn folder_name(&self) -> String {
         let (device, inode) = self.standing.identity();
-        format!("{}-{device:x}-{inode:x}", instance.concat())
+        format!("{}-{device:x}-{inode:x}", self.instance())
     }
 
     /// The folder of the table at this site, in use from now on.
@@ -132,7 +174,7 @@ impl Directory {
         let lock = match site {
             Site::Data => None,
             Site::Root(root) => {
-                check_private(&private_path(root))?;
+                check_private(&self.private_path(root))?;
                 check_private(&path)?;
                 Some(lock_folder(&path)?)
             }
@@ -155,31 +197,51 @@ impl Directory {
             }
             Site::Root(root) => {
                 check_root(root)?;
-                let private = private_path(root);
+                let private = self.private_path(root);
                 make_own(&private)?;
                 let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
-                remove_all(&path)?;
-                make_own(&path)?;
-                Some(take_lock(&path.join("lock"), LOCK_WAIT)?)
+                give_up(&path)?;
+                Some(self.make_whole(&path)?)
             }
         };
         self.take_up(site, path, lock)
+    }
+
+    /// Makes a folder and gives it its name once it says whose it is; gives its lock.
+    fn make_whole(&self, path: &Path) -> Result<File, DirectoryError> {
+        let [making, _] = HALVES.map(|half| path.with_extension(half));
+        remove_all(&making)?;
+        make_own(&making)?;
+        let lock = take_lock(&making.join("lock"), LOCK_WAIT)?;
+        Home::of(self)?.write(&making)?;
+        fs::rename(&making, path).map_err(DirectoryError::io("name", path))?;
+        Ok(lock)
     }
 
     /// Removes the folder at this site, and what is in it, if there is one.
     pub(crate) fn remove_folder(&self, site: &Site) -> Result<(), DirectoryError> {
         let path = self.folder_path(site);
         if let Site::Root(root) = site {
-            let private = private_path(root);
+            let private = self.private_path(root);
             if fs::symlink_metadata(&path).is_err() {
                 return Ok(());
             }
             check_private(&private)?;
             let _guard = take_lock(&private.join("lock"), FOLDERS_WAIT)?;
-            remove_all(&path)
+            give_up(&path)
         } else {
             remove_all(&path)
         }
+    }
+
+    /// Removes a folder outside the data directory that is in use here, and is not to be any more.
+    pub(crate) fn abandon(&self, folder: &Folder) -> Result<(), DirectoryError> {
+        let Site::Root(root) = &folder.site else {
+            return Ok(());
+        };
+        folder.check()?;
+        let _guard = take_lock(&self.private_path(root).join("lock"), FOLDERS_WAIT)?;
+        remove_named(&folder.path)
     }
 
     /// Moves a table in the data directory that cannot be believed out of the way; says where to.
@@ -198,7 +260,7 @@ impl Directory {
         Ok(aside)
     }
 
-    /// The folder as it is used; one outside the data directory says whose it is.
+    /// The folder as it is used; one outside the data directory says where that is now.
     fn take_up(
         &self,
         site: &Site,
@@ -223,6 +285,38 @@ impl fmt::Display for Site {
             Self::Data => write!(f, "the data directory"),
             Self::Root(root) => write!(f, "{}", root.display()),
         }
+    }
+}
+
+/// Removes the folder of one's own directory, if it is there and nobody has it.
+fn give_up(path: &Path) -> Result<(), DirectoryError> {
+    let _lock = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Held so that nobody takes it up meanwhile; if somebody has it, it stays.
+        Ok(meta) if meta.is_dir() => lock_if_there(path)?,
+        // A link, say: what it leads to is left alone.
+        _ => None,
+    };
+    remove_named(path)
+}
+
+/// Removes a folder that loses its name first, so that a kill leaves what everybody knows for a
+/// half.
+fn remove_named(path: &Path) -> Result<(), DirectoryError> {
+    let [_, removed] = HALVES.map(|half| path.with_extension(half));
+    remove_all(&removed)?;
+    fs::rename(path, &removed).map_err(DirectoryError::io("name", &removed))?;
+    remove_all(&removed)
+}
+
+/// Takes the lock of a folder, if it has one.
+fn lock_if_there(path: &Path) -> Result<Option<File>, DirectoryError> {
+    match lock_folder(path) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

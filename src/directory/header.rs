@@ -58,12 +58,14 @@ impl Header {
         })
     }
 
-    /// The same directory's in all but its identity: for a copy, whose tags must mean the same.
-    pub(crate) fn for_copy(&self) -> io::Result<Self> {
+    /// The same directory's in all but its identity: for a copy, whose tags must mean the same, and
+    /// whose shards begin with so many lines.
+    pub(crate) fn for_copy(&self, lines: u64) -> io::Result<Self> {
         let mut instance = [0; 16];
         getrandom::fill(&mut instance)?;
         Ok(Self {
             instance,
+            lines,
             ..self.clone()
         })
     }

@@ -58,8 +58,8 @@ impl Place {
         mount: 0,
     };
 
-    /// This kernel, and the mount that `table` is on.
-    pub(crate) fn here(table: &Path) -> Result<Self, DirectoryError> {
+    /// This kernel, between two of its boots.
+    pub(crate) fn boot() -> Result<[u8; 16], DirectoryError> {
         let boot_path = Path::new("/proc/sys/kernel/random/boot_id");
         let text = std::fs::read_to_string(boot_path);
         let text = text.map_err(DirectoryError::io("read", boot_path))?;
@@ -68,6 +68,12 @@ impl Place {
         let turned = checksum(&sum).to_le_bytes();
         boot[..8].copy_from_slice(&sum);
         boot[8..].copy_from_slice(&turned);
+        Ok(boot)
+    }
+
+    /// This kernel, and the mount that `table` is on.
+    pub(crate) fn here(table: &Path) -> Result<Self, DirectoryError> {
+        let boot = Self::boot()?;
         // A memory file system goes with its content, so its files' numbers say enough; and in a
         // container that was started again the same one has another mount.
         let mount = if is_memory(table)? {

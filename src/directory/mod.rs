@@ -16,6 +16,7 @@ mod error;
 mod folder;
 mod header;
 mod home;
+mod lock;
 mod marks;
 mod memory;
 mod private;
@@ -23,30 +24,32 @@ mod slots;
 mod standing;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
 pub(crate) use error::DirectoryError;
 pub(crate) use folder::{Folder, Site, next_name, shard_name};
 pub(crate) use header::{Header, draw_stamp};
-pub(crate) use home::sweep;
+pub(crate) use home::{Unused, sweep};
+pub(crate) use lock::hold;
+use lock::{LOCK_WAIT, open_lock, take_lock, wait_for_lock};
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use slots::Slots;
 pub(crate) use standing::Standing;
 
-/// How long to wait for a lock whose holder is just going away.
-const LOCK_WAIT: Duration = Duration::from_millis(200);
+pub(crate) use crate::table::file::check_file_len;
 
 /// A locked directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     header: Header,
+    /// Whose it is: this process's user, unless it is only looked at.
+    user: u32,
     /// Device and inode number of the directory itself: what a copy of it does not share.
     standing: Standing,
     /// Dropped last: with it goes the lock. None if somebody else holds it for us.
@@ -63,6 +66,7 @@ impl Directory {
     ) -> Result<(Self, bool), DirectoryError> {
         make_private(path)?;
         let lock = take_lock(&path.join("lock"), LOCK_WAIT)?;
+        remove_halves(path)?;
         let at = path.join("header");
         let (header, is_new) = match read_bounded(&at, 4096) {
             Ok(bytes) => (Header::decode(&at, &bytes)?, false),
@@ -83,10 +87,12 @@ impl Directory {
     }
 
     fn locked(path: &Path, header: Header, lock: Option<File>) -> Result<Self, DirectoryError> {
+        let meta = fs::metadata(path).map_err(DirectoryError::io("look at", path))?;
         Ok(Self {
             path: path.to_owned(),
             header,
-            standing: Standing::of(path)?,
+            user: meta.uid(),
+            standing: Standing::found(path, &meta),
             lock,
         })
     }
@@ -135,6 +141,20 @@ impl Directory {
     }
 }
 
+/// Removes what a process that ended was about to put in the place of a file, see [`replace`].
+fn remove_halves(path: &Path) -> Result<(), DirectoryError> {
+    for name in ["header", "marks", "overrides", "ceilings"] {
+        let next = path.join(name).with_extension("next");
+        match fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DirectoryError::io("remove", &next)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// A table without a header is not a new directory: it is one that lost its secret.
 fn refuse_orphans(path: &Path) -> Result<(), DirectoryError> {
     for name in ["table", "marks", "overrides", "journal", "ceilings"] {
@@ -176,7 +196,8 @@ pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
             why,
         });
     }
-    if meta.uid() != me() || meta.mode() & 0o022 != 0 {
+    private::check_owner(path, &meta)?;
+    if meta.mode() & 0o022 != 0 {
         return Err(DirectoryError::NotPrivate {
             path: path.to_owned(),
         });
@@ -187,74 +208,6 @@ pub(crate) fn make_private(path: &Path) -> Result<(), DirectoryError> {
 /// This process's user.
 pub(crate) fn me() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// Locks the file, made if there is none, and puts this process's id into it.
-fn take_lock(path: &Path, patience: Duration) -> Result<File, DirectoryError> {
-    let lock = open_lock(path, true).map_err(DirectoryError::io("open", path))?;
-    wait_for_lock(path, lock, patience)
-}
-
-fn open_lock(path: &Path, create: bool) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(path)
-}
-
-/// Locks a directory as it is, to be looked at: makes and writes nothing. None if it has no lock.
-pub(crate) fn hold(path: &Path) -> Result<Option<File>, DirectoryError> {
-    let at = path.join("lock");
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(&at);
-    match opened {
-        Ok(mut lock) => wait_until_free(&at, &mut lock, LOCK_WAIT).map(|()| Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(DirectoryError::io("open", &at)(error)),
-    }
-}
-
-fn wait_for_lock(path: &Path, mut lock: File, patience: Duration) -> Result<File, DirectoryError> {
-    wait_until_free(path, &mut lock, patience)?;
-    let pid = format!("{}\n", std::process::id());
-    // Information only, which a full disk may refuse; the lock is what counts.
-    let _ = lock
-        .set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| lock.write_all(pid.as_bytes()));
-    Ok(lock)
-}
-
-/// Takes the lock, or says who has it.
-fn wait_until_free(path: &Path, lock: &mut File, patience: Duration) -> Result<(), DirectoryError> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
-                std::thread::sleep(LOCK_WAIT / 20);
-            }
-            Err(fs::TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // The text is information only; the lock is what counts.
-                let _ = lock.take(32).read_to_string(&mut text);
-                let pid = text.trim().parse().ok();
-                return Err(DirectoryError::InUse {
-                    path: path.to_owned(),
-                    pid,
-                });
-            }
-            Err(fs::TryLockError::Error(error)) => {
-                return Err(DirectoryError::io("lock", path)(error));
-            }
-        }
-    }
 }
 
 /// The file's bytes, if it is a regular file of at most `most` bytes.
@@ -284,6 +237,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
             .mode(0o600)
             .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&next)?;
+        check_file_len(bytes.len() as u64)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&next, path)

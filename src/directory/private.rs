@@ -1,15 +1,23 @@
 //! What lies under a root that others use, too, and is this user's alone.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::{DirectoryError, me};
 
-/// This user's own directory under a root.
-pub(super) fn private_path(root: &Path) -> PathBuf {
-    root.join(format!("tollgate-{}", me()))
+/// A user's own directory under a root; and another name for it, of one data directory alone,
+/// for when somebody else has taken the first one.
+pub(super) fn private_paths(root: &Path, user: u32, other: &str) -> [PathBuf; 2] {
+    let name = format!("tollgate-{user}");
+    [root.join(&name), root.join(format!("{name}-{other}"))]
+}
+
+/// The user who has taken what is to be this user's, if there is one.
+pub(super) fn taken_by(path: &Path, user: u32) -> Option<u32> {
+    let owner = fs::symlink_metadata(path).ok()?.uid();
+    Some(owner).filter(|owner| *owner != user)
 }
 
 /// A root is safe if nobody else can rename what is in it.
@@ -37,10 +45,21 @@ pub(super) fn make_own(path: &Path) -> Result<(), DirectoryError> {
 /// closed to everybody else.
 pub(super) fn check_private(path: &Path) -> Result<(), DirectoryError> {
     let meta = fs::symlink_metadata(path).map_err(DirectoryError::io("look at", path))?;
-    if meta.is_dir() && meta.uid() == me() && meta.mode() & 0o077 == 0 {
+    check_owner(path, &meta)?;
+    if meta.is_dir() && meta.mode() & 0o077 == 0 {
         return Ok(());
     }
     Err(DirectoryError::NotPrivate { path: path.into() })
+}
+
+/// # Errors
+/// If what was found at `path` is another user's.
+pub(super) fn check_owner(path: &Path, meta: &Metadata) -> Result<(), DirectoryError> {
+    let (owner, user, path) = (meta.uid(), me(), path.into());
+    if owner == user {
+        return Ok(());
+    }
+    Err(DirectoryError::NotOurs { path, owner, user })
 }
 
 /// Removes a folder and what is in it, if it is there.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{DirectoryError, Standing, read_bounded, replace};
+use super::{DirectoryError, Standing, check_file_len, read_bounded, replace};
 use crate::codec::{Fields, Reader, seal, sealed};
 
 /// One slot a block, so that a write that tears one leaves the other whole.
@@ -147,7 +147,9 @@ impl<const BODY: usize> Slots<BODY> {
     fn overwrite(&self, offset: usize, record: &[u8], durable: bool) -> Result<(), DirectoryError> {
         let io = |doing| DirectoryError::io(doing, &self.path);
         Standing::found(&self.path, &self.file.metadata().map_err(io("look at"))?).check()?;
-        let written = self.file.write_all_at(record, offset as u64);
+        let end = (offset + record.len()) as u64;
+        let written =
+            check_file_len(end).and_then(|()| self.file.write_all_at(record, offset as u64));
         written.map_err(io("write"))?;
         if durable {
             self.file.sync_data().map_err(io("sync"))?;

@@ -1,7 +1,7 @@
 //! The counters: the table's slots, the journal's words, the ceilings, and what they say of each
 //! other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::files::said_of;
 use super::visit::{Repair, Visit};
 use crate::algorithm::Word;
 use crate::ceiling;
-use crate::directory::{Directory, Header, Mark, Marks, State};
+use crate::directory::{Directory, Header, Mark, Marks, Place, Site, State, Unused};
 use crate::error::Error;
 use crate::journal::{self, Found};
 use crate::key::Tag;
@@ -22,30 +22,26 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 /// or the longest filling of a bucket and as much debt.
 const LONGEST_NANOS: u64 = 20 * 366 * 86_400 * NANOS_PER_SEC;
 
+const LOST_CEILINGS: &str = "the ceilings are the table's counts, or, if that is lost, too, strict \
+                             limits stay closed for their window";
+
 /// Live words by their tags.
 type Words = HashMap<Tag, Word>;
 
 /// What is to be made of the table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// The next opening takes it as it is.
-    Kept,
-    /// The next opening rebuilds it.
-    Rebuilt,
-}
-
-/// What the journal is good for.
-struct Journal {
-    words: Words,
-    /// True if all that was acknowledged can be read.
-    is_whole: bool,
+struct TableFound {
+    /// True if the next opening takes it as it is; else it rebuilds it.
+    is_kept: bool,
+    /// True if it knows of a journal.
+    knows_a_journal: bool,
+    in_flight: HashSet<Tag>,
 }
 
 /// How the table's words agree with those of the journal and the ceilings.
 #[derive(Default)]
 struct Agreement {
-    /// Words of the journal that the table has not, or only an earlier one.
-    lacking: u64,
+    /// Words that the journal has later, under tags that were not about to be written to it.
+    behind: HashSet<Tag>,
     /// Counters above their ceiling.
     above: u64,
 }
@@ -61,44 +57,50 @@ impl Visit {
         let ceilings = self.ceilings(header, now)?;
         let mut agreement = Agreement::default();
         let compare = &mut |tag, word: Word| {
-            let known = journal.words.remove(&tag).unwrap_or(Word::ABSENT);
-            let is_behind = !word.is_dirty() && known.bits() > word.bits();
-            agreement.lacking += u64::from(is_behind);
+            let known = journal.remove(&tag).unwrap_or(Word::ABSENT);
+            if !word.is_dirty() && known.bits() > word.bits() {
+                agreement.behind.insert(tag);
+            }
             let ceiling = ceilings.get(&tag);
             let is_above = ceiling.is_some_and(|ceiling| ceiling.bits() < word.clean().bits());
             agreement.above += u64::from(is_above);
         };
-        let trust = self.table(directory, &mark, journal.is_whole, compare);
-        // What is left of the journal's words stands nowhere in the table.
-        agreement.lacking += journal.words.len() as u64;
-        self.agreement(&agreement, trust, journal.is_whole);
+        let table = self.table(directory, &mark, compare);
+        if table.is_kept {
+            // What is left of the journal's words stands nowhere in the table.
+            agreement.behind.extend(journal.keys());
+            self.agreement(&agreement, &table.in_flight);
+        }
+        self.no_journal(&table);
         Ok(())
     }
 
     /// The mark; none if there is no table to be looked at.
     fn mark(&mut self, header: &Header) -> Result<Option<Mark>, Error> {
         let at = self.path.join("marks");
-        let table = self.path.join("table");
         let Some(mark) = Marks::peek(&at)? else {
-            if table.exists() {
-                let (what, text) = if self.path.join("journal").exists() {
-                    let what = "has no mark beside it that says that it can be believed";
-                    (
-                        what,
-                        "remove it; the next opening rebuilds it from the journal",
-                    )
-                } else {
-                    let what = "has no mark beside it: nobody was ever admitted by it";
-                    (what, "remove it; the next opening makes another")
-                };
-                self.repairable(&table, what, text, Repair::Remove(vec![table.clone()]));
+            // The first mark is on the disk before there is a journal, and before anybody is
+            // admitted.
+            if self.path.join("journal").exists() {
+                let what = "holds no whole mark, so the table beside it cannot be believed";
+                let text = "the table is set aside and rebuilt from the journal";
+                self.opening(&at, what, text);
+            } else {
+                self.fact("table", "none that counts: the next opening makes it");
             }
-            self.fact("table", "none yet: the next opening makes it");
             return Ok(None);
         };
         if mark.instance != header.instance {
             let what = "belongs to another directory than the header beside it";
             self.person(&at, what, "put together again what belongs together");
+            return Ok(None);
+        }
+        let was_used = mark.latest > Timestamp::EPOCH;
+        if mark.place == Place::NOWHERE && !was_used && !self.path.join("journal").exists() {
+            // A rebuilding that was interrupted has its journal.
+            let path = self.path.clone();
+            let what = "is a backup that was not finished: counters are missing";
+            self.person(&path, what, "remove it, and make another");
             return Ok(None);
         }
         Ok(Some(mark))
@@ -109,13 +111,11 @@ impl Visit {
         &mut self,
         directory: &Directory,
         mark: &Mark,
-        is_journal_whole: bool,
         see: &mut dyn FnMut(Tag, Word),
-    ) -> Trust {
+    ) -> TableFound {
         let now = mark.latest;
         let latest = now.plus_nanos(LONGEST_NANOS);
         let table = survey_table(directory, mark, Times { now, latest }, see);
-        let mut trust = Trust::Kept;
         for error in &table.errors {
             let path = error.path().unwrap_or(&table.folder).to_owned();
             let what = said_of(&path, &error.to_string());
@@ -125,38 +125,44 @@ impl Visit {
                 let text = "the table is set aside and rebuilt from the journal";
                 self.opening(&path, what, text);
             }
-            trust = Trust::Rebuilt;
         }
         self.fact("table", format!("in {}", table.folder.display()));
-        if table.growing > 0 {
-            let text = "were being replaced by larger ones; the next opening goes on with it";
-            self.fact("table", format!("{} shards {text}", table.growing));
+        if let Site::Root(root) = &mark.site
+            && let Some(note) = Unused::under(root, directory)
+                .ok()
+                .and_then(|all| all.note())
+        {
+            self.fact("memory", note);
         }
         let state = match mark.state {
             State::Clean => "closed clean",
             State::Open => "not closed",
         };
-        let then = match &table.differs {
-            None if trust == Trust::Kept => "it will be kept".to_owned(),
+        let is_kept = table.differs.is_none() && table.errors.is_empty();
+        let then = match table.differs {
+            _ if is_kept => "it will be kept".to_owned(),
             None => "it will be rebuilt from the journal".to_owned(),
-            Some(why) => {
-                trust = Trust::Rebuilt;
-                format!("{why}: it will be rebuilt from the journal")
-            }
+            Some(why) => format!("{why}: it will be rebuilt from the journal"),
         };
         self.fact(
             "table",
             format!("{state}, last used {}; {then}", mark.latest),
         );
-        self.slots(
-            &table.folder,
-            &table.slots,
-            is_journal_whole && trust == Trust::Kept,
-        );
-        trust
+        if table.growing > 0 {
+            let text = "were being replaced by larger ones; the next opening goes on with it";
+            self.fact("table", format!("{} shards {text}", table.growing));
+        }
+        if table.differs.is_none() {
+            self.slots(&table.folder, &table.slots);
+        }
+        TableFound {
+            is_kept,
+            knows_a_journal: table.knows_a_journal,
+            in_flight: table.in_flight,
+        }
     }
 
-    fn slots(&mut self, at: &Path, all: &Survey, can_rebuild: bool) {
+    fn slots(&mut self, at: &Path, all: &Survey) {
         let Survey {
             slots,
             used,
@@ -177,16 +183,12 @@ impl Visit {
                 "{} live counters stand where no search finds them, {} have two slots",
                 all.astray, all.double
             );
-            let text = "give the table up; the next opening rebuilds it from the journal";
-            if can_rebuild {
-                self.repairable(at, what, text, Repair::Rebuild);
-            } else {
-                self.person(
-                    at,
-                    what,
-                    "the journal does not hold all that it should: keep a copy",
-                );
-            }
+            // Not by itself: what only the table knows would be forgotten, resets among it.
+            let text = format!(
+                "remove the folder to have it rebuilt from the journal, which lacks the {dirty} \
+                 that it was not told of, and what limits kept in memory count"
+            );
+            self.person(at, what, &text);
         }
         if all.future > 0 {
             let what = format!(
@@ -201,18 +203,27 @@ impl Visit {
         }
     }
 
-    /// Reads the journal, in a copy.
-    fn journal(&mut self, header: &Header, now: Timestamp) -> Result<Journal, Error> {
+    /// A journal that is not there was removed, unless the process ended before it made one; a
+    /// backup has none either.
+    fn no_journal(&mut self, table: &TableFound) {
         let at = self.path.join("journal");
-        let mut words = Words::new();
-        let none = |is_whole| Journal {
-            words: Words::new(),
-            is_whole,
-        };
-        if !at.exists() {
+        if at.exists() {
+            return;
+        }
+        if table.knows_a_journal {
             let text = "a new one is begun, and told all that is in the table";
             self.opening(&at, "there is no journal", text);
-            return Ok(none(false));
+        } else {
+            self.fact("journal", "none yet: the next opening makes it");
+        }
+    }
+
+    /// Reads the journal, in a copy. Gives its live words.
+    fn journal(&mut self, header: &Header, now: Timestamp) -> Result<Words, Error> {
+        let at = self.path.join("journal");
+        let mut words = Words::new();
+        if !at.exists() {
+            return Ok(words);
         }
         let scratch = Scratch::new()?;
         let surveyed = journal::survey(&at, header.instance, &scratch.0, &mut |tag, word| {
@@ -228,32 +239,32 @@ impl Visit {
             Err(error) => {
                 let text = "use the version that wrote it, or make it readable";
                 self.person(&at, said_of(&at, &error.to_string()), text);
-                return Ok(none(false));
+                return Ok(Words::new());
             }
         };
-        let is_whole = self.generation(&survey, words.len());
+        self.generation(&survey, words.len());
         self.remains(&survey);
-        Ok(Journal { words, is_whole })
+        Ok(words)
     }
 
-    /// Says what was found in the generation that counts; true if that is all there should be.
-    fn generation(&mut self, survey: &journal::Survey, live: usize) -> bool {
+    /// Says what was found in the generation that counts.
+    fn generation(&mut self, survey: &journal::Survey, live: usize) {
         let acknowledged = survey.acknowledged;
         if survey.is_foreign {
             let at = self.path.join("journal");
             let text = "it is set aside, and a new one is begun";
             self.opening(&at, "is of another limiter's directory", text);
-            return false;
+            return;
         }
         let Some((at, found)) = &survey.counting else {
             let at = self.path.join("journal");
-            if let Some(sequence) = acknowledged {
+            if let Some(sequence) = acknowledged.filter(|sequence| *sequence > 0) {
                 let what = format!("all that was acknowledged is gone, {sequence} commits");
                 self.opening(&at, what, "a new one is told all that is in the table");
             } else {
                 self.fact("journal", "empty");
             }
-            return acknowledged.is_none();
+            return;
         };
         match found {
             Found::Unread { why, is_damage } => {
@@ -264,7 +275,6 @@ impl Visit {
                 } else {
                     self.person(at, what, "the reason may pass; look again then");
                 }
-                false
             }
             Found::Read {
                 sequence,
@@ -280,12 +290,10 @@ impl Visit {
                         scan.words
                     ),
                 );
-                let mut is_whole = true;
                 let text = "it is renewed from what is in the table";
                 if let Some(acknowledged) = acknowledged.filter(|most| most > sequence) {
                     let what = format!("has lost commits: {sequence} of {acknowledged} are there");
                     self.opening(at, what, text);
-                    is_whole = false;
                 }
                 if acknowledged.is_none() && *sequence > 1 {
                     let what = "has no mark that says what was acknowledged: a loss would not show";
@@ -294,9 +302,7 @@ impl Visit {
                 if scan.damaged > 0 {
                     let what = format!("is damaged in {} places", scan.damaged);
                     self.opening(at, what, text);
-                    is_whole = false;
                 }
-                is_whole
             }
         }
     }
@@ -304,9 +310,9 @@ impl Visit {
     /// What lies beside the generation that counts.
     fn remains(&mut self, survey: &journal::Survey) {
         for at in &survey.strays {
-            let what = "was being made or removed when a process ended";
-            let repair = Repair::Remove(vec![at.clone()]);
-            self.repairable(at, what, "remove it", repair);
+            let text =
+                "was being made or removed when a process ended; the next opening removes it";
+            self.fact("journal", format!("{} {text}", at.display()));
         }
         for at in &survey.unreadable {
             self.fact("kept", format!("{} could not be read once", at.display()));
@@ -331,7 +337,8 @@ impl Visit {
             }
         });
         match surveyed {
-            Ok(ceiling::Surveyed::Missing) => {}
+            // They are made before the first mark is written.
+            Ok(ceiling::Surveyed::Missing) => self.opening(&at, "is gone", LOST_CEILINGS),
             Ok(ceiling::Surveyed::Whole { bytes, closed }) => {
                 let count = words.len();
                 self.fact(
@@ -344,9 +351,7 @@ impl Visit {
                 }
             }
             Ok(ceiling::Surveyed::Damaged { why }) => {
-                let text = "it is kept aside; the ceilings are the table's counts, or, if that is \
-                            lost too, strict limits stay closed for their window";
-                self.opening(&at, why, text);
+                self.opening(&at, why, LOST_CEILINGS);
             }
             Err(error) => {
                 let what = said_of(&at, &error.to_string());
@@ -360,22 +365,20 @@ impl Visit {
         Ok(words)
     }
 
-    fn agreement(&mut self, agreement: &Agreement, trust: Trust, is_journal_whole: bool) {
-        if trust == Trust::Rebuilt {
-            return;
+    /// What the files say of each other is told and never called wrong: a counter may be behind the
+    /// journal because it was reset or given back under a limit that is kept in memory, and above
+    /// its ceiling because its limit is not strict any more, or admits what it cannot write.
+    fn agreement(&mut self, agreement: &Agreement, in_flight: &HashSet<Tag>) {
+        let behind = agreement.behind.difference(in_flight).count();
+        if behind > 0 {
+            let text = "counters are further in the journal than in the table: they were lowered \
+                        since, under limits kept in memory, or the table is damaged";
+            self.fact("agreement", format!("{behind} {text}"));
         }
-        let at = self.path.join("table");
-        let Agreement { lacking, above } = agreement;
-        if *lacking > 0 && is_journal_whole {
-            let what = format!("{lacking} counters are further in the journal than in the table");
-            let text = "give the table up; the next opening rebuilds it from the journal";
-            self.repairable(&at, what, text, Repair::Rebuild);
-        }
-        if *above > 0 {
-            let what = format!("{above} strict counters are above their ceilings");
-            let text = "they were admitted while the disk failed, or the ceilings are older than \
-                        the table";
-            self.person(&at, what, text);
+        if agreement.above > 0 {
+            let text = "counters are above their ceilings: their limits are not strict, or admit \
+                        what cannot be written, or the ceilings are older than the table";
+            self.fact("agreement", format!("{} {text}", agreement.above));
         }
     }
 }

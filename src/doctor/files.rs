@@ -16,8 +16,6 @@ const FOLDERS: [&str; 2] = ["table", "journal"];
 /// What is kept for people to look at.
 const KEPT: [&str; 2] = ["table.untrusted", "ceilings.unreadable"];
 
-const REPLACED: &str = "remove it: it never came to be the file it was to replace";
-
 impl Visit {
     /// Looks at every file from outside, and into the small ones; gives the header if the rest can
     /// be understood.
@@ -32,6 +30,15 @@ impl Visit {
         }
         let meta = fs::symlink_metadata(&path);
         let meta = meta.map_err(|error| Error::io("look at", &path, error))?;
+        self.owner = meta.uid();
+        if self.owner != me() {
+            let text = format!(
+                "belong to user {}; this process's, {}, cannot open them with a limiter",
+                self.owner,
+                me()
+            );
+            self.fact("files", text);
+        }
         self.privacy(&path, &meta);
         for (at, meta) in entries {
             self.entry(&at, &meta)?;
@@ -50,13 +57,13 @@ impl Visit {
         let is = |names: &[&str]| names.contains(&&*name);
         if is(&FILES) && meta.is_file() {
             self.privacy(at, meta);
-            if meta.nlink() > 1 {
+            if meta.nlink() > 1 && !self.is_kept_aside(meta) {
                 let what = format!("has {} names; others may be changing it", meta.nlink());
                 self.person(at, what, "remove the names that are not in this directory");
             }
         } else if is(&FOLDERS) && meta.is_dir() {
             self.privacy(at, meta);
-            self.below(at)?;
+            self.below(at, false)?;
         } else if is(&FILES) || is(&FOLDERS) {
             let what = "is not the kind of file that belongs there";
             self.person(
@@ -70,13 +77,8 @@ impl Visit {
             .strip_suffix(".next")
             .is_some_and(|name| FILES.contains(&name))
         {
-            let remove = Repair::Remove(vec![at.into()]);
-            self.repairable(
-                at,
-                "was being written when a process ended",
-                REPLACED,
-                remove,
-            );
+            let text = "was being written when a process ended; the next opening removes it";
+            self.fact("kept", format!("{} {text}", at.display()));
         } else {
             self.person(
                 at,
@@ -87,25 +89,40 @@ impl Visit {
         Ok(())
     }
 
-    /// Everything below a folder is private, too.
-    fn below(&mut self, folder: &Path) -> Result<(), Error> {
+    /// True of the ceilings that were just kept aside under another name, too.
+    fn is_kept_aside(&self, meta: &Metadata) -> bool {
+        let aside = fs::symlink_metadata(self.path.join("ceilings.unreadable"));
+        meta.nlink() == 2 && aside.is_ok_and(|aside| aside.ino() == meta.ino())
+    }
+
+    /// Everything below a folder is private, too. In a generation of the journal, which nobody else
+    /// can enter, the engine makes files as it likes.
+    fn below(&mut self, folder: &Path, is_closed: bool) -> Result<(), Error> {
         for (at, meta) in list(folder)? {
-            if !meta.is_symlink() {
+            if is_closed {
+                self.owner(&at, &meta);
+            } else if !meta.is_symlink() {
                 self.privacy(&at, &meta);
             }
             if meta.is_dir() {
-                self.below(&at)?;
+                self.below(&at, is_closed || meta.mode() & 0o077 == 0)?;
             }
         }
         Ok(())
     }
 
-    /// Whether a file or folder is this user's, and nobody else's to read or write.
-    fn privacy(&mut self, at: &Path, meta: &Metadata) {
-        if meta.uid() != me() {
-            let what = format!("belongs to user {}, not to this one, {}", meta.uid(), me());
-            self.person(at, what, "look at it as that user, or give it to this one");
+    /// Whether a file or folder is the directory's user's.
+    fn owner(&mut self, at: &Path, meta: &Metadata) {
+        if meta.uid() != self.owner {
+            let (user, owner) = (meta.uid(), self.owner);
+            let what = format!("belongs to user {user}, and the directory to user {owner}");
+            self.person(at, what, "give it to the directory's user");
         }
+    }
+
+    /// Whether a file or folder is the directory's user's, and nobody else's to read or write.
+    fn privacy(&mut self, at: &Path, meta: &Metadata) {
+        self.owner(at, meta);
         let open = meta.mode() & 0o077;
         if open != 0 {
             let mode = if meta.is_dir() { 0o700 } else { 0o600 };

@@ -1,11 +1,10 @@
 //! Looking at a directory while no limiter has it open: what is in it, what is wrong with
 //! it, and what can be done.
 //!
-//! [`examine`] changes nothing. [`repair`] does what it safely can: it removes what a killed
-//! process left half made, makes files private, puts a journal that cannot be read out of the way,
-//! and gives up a table whose slots contradict each other, for the next opening to rebuild it from
-//! the journal.
-//! It never removes or changes a counter.
+//! [`examine`] changes nothing. [`repair`] does what it safely can: it makes files private, and
+//! puts a journal that cannot be read out of the way. It never removes or changes a counter, and
+//! never has one made anew: what was reset stays reset. What a killed process left half made is
+//! nothing wrong; the next opening deals with it.
 //!
 //! Both hold the directory's lock while they look, read every file in it, and need memory for the
 //! words that the journal holds. The journal is read in a copy, in the system's folder for

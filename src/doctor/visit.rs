@@ -5,25 +5,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::report::{Fact, Finding, Remedy, Report};
-use crate::directory::{Marks, sync_dir};
+use crate::directory::me;
 use crate::error::Error;
 use crate::journal;
 
 /// Something that can be done without knowing more than the files tell.
 pub(super) enum Repair {
     Mode(PathBuf, u32),
-    /// Files and folders that a killed process left.
-    Remove(Vec<PathBuf>),
     /// A generation of the journal that cannot be read.
     SetAside(PathBuf),
-    /// No table is to be believed until it has been rebuilt.
-    Rebuild,
 }
 
 pub(super) struct Visit {
     pub(super) path: PathBuf,
     /// False if there is no lock to be held.
     pub(super) has_lock: bool,
+    /// Whose directory it is.
+    pub(super) owner: u32,
     report: Report,
     /// By the numbers of their findings.
     repairs: Vec<(usize, Repair)>,
@@ -34,6 +32,7 @@ impl Visit {
         Self {
             path: path.into(),
             has_lock,
+            owner: me(),
             report: Report::new(path),
             repairs: Vec::new(),
         }
@@ -78,29 +77,23 @@ impl Visit {
     pub(super) fn end(mut self, repairs: bool) -> Report {
         if repairs {
             for (number, repair) in std::mem::take(&mut self.repairs) {
-                let done = self.repair(&repair).map_err(|error| error.to_string());
+                let done = Self::repair(&repair).map_err(|error| error.to_string());
                 self.report.findings[number].repaired = Some(done);
             }
         }
         self.report
     }
 
-    fn repair(&self, repair: &Repair) -> Result<(), Error> {
+    fn repair(repair: &Repair) -> Result<(), Error> {
         let journal = |error: journal::StoreError| Error::journal(error.to_string());
         match repair {
             Repair::Mode(path, mode) => {
                 let set = fs::set_permissions(path, Permissions::from_mode(*mode));
                 set.map_err(|error| Error::io("change the mode of", path, error))
             }
-            Repair::Remove(paths) => {
-                journal::remove_strays(paths).map_err(journal)?;
-                let mut folders = paths.iter().filter_map(|path| path.parent());
-                folders.try_for_each(sync_dir).map_err(Error::from)
-            }
             Repair::SetAside(generation) => {
                 journal::set_aside(generation).map(drop).map_err(journal)
             }
-            Repair::Rebuild => Ok(Marks::open(self.path.join("marks"))?.give_up_table()?),
         }
     }
 }

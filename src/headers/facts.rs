@@ -58,7 +58,11 @@ impl<'d> Facts<'d> {
         if !decision.is_allowed() {
             let verdict = decision.verdict();
             facts.refusal = kind(verdict);
-            facts.reason = Some(verdict.words());
+            facts.reason = Some(match facts.refusal {
+                // What the limiter lacks is the operator's business.
+                Some(RefusalKind::Unavailable) => "unavailable, try again later",
+                _ => verdict.words(),
+            });
             // Where only permits are lacking, no rate rules.
             let full = decision.concurrency_refusal();
             let full = full.filter(|_| ruling.is_none_or(|ruling| ruling.is_allowed()));

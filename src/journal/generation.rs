@@ -337,6 +337,11 @@ impl Generations {
         self.store.is_some() && !self.must_renew
     }
 
+    /// True if it failed: nothing is committed until it is renewed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.store.is_none()
+    }
+
     /// True if the journal should be renewed: it failed, or does not hold every living word, or
     /// has grown too large for `alive` words.
     pub(crate) fn should_renew(&self, alive: u64) -> bool {

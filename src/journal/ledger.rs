@@ -28,9 +28,12 @@ use std::time::{Duration, Instant};
 use super::record::{Flaw, PAGE_WORDS, Page, Place, VERSION};
 use super::{Batch, Scan, Store, StoreError};
 use crate::algorithm::Word;
-use crate::directory::{DirectoryError, make_private, sync_dir};
+use crate::directory::{DirectoryError, check_file_len, make_private, sync_dir};
 use crate::key::Tag;
 
+/// By how much sled may make its files longer at a commit, or when it opens: it writes whole
+/// segments of half a MiB, the next one perhaps before it is needed.
+const HEADROOM_BYTES: u64 = 2 << 20;
 /// Memory for sled's pages.
 const CACHE_BYTES: u64 = 8 << 20;
 /// The largest `db` file that is opened or written on.
@@ -71,6 +74,8 @@ impl Ledger {
         inspect(path)?;
         let at = path.join("db");
         let file = open_db(&at).map_err(StoreError::io("open", &at))?;
+        let headroom = check_file_len(file_len(&file, &at)? + HEADROOM_BYTES);
+        headroom.map_err(StoreError::io("open", &at))?;
         wait_until_free(&file).map_err(StoreError::io("lock", &at))?;
         io::copy(&mut &file, &mut io::sink()).map_err(StoreError::io("read", &at))?;
         let db = match start(path) {
@@ -172,6 +177,8 @@ impl Store for Ledger {
             let bytes = self.size_bytes;
             return Err(StoreError::Full { path, bytes });
         }
+        let headroom = check_file_len(self.size_bytes + HEADROOM_BYTES);
+        headroom.map_err(StoreError::io("write", &self.path))?;
         let pages = self.pages(sequence, batch.words());
         let too_large = || StoreError::damaged(&self.path, "the batch is too large");
         let pages = pages.ok_or_else(too_large)?;

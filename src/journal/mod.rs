@@ -38,4 +38,4 @@ pub(crate) use guarded::Patience;
 #[cfg(test)]
 pub(crate) use memory::{Disk, Fault};
 pub(crate) use store::{Batch, Scan, Store};
-pub(crate) use survey::{Found, Survey, remove_strays, set_aside, survey};
+pub(crate) use survey::{Found, Survey, set_aside, survey};

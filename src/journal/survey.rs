@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::current::Current;
-use super::folder::{Folder, remove};
+use super::folder::Folder;
 use super::generation::ledgers;
 use super::guarded::Patience;
 use super::{Scan, StoreError};
@@ -125,14 +125,6 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// Removes what the next opening would remove.
-///
-/// # Errors
-/// If the system says no.
-pub(crate) fn remove_strays(strays: &[PathBuf]) -> Result<(), StoreError> {
-    strays.iter().try_for_each(|path| remove(path))
 }
 
 /// Puts a generation that cannot be read out of the way, as opening the limiter would; says where

@@ -26,7 +26,7 @@ impl Limiter {
         let inner = &*self.inner;
         let path = path.as_ref();
         let now = inner.counters.clock.now();
-        let copy = Store::create_like(path, inner.store.directory.header())?;
+        let copy = Store::create_like(path, &inner.store)?;
         let overrides = inner.law.current().overrides.encode();
         replace(&copy.directory.overrides_path(), &overrides)?;
         let copied = copy.directory.header().instance;

@@ -38,7 +38,7 @@ impl Bench {
     fn half_grown() -> Self {
         let bench = Self(crate::directory::scratch());
         let mut store = bench.open();
-        store.begin().unwrap();
+        store.begin(Timestamp::EPOCH).unwrap();
         for number in 0..WORDS {
             let update = store.table.update(tag(number), NOW, |_| word(number));
             assert_ne!(update, Update::Full);
@@ -122,7 +122,7 @@ fn a_table_that_is_growing_is_moved_whole() {
     fs::create_dir(&place).unwrap();
     let wanted = Wanted::new(Mapping::Under(place)).growing(1 << 20);
     let mut store = Store::open(&bench.data(), 1, &wanted).unwrap();
-    store.begin().unwrap();
+    store.begin(Timestamp::EPOCH).unwrap();
     all_there(&store);
     assert!(store.placement.moved_from.is_some());
     assert!(store.table.growing_shards().is_empty());
@@ -179,7 +179,7 @@ fn flip(path: &Path, at: u64) {
 fn what_was_made_and_not_begun_is_removed() {
     let bench = Bench(crate::directory::scratch());
     let mut store = bench.open();
-    store.begin().unwrap();
+    store.begin(Timestamp::EPOCH).unwrap();
     drop(store);
     for name in ["03.next", "05.making"] {
         fs::write(bench.data().join("table").join(name), "half").unwrap();
@@ -226,7 +226,7 @@ fn at_hand(path: &Path) -> (u64, u64) {
 fn what_a_shard_grows_into_is_at_hand_before_it_is_shown() {
     let bench = Bench(crate::directory::scratch());
     let mut store = bench.open();
-    store.begin().unwrap();
+    store.begin(Timestamp::EPOCH).unwrap();
     let mut grower = store.grower(&wanted());
     let made = (0..WORDS).find_map(|number| {
         store.table.update(tag(number), NOW, |_| word(number));

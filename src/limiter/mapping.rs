@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::shards::{Shards, Sizes};
 use crate::directory::{
-    Directory, DirectoryError, Site, check_room, is_memory, memory_roots, sweep,
+    Directory, DirectoryError, Site, Unused, check_room, is_memory, memory_roots, sweep,
 };
 use crate::error::Error;
 
@@ -18,10 +18,11 @@ use crate::error::Error;
 #[non_exhaustive]
 pub enum Mapping {
     /// On a memory file system where there is one with room, else in the data directory. A data
-    /// directory that lies on a memory file system itself keeps its table.
+    /// directory that lies on a memory file system itself keeps its table. When it is closed, a
+    /// table of at most 4 MiB is carried from memory into the data directory.
     #[default]
     Automatic,
-    /// On a memory file system; if none has room, opening fails.
+    /// On a memory file system; if none has room, opening fails. Closed as `Automatic` is.
     Memory,
     /// In the data directory, so that this is complete once it is closed.
     DataDirectory,
@@ -47,7 +48,7 @@ pub enum Lasts {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Placement {
-    /// The folder with the table's files.
+    /// The folder with the table's files, until the limiter is closed.
     pub path: PathBuf,
     /// How long it lasts there. When it is gone, the counters are rebuilt from the journal.
     pub lasts: Lasts,
@@ -168,7 +169,7 @@ impl Wanted {
             Mapping::DataDirectory => return Ok(vec![Site::Data]),
             Mapping::Under(root) => {
                 let site = Site::under(root)?;
-                notes.extend(sweep(root).err().map(|error| error.to_string()));
+                notes.extend(tidy(root, directory));
                 return Ok(vec![site]);
             }
             Mapping::Automatic | Mapping::Memory => {}
@@ -179,8 +180,7 @@ impl Wanted {
                 Ok(site) => sites.push(site),
                 Err(error) => notes.push(error.to_string()),
             }
-            // What others of our directories left there is no reason to go elsewhere.
-            notes.extend(sweep(root).err().map(|error| error.to_string()));
+            notes.extend(tidy(root, directory));
         }
         if is_memory(directory.path())? {
             notes.clear();
@@ -208,6 +208,7 @@ impl Wanted {
         if let (Site::Root(root), true) = (site, self.is_guest()) {
             // Where it could not become what it was opened to become, it does not begin.
             check_room(root, sizes.bytes(header))?;
+            Unused::under(root, directory)?.check()?;
         }
         let folder = directory.make_folder(site)?;
         let made = Shards::create(header, folder, &sizes);
@@ -237,6 +238,18 @@ impl Wanted {
             Lasts::Boot
         })
     }
+}
+
+/// Removes what kills left half made or half removed under this root, and says what else is to be
+/// known of what lies there. None of it is a reason to go elsewhere.
+fn tidy(root: &Path, directory: &Directory) -> Vec<String> {
+    let swept = sweep(root, directory).err().map(|error| error.to_string());
+    let unused = match Unused::under(root, directory) {
+        Ok(unused) => unused.note(),
+        Err(error) => Some(error.to_string()),
+    };
+    let renamed = directory.renamed(root);
+    renamed.into_iter().chain(swept).chain(unused).collect()
 }
 
 /// The site under this root, if it is a memory file system.

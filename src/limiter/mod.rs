@@ -140,6 +140,9 @@ pub(crate) struct Inner {
     keeper: Mutex<Option<Keeper>>,
     /// Why the latest time seen could not be written, if it could not.
     trouble: Mutex<Option<String>>,
+    /// True while those who watch know that something cannot be written.
+    #[cfg(feature = "watch")]
+    told_trouble: std::sync::atomic::AtomicBool,
     /// True once closed.
     closed: Mutex<bool>,
     /// The process that opened it.
@@ -400,6 +403,31 @@ impl Inner {
         let _ = (limit, key, outcome);
     }
 
+    /// Tells those who watch when something begins to fail, and when nothing does any more.
+    #[cfg(feature = "watch")]
+    fn tell_of_trouble(&self) {
+        if self.watches.is_empty() {
+            return;
+        }
+        let marks = || {
+            let why = lock(&self.trouble).clone()?;
+            let since = std::time::Instant::now();
+            Some(Trouble { since, why })
+        };
+        let ceilings = || Reservations::of(&self.counters.ceilings).trouble;
+        let trouble = self
+            .writer
+            .writing()
+            .trouble
+            .or_else(ceilings)
+            .or_else(marks);
+        // Ordering: relaxed; only the keeper's thread looks at it.
+        let was_told = self.told_trouble.swap(trouble.is_some(), Ordering::Relaxed);
+        if was_told != trouble.is_some() {
+            self.watches.tell_of_trouble(trouble.as_ref());
+        }
+    }
+
     /// Puts the law in force that `next` makes of the present one.
     fn enact(&self, next: impl FnOnce(&Law) -> Result<Law, Error>) -> Result<(), Error> {
         let law = self.law.replace(next)?;
@@ -449,6 +477,8 @@ impl Inner {
                 .err()
                 .map(|error| error.to_string());
             *lock(&self.trouble) = trouble;
+            #[cfg(feature = "watch")]
+            self.tell_of_trouble();
         }
     }
 }

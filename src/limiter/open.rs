@@ -159,7 +159,7 @@ impl Builder {
         let ceilings = (media.ceilings)(&store.directory.ceilings_path());
         let ceilings = reserving::open(ceilings, &mut tables, &wanted, &mut lock(&recovery))?;
         let grower = tables.grower;
-        store.begin()?;
+        store.begin(clock.now())?;
         let inbox = Arc::new(Inbox::new(INBOX));
         // What was dirty when a process was killed is in no queue.
         inbox.ask_for_sweep();
@@ -191,6 +191,8 @@ impl Builder {
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
             process: std::process::id(),
+            #[cfg(feature = "watch")]
+            told_trouble: false.into(),
             #[cfg(feature = "watch")]
             watches: self.watches,
         });

@@ -1,6 +1,7 @@
 //! The limiter's directory in use: whose table it is, and whether it can be believed.
 
 use std::fmt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -8,14 +9,18 @@ use super::grower::{Files, Grower};
 use super::mapping::{Placement, Wanted};
 use super::shards::Shards;
 use crate::directory::{
-    Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, draw_stamp,
-    sync_dir,
+    Directory, DirectoryError, Folder, Header, Mark, Marks, Place, Site, State, check_file_len,
+    draw_stamp, sync_dir,
 };
 use crate::error::Error;
 use crate::journal::{Generations, StoreError};
 use crate::sync::{Arc, Mutex, lock};
 use crate::table::{InFlight, Table};
 use crate::time::Timestamp;
+
+/// Bytes of a table that goes from memory into the data directory when it is closed.
+// Bound: a close is not to wait for the disk longer than it must. A larger one stays in memory.
+const CARRIED_MAX: u64 = 4 << 20;
 
 /// How a directory was found when it was opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,6 +81,8 @@ pub(super) struct Store {
     pub(super) latest: Option<Timestamp>,
     /// Where the table was until now, if it was moved.
     left: Option<Site>,
+    /// True if nobody asked for the table to lie where it lies.
+    is_guest: bool,
     /// What a sync of the table said that failed.
     failed_sync: OnceLock<String>,
     /// Dropped after what is mapped: with it goes the lock of the folder.
@@ -94,8 +101,12 @@ impl Store {
     }
 
     /// Makes a directory whose tags mean the same as those of `original`, all of it in one place.
-    pub(super) fn create_like(path: &Path, original: &Header) -> Result<Self, Error> {
-        let (directory, is_new) = Directory::open(path, || original.for_copy())?;
+    /// Its shards begin as large as the original's are: in the order in which a table is copied, a
+    /// smaller one would fill up at its beginning while most of it is empty.
+    pub(super) fn create_like(path: &Path, original: &Self) -> Result<Self, Error> {
+        let lines = original.table.lines().into_iter().max().unwrap_or(1);
+        let header = original.directory.header();
+        let (directory, is_new) = Directory::open(path, || header.for_copy(lines))?;
         if !is_new {
             let why = "is a limiter's directory already".into();
             return Err(DirectoryError::Damaged {
@@ -106,7 +117,7 @@ impl Store {
         }
         let store = Self::in_directory(directory, &Wanted::for_copy())?;
         // Half a copy is not to be believed; closing it says that it is whole.
-        store.mark_open(Place::NOWHERE)?;
+        store.mark_open(Place::NOWHERE, Timestamp::EPOCH)?;
         Ok(store)
     }
 
@@ -125,6 +136,7 @@ impl Store {
             placement,
             latest: mark.map(|mark| mark.latest),
             left: left.filter(|site| site != shards.folder.site()),
+            is_guest: wanted.is_guest(),
             failed_sync: OnceLock::new(),
             folder: Arc::new(shards.folder),
             directory,
@@ -145,8 +157,8 @@ impl Store {
     /// Marks the table as one to be believed while this kernel runs. To be called once it holds all
     /// that it is to hold, and before the first admission: from then on it is as good as the page
     /// cache, and no better.
-    pub(super) fn begin(&mut self) -> Result<(), Error> {
-        self.mark_open(self.place)?;
+    pub(super) fn begin(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.mark_open(self.place, now)?;
         // From now on the mark names the new place: the old one is nobody's.
         if let Some(site) = self.left.take()
             && let Err(error) = self.directory.remove_folder(&site)
@@ -156,10 +168,10 @@ impl Store {
         Ok(())
     }
 
-    fn mark_open(&self, place: Place) -> Result<(), Error> {
+    fn mark_open(&self, place: Place, now: Timestamp) -> Result<(), Error> {
         let mut marks = lock(&self.marks);
         let stamp = self.stamp(&mut marks)?;
-        let latest = self.latest.unwrap_or_default();
+        let latest = self.latest.unwrap_or_default().max(now);
         Ok(marks.write(&self.mark(State::Open, place, latest, stamp), true)?)
     }
 
@@ -190,7 +202,13 @@ impl Store {
         })?;
         // Files were renamed when they grew.
         sync_dir(self.folder.path())?;
-        Ok(marks.write(&self.mark(State::Clean, self.place, latest, stamp), true)?)
+        let clean = self.mark(State::Clean, self.place, latest, stamp);
+        marks.write(&clean, true)?;
+        if self.goes_home() {
+            // It is closed, wherever the table lies.
+            let _ = self.carry_home(&mut marks, clean);
+        }
+        Ok(())
     }
 
     /// Stamps every shard anew: from now on only a mark with this stamp speaks of them. The mark
@@ -213,6 +231,51 @@ impl Store {
         let header = self.directory.header();
         let files = Files::new(header, self.folder.clone(), wanted.is_guest());
         Grower::new(self.table.clone(), Box::new(files))
+    }
+
+    /// Copies a small table from memory into the data directory, and marks it as lying there: a
+    /// data directory that is removed after it was closed then leaves nothing in memory. `clean`
+    /// is what was just marked.
+    ///
+    /// # Errors
+    /// If the system says no. Whichever mark is then on the disk, the table that it names is there.
+    fn carry_home(&self, marks: &mut Marks, clean: Mark) -> Result<(), Error> {
+        let copied = self.copy_home();
+        if copied.is_err() {
+            // Half a copy takes room on the disk.
+            let _ = self.directory.remove_folder(&Site::Data);
+        }
+        let (site, place) = (Site::Data, copied?);
+        let mark = Mark {
+            site,
+            place,
+            ..clean
+        };
+        marks.write(&mark, true)?;
+        Ok(self.directory.abandon(&self.folder)?)
+    }
+
+    fn copy_home(&self) -> Result<Place, Error> {
+        let home = self.directory.make_folder(&Site::Data)?;
+        // With reads and writes: a mapping could end the process if the disk fails.
+        for from in self.folder.files()? {
+            let to = home.path().join(from.file_name().unwrap_or_default());
+            let copy = || {
+                check_file_len(fs::metadata(&from)?.len())?;
+                fs::copy(&from, &to)?;
+                File::open(&to)?.sync_all()
+            };
+            copy().map_err(|error| Error::io("write", &to, error))?;
+        }
+        sync_dir(home.path())?;
+        Ok(Place::here(home.path())?)
+    }
+
+    /// True if the table goes home when it is closed: nobody asked for it to lie where it lies.
+    fn goes_home(&self) -> bool {
+        let files = self.folder.files().unwrap_or_default().into_iter();
+        let bytes = files.filter_map(|path| Some(fs::metadata(path).ok()?.len()));
+        self.is_guest && *self.folder.site() != Site::Data && bytes.sum::<u64>() <= CARRIED_MAX
     }
 
     fn mark(&self, state: State, place: Place, latest: Timestamp, stamp: u64) -> Mark {

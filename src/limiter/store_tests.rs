@@ -8,6 +8,7 @@ use super::mapping::{Mapping, Wanted};
 use super::store::{Opened, Store};
 use crate::directory::{Mark, Marks, State};
 use crate::error::Error;
+use crate::time::Timestamp;
 
 /// A directory whose table lies in it or outside.
 struct Bench {
@@ -43,7 +44,7 @@ impl Bench {
     /// Opened and begun; dropped, it is as a killed process leaves it.
     fn open(&self) -> Store {
         let mut store = self.try_open().unwrap();
-        store.begin().unwrap();
+        store.begin(Timestamp::EPOCH).unwrap();
         store
     }
 

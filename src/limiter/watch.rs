@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Decision, Key, Limit, Outcome};
+use super::{Decision, Key, Limit, Outcome, Trouble};
 use crate::policy::Request;
 #[cfg(feature = "dashboard")]
 use crate::policy::{Policy, ShownPart};
@@ -23,6 +23,13 @@ pub trait Watch: Send + Sync {
     /// each key is told of, as its outcome is given.
     fn asked(&self, asked: &Asked<'_>) {
         let _ = asked;
+    }
+
+    /// Something cannot be written that should be: the journal, reservations, the latest time. Or,
+    /// with `None`, all can be written again. Told once at each change, within a second, on a
+    /// thread of the limiter's; [`Health`](crate::Health) says the same at any time.
+    fn trouble(&self, trouble: Option<&Trouble>) {
+        let _ = trouble;
     }
 }
 
@@ -93,6 +100,12 @@ impl Watches {
                 key,
                 outcome,
             });
+        }
+    }
+
+    pub(super) fn tell_of_trouble(&self, trouble: Option<&Trouble>) {
+        for watch in &self.0 {
+            watch.trouble(trouble);
         }
     }
 

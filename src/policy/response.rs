@@ -48,8 +48,8 @@ impl ResponseSpec {
         own: Option<&'s RefusalSpec>,
     ) -> &'s BodySpec {
         let general = match kind {
-            RefusalKind::Limited => self.body.as_ref(),
-            RefusalKind::Impossible | RefusalKind::Unavailable => None,
+            RefusalKind::Limited | RefusalKind::Unavailable => self.body.as_ref(),
+            RefusalKind::Impossible => None,
         };
         let own = own.and_then(|own| own.body.as_ref());
         own.or(general).unwrap_or_else(|| default_body())

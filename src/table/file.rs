@@ -87,6 +87,20 @@ impl ShardHeader {
     }
 }
 
+/// Says no if this process may not write a file of so many bytes (`RLIMIT_FSIZE`). To be asked
+/// before whatever makes a file longer: the kernel answers who tries with SIGXFSZ, which ends the
+/// process, and how a process takes its signals is not for a library to change.
+pub(crate) fn check_file_len(len: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    match most.filter(|most| len > *most) {
+        None => Ok(()),
+        Some(most) => {
+            let why = format!("{len} bytes, and this process may write {most} (RLIMIT_FSIZE)");
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, why))
+        }
+    }
+}
+
 /// Makes the file, allocates every block of it, and maps it, empty. What is in it is not on the
 /// disk before the mapping is synced.
 pub(crate) fn create(path: &Path, header: &ShardHeader) -> Result<Region, ShardError> {
@@ -100,6 +114,7 @@ pub(crate) fn create(path: &Path, header: &ShardHeader) -> Result<Region, ShardE
         .mode(0o600)
         .open(path)
         .map_err(|error| ShardError::Io("create", error))?;
+    check_file_len(len).map_err(|error| ShardError::Io("allocate", error))?;
     // A sparse file would turn a full disk into a SIGBUS in the middle of a check.
     rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len)
         .map_err(|error| ShardError::Io("allocate", error.into()))?;

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::file::{ShardError, ShardHeader, Size, find};
+use super::in_flight;
 use super::layout::{HEADER_LEN, LINE_LEN, NOTES_AT, Notes, PROBE_LINES, SLOTS};
 use super::lines::home_line;
 use super::shard_number;
@@ -147,6 +148,40 @@ pub(crate) fn survey(
         is_growing: next.is_some(),
         stamps: read.iter().map(|read| read.notes[0]).collect(),
         is_itself: read.iter().all(|read| read.is_itself),
+    })
+}
+
+/// What is on its way to the journal, looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlightSurveyed {
+    pub(crate) tags: HashSet<Tag>,
+    /// How far the journal had come that held all that is not dirty; none if none is known to.
+    pub(crate) reached: Option<in_flight::Position>,
+    pub(crate) stamp: u64,
+    pub(crate) is_itself: bool,
+}
+
+/// Looks at the list of words in flight, see `in_flight.rs`.
+///
+/// # Errors
+/// As [`survey`].
+pub(crate) fn survey_in_flight(files: &Files) -> Result<InFlightSurveyed, (PathBuf, ShardError)> {
+    let found = read(&files.path, &files.header, files.size);
+    let found = found.map_err(|error| (files.path.clone(), error))?;
+    let mut words = found.slots.iter().flat_map(|&(tag, word)| [tag, word]);
+    let mut next = || words.next().unwrap_or(0);
+    let [number, generation, sequence] = [next(), next(), next()];
+    let tags = words.skip(2 * SLOTS - 3).map(Tag::from_bits);
+    Ok(InFlightSurveyed {
+        tags: tags
+            .take(usize::try_from(number).unwrap_or(usize::MAX))
+            .collect(),
+        reached: (generation != 0).then_some(in_flight::Position {
+            generation,
+            sequence,
+        }),
+        stamp: found.notes[0],
+        is_itself: found.is_itself,
     })
 }
 

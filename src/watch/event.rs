@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::word;
-use crate::limiter::{Asked, Decision, Verdict, Watch};
+use crate::limiter::{Asked, Decision, Trouble, Verdict, Watch};
 use crate::policy::Request;
 
 /// An event of `tracing` for each refusal, at level `INFO` and with the target `tollgate`: which
 /// limit refused, how, of which route and tier, and after how many milliseconds it is worth trying
 /// again. What only a limit in shadow would have refused is an event at level `DEBUG`. A limit that
-/// is asked directly has neither route nor tier to tell. Keys are never told: they may be secrets.
+/// is asked directly has neither route nor tier to tell. That something cannot be written is one
+/// event at level `WARN`, that all can be again one at level `INFO`. Keys are never told: they may
+/// be secrets.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, watch::Refusals};
@@ -53,6 +55,18 @@ impl Watch for Refusals {
             retry_after_ms = decision.retry_after().map(millis),
             "refused"
         );
+    }
+
+    fn trouble(&self, trouble: Option<&Trouble>) {
+        match trouble {
+            Some(Trouble { since, why }) => tracing::warn!(
+                target: "tollgate",
+                why,
+                since_ms = millis(since.elapsed()),
+                "cannot write"
+            ),
+            None => tracing::info!(target: "tollgate", "writes again"),
+        }
     }
 
     fn asked(&self, asked: &Asked<'_>) {

@@ -185,11 +185,7 @@ impl Keeping {
         // What was in flight when a process was killed.
         source.recall();
         self.left = 0;
-        let written = match source.inbox.drain() {
-            Some(tags) => self.write_listed(source, &tags),
-            None => self.write_found(source),
-        };
-        match written {
+        match self.write_dirty(source) {
             Ok(written) => {
                 self.tend(source)?;
                 Ok(written)
@@ -199,10 +195,20 @@ impl Keeping {
                 source.inbox.ask_for_sweep();
                 let dirty = source.count(Word::is_dirty);
                 self.left = dirty.saturating_sub(source.inbox.waiting());
-                // What fails here fails again at the next round, and is told there.
-                let _ = self.carry_all(source);
                 Err(error)
             }
+        }
+    }
+
+    /// Writes what is dirty. A journal that failed is made anew first: if that fails, too, this is
+    /// what there is to be told, and not that it had failed before.
+    fn write_dirty(&mut self, source: &Source) -> Result<u64, StoreError> {
+        if self.journal()?.is_broken() {
+            self.carry_all(source)?;
+        }
+        match source.inbox.drain() {
+            Some(tags) => self.write_listed(source, &tags),
+            None => self.write_found(source),
         }
     }
 

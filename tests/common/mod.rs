@@ -47,3 +47,10 @@ pub(crate) fn flip(path: &Path, at: u64) {
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
 }
+
+/// Lets nobody but its owner into a folder.
+#[allow(dead_code, reason = "not every test program needs one")]
+pub(crate) fn make_private(folder: &Path) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(folder, mode).unwrap();
+}

@@ -134,6 +134,11 @@ impl Told {
 
     /// What is found after the cut is what was promised, and the strict limit admits no more.
     fn judge(&self, image: &Path, what: &str) {
+        // Row W10: what a cut leaves is sound. But this disk keeps nothing that is mapped.
+        let report = tollgate::doctor::examine(image).unwrap();
+        let mut findings = report.findings.iter();
+        let is_sound = findings.all(|found| found.path == image.join("table"));
+        assert!(is_sound, "{what}: {report}");
         let limiter = open(image);
         let what = format!("{what}: {self:?} {:?}", limiter.health());
         let [logged, strict] = used(&limiter);

@@ -93,6 +93,114 @@ fn fault_07_a_forked_child_closes_nothing_and_an_executed_one_has_nothing() {
 }
 
 #[test]
+#[ignore = "is started by the test below, in a process that forks and ends"]
+fn leaves_a_child() {
+    let Some(data) = told() else {
+        return;
+    };
+    let limiter = open(&data).unwrap();
+    let child = c::fork();
+    if child == 0 {
+        while !data.join("enough").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        c::_exit(0);
+    }
+    println!("\nchild {child}");
+    // As after a kill: nothing is closed.
+    std::mem::forget(limiter);
+    c::_exit(0);
+}
+
+/// Row P4.
+#[test]
+fn p4_a_lock_that_a_forked_child_holds_still_is_said_to_be_the_childs() {
+    let scratch = crate::common::scratch();
+    let data = scratch.path().join("data");
+    // The child has this process's pipes: it is to be waited for by name.
+    let mut parent = this_test("lives::leaves_a_child");
+    parent.env(PATH, &data).stderr(std::process::Stdio::null());
+    let mut parent = parent.spawn().unwrap();
+    let lines = std::io::BufReader::new(parent.stdout.take().unwrap());
+    let child = std::io::BufRead::lines(lines).map_while(Result::ok);
+    let child = child
+        .filter_map(|line| line.strip_prefix("child ")?.parse().ok())
+        .next();
+    let child: u32 = child.expect("it says whom it leaves");
+    parent.wait().unwrap();
+    let error = open(&data).unwrap_err();
+    assert_eq!(error.holder(), Some(child), "{error}");
+    assert_ne!(child, parent.id());
+    fs::write(data.join("enough"), "").unwrap();
+    crate::world::wait_for("the child ends", || open(&data).is_ok());
+}
+
+/// Takes all that a process may write to files, over `bytes`.
+fn limit_files_to(bytes: u64) {
+    let limit = rustix::process::Rlimit {
+        current: Some(bytes),
+        maximum: None,
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+}
+
+#[test]
+#[ignore = "is started by the test below, in a process with a limit of its own"]
+fn may_write_little() {
+    let Some(data) = told() else {
+        return;
+    };
+    let unlimited = rustix::process::getrlimit(rustix::process::Resource::Fsize);
+    let strict = |limiter: &tollgate::Limiter| {
+        let limit = limiter.limit("strict").unwrap();
+        limit.check("somebody").is_allowed()
+    };
+    let limiter = open(&data).unwrap();
+    assert!(take(&limiter, 0));
+    assert!(strict(&limiter));
+    limiter.flush().unwrap();
+    for bytes in [0, 1, 100, 4096, 4200, 100_000, 1 << 20, 2 << 20] {
+        limit_files_to(bytes);
+        // A new one is an error, or is opened.
+        let other = data.with_extension(bytes.to_string());
+        match open(&other) {
+            Ok(other) => drop(other.close()),
+            Err(error) => assert!(error.to_string().contains("RLIMIT_FSIZE"), "{error}"),
+        }
+        assert!(take(&limiter, 0));
+        // Within its reservation or not, it says something and goes on.
+        (0..10).for_each(|_| _ = strict(&limiter));
+        let error = limiter.flush().unwrap_err();
+        assert!(error.to_string().contains("RLIMIT_FSIZE"), "{error}");
+        let trouble = limiter.health().writing.trouble;
+        let why = trouble.expect("what cannot be written is told").why;
+        assert!(why.contains("RLIMIT_FSIZE"), "{why}");
+        assert!(limiter.set_override("day", &["user 1"], "7/day").is_err() || bytes >= 100);
+    }
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, unlimited).unwrap();
+    crate::world::flush_at_last(&limiter);
+    limiter.close().unwrap();
+    println!("\nnone of it was the end");
+}
+
+/// Row P3: the kernel ends a process that writes beyond its limit on file sizes, if it tries.
+#[test]
+fn p3_a_limit_on_file_sizes_is_an_error_and_not_the_end() {
+    let scratch = crate::common::scratch();
+    let data = scratch.path().join("data");
+    let output = alone("may_write_little", &data);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let status = output.status;
+    assert!(text.contains("none of it was"), "{status}: {text}{errors}");
+    let limiter = open(&data).unwrap();
+    assert_eq!(
+        (used(&limiter, 0), limiter.health().opened),
+        (9, Opened::Clean)
+    );
+}
+
+#[test]
 fn fault_38_a_table_whose_sync_failed_is_never_marked_clean() {
     let Some(faults) =
         Faults::here("lives::fault_38_a_table_whose_sync_failed_is_never_marked_clean")

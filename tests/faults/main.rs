@@ -15,6 +15,8 @@ mod shim;
 mod skipped;
 mod slow;
 mod survival;
+#[cfg(feature = "watch")]
+mod told;
 mod world;
 
 use std::collections::BTreeSet;

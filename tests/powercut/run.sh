@@ -142,7 +142,8 @@ gate() {
   cut "disk, same kernel" "$worker" disk --cuts 2 --images 4 --same-boot --max-ms 300 \
     --env POWERCUT_TABLE=data
   for fault in "${faults[@]}"; do
-    cut "disk, ${fault,,}" "$worker" disk --cuts 2 --images 2 --max-ms 800 --fail "$fault"
+    cut "disk, ${fault,,}" "$worker" disk --cuts 2 --images 2 --max-ms 800 --fail "$fault" \
+      --env POWERCUT_DRIVE=fails
   done
   verdict
 }
@@ -159,7 +160,8 @@ slice() {
     3) plans=(kills --cuts 10 --max-ms 800 --env POWERCUT_PLAN=kill) ;;
     4) plans=(creation --cuts 10 --early --min-ms 0 --max-ms 60) ;;
     5) plans=(logged --cuts 10 --max-ms 800 --env POWERCUT_STRICT=none) ;;
-    6) plans=(failing --cuts 10 --max-ms 800 --fail "${faults[$((number / 7 % 3))]}") ;;
+    6) plans=(failing --cuts 10 --max-ms 800 --fail "${faults[$((number / 7 % 3))]}"
+      --env POWERCUT_DRIVE=fails) ;;
   esac
   # shellcheck disable=SC2086 # two words, or none
   cut "$fs, slice $number, ${plans[0]}" "$worker" disk "${plans[@]:1}" \

@@ -5,6 +5,7 @@
 mod common;
 mod damage;
 mod kept;
+mod others;
 mod placement;
 #[path = "../common/skipped.rs"]
 mod skipped;
@@ -73,6 +74,9 @@ impl World {
     fn new(is_outside: bool) -> Self {
         let dir = common::scratch();
         make_private(&dir.path().join("memory"));
+        if is_outside && !is_memory(dir.path()) {
+            skipped::say("there is no memory file system here, a disk stands for it");
+        }
         Self { dir, is_outside }
     }
 
@@ -208,6 +212,11 @@ impl Life {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
+}
+
+/// True if the path lies on a memory file system.
+fn is_memory(path: &Path) -> bool {
+    u64::try_from(rustix::fs::statfs(path).unwrap().f_type) == Ok(0x0102_1994)
 }
 
 fn noon() -> ManualClock {

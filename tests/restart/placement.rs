@@ -45,7 +45,49 @@ fn by_default_it_lies_in_memory() {
     assert!(!data.join("table").exists());
     take(&limiter, "alice", 7);
     drop(limiter);
+    assert!(!placement.path.exists(), "a small one goes home");
+    assert!(data.join("table/00").exists());
     let limiter = builder(Mapping::Memory).open(&data).unwrap();
+    assert_eq!(limiter.health().opened, Opened::Clean);
+    assert_eq!(limiter.health().placement.path, placement.path);
+    assert_eq!(used(&limiter, "alice"), [7; 4]);
+    assert!(!data.join("table").exists());
+    limiter.close().unwrap();
+    // Closed, it is complete: nothing of it is in memory any more.
+    let elsewhere = dir.path().join("elsewhere");
+    copy_files(&data, &elsewhere);
+    fs::remove_dir_all(data).unwrap();
+    let limiter = builder(Mapping::DataDirectory).open(elsewhere).unwrap();
+    assert_eq!(limiter.health().opened, Opened::Clean);
+    assert_eq!(used(&limiter, "alice"), [7; 4]);
+}
+
+#[test]
+fn a_table_that_finds_no_way_home_stays_in_memory() {
+    let Some(dir) = disk() else { return };
+    let data = dir.path().join("data");
+    let limiter = builder(Mapping::Automatic).open(&data).unwrap();
+    let placement = limiter.health().placement;
+    let _cleared = Cleared(placement.path.clone());
+    take(&limiter, "alice", 7);
+    // What stands there is in the way.
+    let table = data.join("table");
+    fs::create_dir(&table).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"])
+        .arg(&table)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        crate::skipped::say("needs the right to mount");
+        return;
+    }
+    let closed = limiter.close();
+    let unmounted = Command::new("umount").arg(&table).status().unwrap();
+    assert!(unmounted.success());
+    closed.unwrap();
+    assert!(placement.path.join("00").exists());
+    drop(limiter);
+    let limiter = builder(Mapping::Automatic).open(&data).unwrap();
     assert_eq!(limiter.health().opened, Opened::Clean);
     assert_eq!(limiter.health().placement.path, placement.path);
     assert_eq!(used(&limiter, "alice"), [7; 4]);
@@ -192,52 +234,6 @@ fn links_are_not_followed() {
     }
 }
 
-#[test]
-fn somebody_elses_directory_is_refused() {
-    let world = World::outside();
-    world.close_one();
-    let own = world.table().parent().unwrap().to_owned();
-    if std::os::unix::fs::chown(&own, Some(12_345), None).is_err() {
-        crate::skipped::say("only root can give a directory away");
-        return;
-    }
-    let error = world.try_open().unwrap_err();
-    assert!(error.to_string().contains("private"), "{error}");
-    // Asked for nothing in particular, it lies in the data directory then.
-    let limiter = builder(Mapping::Automatic).open(world.data()).unwrap();
-    assert!(why_set_aside(&limiter).contains("private"));
-    assert_eq!(used(&limiter, "alice"), [7; 4]);
-}
-
-#[test]
-fn folders_of_directories_that_are_gone_are_removed() {
-    let world = World::outside();
-    let path = |name: &str| world.dir.path().join(name);
-    let open = |name: &str| world.open_at(&path(name), super::noon()).unwrap();
-    let in_use = open("in use");
-    for name in ["removed", "replaced", "closed"] {
-        drop(open(name));
-    }
-    assert_eq!(folders(&world.memory()).len(), 4);
-    fs::remove_dir_all(path("removed")).unwrap();
-    fs::remove_dir_all(path("replaced")).unwrap();
-    // Another in its place, with a table elsewhere, or the inode might be the same.
-    drop(
-        builder(Mapping::DataDirectory)
-            .open(path("replaced"))
-            .unwrap(),
-    );
-    // In use although its directory is gone.
-    fs::rename(path("in use"), path("moved")).unwrap();
-    drop(open("next"));
-    let left = folders(&world.memory());
-    let kept = in_use.health().placement.path;
-    assert!(left.len() == 3 && left.contains(&kept), "{left:?}");
-    drop(in_use);
-    drop(open("next"));
-    assert!(!kept.exists(), "nobody uses it and its path leads nowhere");
-}
-
 /// Puts the files of `copy` in the place of those in `data`, which stays the directory it is.
 fn restore(copy: &Path, data: &Path) {
     for entry in fs::read_dir(data).unwrap() {
@@ -314,7 +310,7 @@ fn an_older_journal_is_told_every_counter_again(world: &World) {
 super::wherever_the_table_lies!(an_older_journal_is_told_every_counter_again);
 
 /// True if the command can be run here.
-fn can(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn can(program: &str, arguments: &[&str]) -> bool {
     let output = Command::new(program).args(arguments).output();
     output.is_ok_and(|output| output.status.success())
 }

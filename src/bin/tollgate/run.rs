@@ -12,8 +12,8 @@ use crate::args::ReplayArgs;
 use crate::judge::LimiterJudge;
 use crate::log::{FieldMap, Reading, Stamps};
 use crate::replay::{
-    AmountsSummary, Ended, Home, Judge, LimitAmounts, Options, Progress, Recipe, Recorder, Replay,
-    State, Summary, find,
+    AmountsSummary, Attempts, Ended, Home, Judge, LimitAmounts, Memory, Options, Progress, Recipe,
+    Recorder, Replay, State, Summary, find,
 };
 use crate::trial::{Candidate, Places};
 use crate::{out, policy, report};
@@ -129,6 +129,7 @@ fn bytes_total(args: &ReplayArgs) -> Option<u64> {
 /// Works out what each limit would have had to be.
 fn amounts(state: &State, recorder: &mut Recorder, home: &Home) -> anyhow::Result<AmountsSummary> {
     let places = Places::new(&home.trial());
+    let mut attempts = Attempts::open(&home.attempts())?;
     let mut limits = Vec::new();
     for (number, track) in state.tracks.tracks.iter().enumerate() {
         let uses = recorder.uses(number)?;
@@ -139,7 +140,11 @@ fn amounts(state: &State, recorder: &mut Recorder, home: &Home) -> anyhow::Resul
         let Some(candidate) = candidate else {
             continue;
         };
-        let found = find(uses, |amount| candidate.tried(amount))?;
+        let mut memory = Memory {
+            attempts: &mut attempts,
+            track: u64::try_from(number).unwrap_or(u64::MAX),
+        };
+        let found = find(uses, &mut memory, |amount| candidate.tried(amount))?;
         let name = state
             .totals
             .limits

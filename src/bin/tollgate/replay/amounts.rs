@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use tollgate::Timestamp;
 
+use super::attempts::{Attempt, Attempts};
 use super::trace::Use;
 
 /// Shares of requests that an amount may refuse: one in a hundred, one in a thousand, none.
@@ -24,6 +25,17 @@ const ONE_IN: [Option<u64>; 3] = [Some(100), Some(1_000), None];
 /// Amounts beyond this are not tried.
 // Bound: the most that a window can count.
 const AMOUNT_MAX: u64 = (1 << 30) - 1;
+
+/// Uses that are tried at a time, about: a second's work at the most, which is what a kill costs.
+/// A key's counter is its own, so the keys of a limit can be tried in parts.
+const PART_USES: u64 = 1 << 18;
+
+/// What trials of one limit came to.
+pub(crate) struct Memory<'a> {
+    pub(crate) attempts: &'a mut Attempts,
+    /// The limit's track.
+    pub(crate) track: u64,
+}
 
 /// A limit with an amount that is being tried.
 pub(crate) trait Trial {
@@ -58,12 +70,13 @@ struct Tried {
 }
 
 /// Finds the amounts for a limit that was asked `uses`. `trial` makes a fresh limit of an amount,
-/// or none if the limit cannot have that amount.
+/// or none if the limit cannot have that amount; what `memory` knows is not tried again.
 ///
 /// # Errors
-/// As `trial`.
+/// As `trial`, or if `memory` cannot be written.
 pub(crate) fn find<T: Trial>(
     uses: Vec<Use>,
+    memory: &mut Memory<'_>,
     mut trial: impl FnMut(u64) -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<Amounts> {
     let requests = u64::try_from(uses.len()).unwrap_or(u64::MAX);
@@ -71,8 +84,31 @@ pub(crate) fn find<T: Trial>(
     let smallest = costs
         .next()
         .is_none_or(|first| costs.all(|cost| cost == first));
+    let parts = requests.div_ceil(PART_USES).max(1);
     let mut attempt = |amount, uses: &[Use]| -> anyhow::Result<Option<Tried>> {
-        Ok(trial(amount)?.map(|trial| run(trial, amount, uses)))
+        let mut all = Attempt::default();
+        for part in 0..parts {
+            let place = [memory.track, amount, part];
+            if memory.attempts.known(place).is_none() {
+                let Some(trial) = trial(amount)? else {
+                    return Ok(None);
+                };
+                let of_part = uses.iter().filter(|one| one.key % parts == part);
+                memory.attempts.keep(place, run(trial, of_part))?;
+            }
+            let known = memory.attempts.known(place);
+            let known = known
+                .into_iter()
+                .inspect(|known| all.refused += known.refused);
+            all.keys.extend(known.flat_map(|known| &known.keys));
+        }
+        let keys: HashSet<u64> = all.keys.into_iter().collect();
+        let concerned = uses.iter().filter(|one| keys.contains(&one.key));
+        Ok(Some(Tried {
+            amount,
+            refused: all.refused,
+            concerned: concerned.copied().collect(),
+        }))
     };
     // Doubling, until nothing is refused any more. An amount of nothing refuses everything.
     let mut steps = vec![Tried {
@@ -145,7 +181,7 @@ fn bisect(
     Ok(Some(best))
 }
 
-fn run(mut trial: impl Trial, amount: u64, uses: &[Use]) -> Tried {
+fn run<'u>(mut trial: impl Trial, uses: impl Iterator<Item = &'u Use>) -> Attempt {
     let mut refused = 0;
     let mut keys = HashSet::new();
     for one in uses {
@@ -154,14 +190,9 @@ fn run(mut trial: impl Trial, amount: u64, uses: &[Use]) -> Tried {
             keys.insert(one.key);
         }
     }
-    Tried {
-        amount,
+    Attempt {
         refused,
-        concerned: uses
-            .iter()
-            .filter(|one| keys.contains(&one.key))
-            .copied()
-            .collect(),
+        keys: keys.into_iter().collect(),
     }
 }
 
@@ -195,8 +226,18 @@ mod tests {
         }
     }
 
+    /// As [`super::find`], with nothing known before.
+    fn find<T: Trial>(
+        uses: Vec<Use>,
+        trial: impl FnMut(u64) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<Amounts> {
+        let directory = tempfile::tempdir().unwrap();
+        let attempts = &mut Attempts::open(&directory.path().join("attempts")).unwrap();
+        super::find(uses, &mut Memory { attempts, track: 0 }, trial)
+    }
+
     fn refused(uses: &[Use], amount: u64) -> u64 {
-        run(plain(amount), amount, uses).refused
+        run(plain(amount), uses.iter()).refused
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 //! DIR/counters/         the limiter's own directory, ahead of the checkpoint by what came since
 //! DIR/trace/            what each limit was asked; cut back to the checkpoint on resuming
 //! DIR/trial/            while amounts are tried
+//! DIR/attempts          what trials of amounts came to
 //! DIR/checkpoint-7/     progress.json and counters/, of one and the same moment
 //! ```
 //!
@@ -23,6 +24,7 @@ const LOCK: &str = "replay.lock";
 const COUNTERS: &str = "counters";
 const TRACE: &str = "trace";
 const TRIAL: &str = "trial";
+const ATTEMPTS: &str = "attempts";
 const CHECKPOINT: &str = "checkpoint-";
 const UNFINISHED: &str = "checkpoint.tmp";
 const PROGRESS: &str = "progress.json";
@@ -93,6 +95,11 @@ impl Home {
     /// Where amounts are tried.
     pub(crate) fn trial(&self) -> PathBuf {
         self.path.join(TRIAL)
+    }
+
+    /// Where it is kept what trials came to.
+    pub(crate) fn attempts(&self) -> PathBuf {
+        self.path.join(ATTEMPTS)
     }
 
     /// The text that the standing checkpoint was made with, if there is one.

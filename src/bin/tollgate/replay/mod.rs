@@ -1,6 +1,7 @@
 //! Replaying logs against a policy: each request is judged at the time that the log gives it.
 
 mod amounts;
+mod attempts;
 mod home;
 mod judge;
 mod keys;
@@ -12,7 +13,8 @@ mod timeline;
 mod totals;
 mod trace;
 
-pub(crate) use amounts::{Trial, find};
+pub(crate) use amounts::{Memory, Trial, find};
+pub(crate) use attempts::Attempts;
 pub(crate) use home::Home;
 pub(crate) use judge::{Judge, Outcome, Ruling};
 pub(crate) use progress::{Progress, Show};
