@@ -17,6 +17,9 @@
 //! # }
 //! ```
 //!
+//! With the feature `axum`, `LimitLayer::axum` finds that address by itself, and judges by the path
+//! that the client sent even in a nested router, which takes its prefix off.
+//!
 //! Everything else is the policy's: `[request]` says where attributes come from, `[response]` what
 //! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too; and one
 //! that translates gRPC-Web, so that this one sees the trailers.
@@ -25,6 +28,7 @@ mod body;
 mod desk;
 mod future;
 mod intake;
+mod origin;
 mod protocol;
 mod proxies;
 mod refusal;
@@ -37,7 +41,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -93,15 +97,55 @@ pub struct Peer(pub IpAddr);
 pub struct LimitLayer {
     limiter: Limiter,
     peer: Arc<PeerOf>,
+    /// The URI as it came, where a router may have changed it since.
+    original_uri: fn(&Extensions) -> Option<&Uri>,
 }
 
 impl LimitLayer {
     /// A layer that asks `limiter`, and finds addresses in the extension [`Peer`].
+    ///
+    /// Requests are judged by their path as it reaches this layer. With the feature `axum` it is
+    /// the path that the client sent, in nested routers, too. Without it a layer inside of a nested
+    /// router sees a path without the prefix, so the policy's routes do not match it:
+    /// [`Health::routes`](crate::Health::routes) tells whether they match anything.
     pub fn new(limiter: Limiter) -> Self {
         Self {
             limiter,
-            peer: Arc::new(|extensions| extensions.get::<Peer>().map(|peer| peer.0)),
+            peer: Arc::new(origin::peer),
+            original_uri: origin::original_uri,
         }
+    }
+
+    /// A layer for axum: it asks `limiter`, finds addresses in [`Peer`] or in axum's
+    /// `ConnectInfo<SocketAddr>`, and judges requests by the path that the client sent.
+    ///
+    /// ```no_run
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::{Router, routing::get};
+    /// use tollgate::{Limiter, Policy, layer::LimitLayer};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let policy = Policy::from_toml(&std::fs::read_to_string("policy.toml")?)?;
+    /// let layer = LimitLayer::axum(Limiter::open("data", policy)?);
+    /// let app = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+    /// let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    /// axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, service).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "axum")]
+    pub fn axum(limiter: Limiter) -> Self {
+        Self::new(limiter).peer(origin::axum_peer)
+    }
+
+    /// The same, judging requests by the path as it reaches this layer: without the prefix that
+    /// nested routers of axum took off, and with what other layers made of it. The policy must then
+    /// name such paths.
+    #[cfg(feature = "axum")]
+    pub fn remaining_path(mut self) -> Self {
+        self.original_uri = |_| None;
+        self
     }
 
     /// The same, finding the address of the connection's other end by `peer`.
@@ -172,7 +216,9 @@ impl LimitLayer {
             return Entry::Free;
         }
         let peer = (self.peer)(request.extensions());
-        let taken = Taken::from(request, &plan, peer);
+        let uri = (self.original_uri)(request.extensions());
+        let uri = uri.unwrap_or(request.uri());
+        let taken = Taken::from(request, uri, &plan, peer);
         let at_once = self.limiter.acquire_at_once(&taken.request());
         match at_once {
             Some(admission) => Entry::Judged(admission),

@@ -131,6 +131,9 @@ impl Inner {
             return;
         }
         said.route = resolution.route;
+        if want != Want::Look && request.is_http() {
+            law.routes.note(resolution.route);
+        }
         said.tier = resolution.tier;
         said.is_exempt = resolution.exempt;
         let asked = Asked {

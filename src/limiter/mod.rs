@@ -24,6 +24,7 @@ mod overriding;
 #[cfg(test)]
 mod power;
 mod reserving;
+mod routing;
 mod semaphore;
 mod shards;
 mod shown;
@@ -54,6 +55,7 @@ pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
 pub use reserving::Reservations;
+pub use routing::RouteUse;
 pub use store::Opened;
 #[cfg(feature = "watch")]
 pub use watch::{Asked, Watch};
@@ -171,6 +173,8 @@ pub struct Health {
     pub clock_waits: bool,
     /// What was recovered from the journal when the directory was opened.
     pub recovery: Recovery,
+    /// Whether requests meet the routes of the policy in force.
+    pub routes: RouteUse,
     /// How the writing of the journal goes.
     pub writing: Writing,
     /// How the reservations of strict limits go.
@@ -334,6 +338,7 @@ impl Limiter {
             words_healed: number(&inner.ground.healed),
             clock_waits: inner.ground.clock.is_slow(),
             recovery: lock(&inner.recovery).clone(),
+            routes: inner.law.current().routes.get(),
             writing: inner.writer.writing(),
             reservations: Reservations::of(&inner.ground.ceilings),
             trouble: lock(&inner.trouble).clone(),

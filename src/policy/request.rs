@@ -118,6 +118,12 @@ impl<'r> Request<'r> {
         request
     }
 
+    /// True if it has a path, and so may meet a route.
+    #[inline]
+    pub(crate) fn is_http(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// The attribute's value, unless it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<AttributeValue<'r>> {
         let (_, value) = self.attributes.iter().find(|(known, _)| *known == name)?;

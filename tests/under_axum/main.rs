@@ -1,0 +1,13 @@
+//! The layer under axum's routers, real ones: nested, with fallbacks, under `any()`, mounted and
+//! rewritten. The route by which the policy judges is the one by which axum serves.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod nested;
+mod service;
