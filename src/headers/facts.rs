@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limiter::{Decision, LimitOutcome, Verdict};
-use crate::policy::{Fact, Filled, LimitTold, RefusalKind};
+use crate::policy::{Fact, Filled, LimitTold, RefusalKind, RequestError};
 
 /// What is known of a decision.
 #[derive(Clone, Copy, Default)]
@@ -58,7 +58,10 @@ impl<'d> Facts<'d> {
         if !decision.is_allowed() {
             let verdict = decision.verdict();
             facts.refusal = kind(verdict);
-            facts.reason = Some(verdict.words());
+            facts.reason = Some(match decision.error() {
+                Some(RequestError::PathAmbiguous) => "refused, the path could mean another route",
+                _ => verdict.words(),
+            });
             // Where only permits are lacking, no rate rules.
             let full = decision.concurrency_refusal();
             let full = full.filter(|_| ruling.is_none_or(|ruling| ruling.is_allowed()));

@@ -56,8 +56,9 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// An HTTP request. The path is taken as it came over the wire: its query is passed over, and
-    /// all spellings of a path are one (see the policy's documentation).
+    /// An HTTP request. The path is taken as it came over the wire; its query is passed over. A
+    /// path that a service could read in two ways, and that would meet two routes, is an error:
+    /// see [`RequestError::PathAmbiguous`].
     #[inline]
     pub fn http(method: &'r str, path: &'r str) -> Self {
         let mut request = Self::new();
@@ -148,8 +149,12 @@ pub enum RequestError {
     TooManyAttributes,
     /// An attribute is called `method`, `path` or `route`.
     ReservedName,
-    /// The path is longer than 1024 bytes and has percent-escapes, empty or dot segments.
+    /// The path is longer than 1024 bytes and not plain: it has percent-escapes, empty segments, a
+    /// slash at its end, semicolons, backslashes or bytes beyond ASCII.
     PathTooLong,
+    /// The path has dot segments, or services would route it in different ways: as it is written it
+    /// meets another route than once it is normalised.
+    PathAmbiguous,
 }
 
 impl fmt::Display for RequestError {
@@ -169,7 +174,11 @@ impl fmt::Display for RequestError {
             }
             Self::PathTooLong => write!(
                 f,
-                "a path with escapes, empty or dot segments has at most {ODD_PATH_BYTES_MAX} bytes"
+                "a path that is not written plainly has at most {ODD_PATH_BYTES_MAX} bytes"
+            ),
+            Self::PathAmbiguous => write!(
+                f,
+                "the path has dot segments, or is spelled so that it could mean another route"
             ),
         }
     }

@@ -9,5 +9,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod differential;
 mod nested;
 mod service;

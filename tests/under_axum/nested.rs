@@ -118,6 +118,48 @@ async fn h1_what_rewrites_the_path_before_axum_routes_decides_what_after_it_does
 }
 
 #[tokio::test]
+async fn h3_no_spelling_of_a_path_makes_a_request_exempt() {
+    let policy = r#"
+        [limits.all]
+        rate = "1/h"
+        key = "ip"
+        [[routes]]
+        route = "GET /health"
+        exempt = true
+    "#;
+    let (one, _dir) = limiter(policy);
+    let layer = LimitLayer::axum(one);
+    let router = Router::new()
+        .route("/health", get(|| async {}))
+        .route(
+            "/files/{*path}",
+            get(|Path(path): Path<String>| async { path }),
+        )
+        .layer(layer);
+    let from = |uri: &str| {
+        let mut request = Request::get(uri).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Peer([192, 0, 2, 1].into()));
+        request
+    };
+    assert_eq!(send(&router, from("/files/secret")).await.status, 200);
+    assert_eq!(send(&router, from("/files/secret")).await.status, 429);
+    assert_eq!(send(&router, from("/health")).await.status, 200);
+    for uri in [
+        "/files/secret/../../health",
+        "/files/secret/%2e%2e/%2E%2E/health",
+        "/files/secret/.%2e/%2e./health",
+        "http://host/files/../health",
+        "/files/..%2F..%2Fhealth",
+        r"/files/..\..\health",
+    ] {
+        let answer = send(&router, from(uri)).await;
+        assert_eq!(answer.status, 400, "{uri}");
+        let why = "the path could mean another route";
+        assert!(answer.body.contains(why), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn h1_health_says_when_no_request_meets_any_route() {
     let (one, _dir) = limiter(POLICY);
     assert_eq!(one.health().routes.to_string(), "no request was judged yet");

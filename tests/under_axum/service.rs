@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Uri};
+use http_body_util::BodyExt;
 use tollgate::{Limiter, ManualClock, Policy, Timestamp};
 use tower::ServiceExt;
 
@@ -22,6 +23,9 @@ pub(crate) fn limiter(policy: &str) -> (Limiter, tempfile::TempDir) {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The header `X-Limit`.
+    pub(crate) limit: Option<String>,
+    pub(crate) body: String,
 }
 
 /// What `router` answers to a request without a body.
@@ -33,8 +37,13 @@ pub(crate) async fn ask(router: &Router, method: &str, uri: Uri) -> Answer {
 /// What `router` answers.
 pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
     let response = router.clone().oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let limit = head.headers.get("x-limit");
+    let body = body.collect().await.unwrap().to_bytes();
     Answer {
-        status: response.status().as_u16(),
+        status: head.status.as_u16(),
+        limit: limit.map(|name| name.to_str().unwrap().to_owned()),
+        body: String::from_utf8(body.to_vec()).unwrap(),
     }
 }
 
