@@ -299,6 +299,7 @@ fn a1_a2_a3_a9_skakio() {
     );
     let listing = |size| {
         let request = Request::http("GET", "/api/store-listings").attribute("page_size", size);
+        let request = request.address("ip", IP);
         let limits = explain(&policy, &request).limits;
         let found = limits
             .into_iter()

@@ -145,9 +145,11 @@ impl Case {
             "ipv6_prefix": self.ipv6_prefix,
             "attributes": {"net": format!("address/{NET_PREFIX}")},
             "limits": {
-                "each": {"rate": "9/min", "key": key, "durability": "memory"},
+                "each": {"rate": "9/min", "key": key, "durability": "memory",
+                    "when_key_missing": "share"},
                 // What is declared must be used.
-                "other": {"rate": "9/min", "key": "net", "durability": "memory"},
+                "other": {"rate": "9/min", "key": "net", "durability": "memory",
+                    "when_key_missing": "share"},
             },
             "default": {"limits": ["each"]},
             "routes": [{"route": "/other", "limits": ["other"]}],

@@ -314,8 +314,8 @@ enum Segment {
 }
 
 /// What precedence looks at, the smallest first: where a path ends, with a slash or without; where
-/// one that goes on is matched by a literal, by a pattern with the most literal bytes, by a capture,
-/// by the rest of a path.
+/// one that goes on is matched by a literal, by a pattern with the most literal bytes, by a
+/// capture, by the rest of a path.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Rank {
     Slash,

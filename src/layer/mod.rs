@@ -51,6 +51,7 @@ pub use desk::{AdminService, AskService, Nothing};
 pub use future::LimitedFuture;
 
 use crate::limiter::{Admission, Limiter};
+use crate::policy::IntakeSpec;
 use future::Permitting;
 use intake::Taken;
 use protocol::Protocol;
@@ -99,6 +100,9 @@ pub struct LimitLayer {
     peer: Arc<PeerOf>,
     /// The URI as it came, where a router may have changed it since.
     original_uri: fn(&Extensions) -> Option<&Uri>,
+    /// That addresses are wanted and not there was told.
+    #[cfg(feature = "tracing")]
+    told: Arc<std::sync::Once>,
 }
 
 impl LimitLayer {
@@ -113,6 +117,8 @@ impl LimitLayer {
             limiter,
             peer: Arc::new(origin::peer),
             original_uri: origin::original_uri,
+            #[cfg(feature = "tracing")]
+            told: Arc::new(std::sync::Once::new()),
         }
     }
 
@@ -151,7 +157,10 @@ impl LimitLayer {
     /// The same, finding the address of the connection's other end by `peer`.
     ///
     /// Without an address a limit by `ip` does with all requests what its `when_key_missing` says:
-    /// one counter for all of them, unless it says otherwise.
+    /// it refuses them, unless it says otherwise. [`Health::requests_without_key`] counts them,
+    /// and with the feature `tracing` an error is logged, once.
+    ///
+    /// [`Health::requests_without_key`]: crate::Health::requests_without_key
     pub fn peer(
         mut self,
         peer: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static,
@@ -209,6 +218,25 @@ enum Entry {
 }
 
 impl LimitLayer {
+    /// Says once in the log that addresses are wanted and not there.
+    #[cfg(feature = "tracing")]
+    #[cold]
+    fn tell_of_no_address(&self, intake: &IntakeSpec) {
+        if intake.needs_address() {
+            self.told.call_once(|| {
+                tracing::error!(
+                    target: "tollgate",
+                    "the policy counts by address, and the service does not say the connection's: \
+                     under axum use LimitLayer::axum and into_make_service_with_connect_info, \
+                     elsewhere LimitLayer::peer"
+                );
+            });
+        }
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn tell_of_no_address(&self, _: &IntakeSpec) {}
+
     fn enter<B>(&self, request: &Request<B>) -> Entry {
         let plan = self.limiter.plan_in_force();
         let intake = &plan.intake;
@@ -216,6 +244,9 @@ impl LimitLayer {
             return Entry::Free;
         }
         let peer = (self.peer)(request.extensions());
+        if peer.is_none() {
+            self.tell_of_no_address(intake);
+        }
         let uri = (self.original_uri)(request.extensions());
         let uri = uri.unwrap_or(request.uri());
         let taken = Taken::from(request, uri, &plan, peer);

@@ -140,6 +140,8 @@ pub(crate) struct Inner {
     recovery: Arc<Mutex<Recovery>>,
     /// Checks that found no room for a counter.
     newcomers: AtomicU64,
+    /// Requests that a limit could not count, because they lacked its key.
+    keyless: AtomicU64,
     keeper: Mutex<Option<Keeper>>,
     /// Why the latest time seen could not be written, if it could not.
     trouble: Mutex<Option<String>>,
@@ -166,6 +168,9 @@ pub struct Health {
     pub growth: Growth,
     /// Checks so far that found no room in the table for a counter of their own.
     pub newcomers_without_slot: u64,
+    /// Times so far that a limit refused a request because it lacked what the limit's key needs. If
+    /// that is every request by address, the service does not say where addresses are to be found.
+    pub requests_without_key: u64,
     /// Words so far that lay further in the future than any clock of ours can have put them, and
     /// were taken for absent.
     pub words_healed: u64,
@@ -335,6 +340,7 @@ impl Limiter {
             slots: inner.ground.table.slots(),
             growth: lock(&inner.growth).clone(),
             newcomers_without_slot: number(&inner.newcomers),
+            requests_without_key: number(&inner.keyless),
             words_healed: number(&inner.ground.healed),
             clock_waits: inner.ground.clock.is_slow(),
             recovery: lock(&inner.recovery).clone(),

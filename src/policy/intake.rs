@@ -27,6 +27,18 @@ pub(crate) struct IntakeSpec {
     pub(crate) counts_preflight: bool,
 }
 
+#[cfg_attr(
+    not(all(feature = "tower", feature = "tracing")),
+    expect(dead_code, reason = "only the layer reads requests")
+)]
+impl IntakeSpec {
+    /// True if an attribute may be the client's address.
+    pub(crate) fn needs_address(&self) -> bool {
+        let mut all = self.attributes.iter().flat_map(|(_, origins)| origins);
+        all.any(|origin| *origin == Origin::Address)
+    }
+}
+
 /// A place in an HTTP request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Origin {

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "tracing")]
+mod address;
 #[path = "../common/mod.rs"]
 mod common;
 mod differential;
