@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
+use http::{Extensions, Request, Response, Uri};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -189,9 +189,10 @@ impl<S> Layer<S> for LimitLayer {
 
 /// A service that asks a limiter first. Clones share the limiter, however often it is cloned.
 ///
-/// - Every response has the headers of the policy's `[response]`, but for exempt routes and CORS
-///   preflight requests, which are neither charged nor answered for. A header that the service
-///   sets itself stays.
+/// - Every response has the headers of the policy's `[response]`, but for exempt routes, which are
+///   neither charged nor answered for. A header that the service sets itself stays.
+/// - A CORS preflight request is a request like any other: nothing tells this layer whether a
+///   handler runs for it. A layer for CORS outside of this one answers it before it comes here.
 /// - A refusal never reaches the service.
 /// - Permits (`max_concurrent`) are held until the response's body has ended or is dropped; a
 ///   request that is cancelled while it waits gives up its place and is charged nothing. What goes
@@ -209,8 +210,6 @@ pub struct Limited<S> {
 
 /// What comes of a request before the service sees it.
 enum Entry {
-    /// Neither charged nor answered for.
-    Free,
     // In a box: it is large, and what follows is moved about.
     Judged(Box<Admission>),
     /// It has to wait for permits.
@@ -239,13 +238,9 @@ impl LimitLayer {
 
     fn enter<B>(&self, request: &Request<B>) -> Entry {
         let plan = self.limiter.plan_in_force();
-        let intake = &plan.intake;
-        if !intake.counts_preflight && is_preflight(request.method(), request.headers()) {
-            return Entry::Free;
-        }
         let peer = (self.peer)(request.extensions());
         if peer.is_none() {
-            self.tell_of_no_address(intake);
+            self.tell_of_no_address(&plan.intake);
         }
         let uri = (self.original_uri)(request.extensions());
         let uri = uri.unwrap_or(request.uri());
@@ -263,13 +258,6 @@ impl LimitLayer {
     }
 }
 
-/// True for what a browser asks before the request itself (CORS).
-fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS
-        && headers.contains_key(http::header::ORIGIN)
-        && headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
-}
-
 impl<S, B, R> Service<Request<B>> for Limited<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -285,9 +273,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let limiter = &self.layer.limiter;
-        let protocol = Protocol::of(request.headers());
+        let protocol = Protocol::of(request.method(), request.headers());
         match self.layer.enter(&request) {
-            Entry::Free => LimitedFuture::free(self.inner.call(request)),
             Entry::Judged(admission) if admission.is_allowed() => {
                 let served = self.inner.call(request);
                 LimitedFuture::serving(protocol, limiter.clone(), admission, served)

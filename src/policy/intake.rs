@@ -23,8 +23,6 @@ pub(crate) struct IntakeSpec {
     /// Whose word on the client's address is believed.
     pub(crate) trusted: Vec<Network>,
     pub(crate) forwarded: Forwarded,
-    /// CORS preflight requests meet the limits like any other.
-    pub(crate) counts_preflight: bool,
 }
 
 #[cfg_attr(
@@ -154,7 +152,7 @@ fn read_table(
     intake: &mut IntakeSpec,
     faults: &mut Faults,
 ) {
-    let known = &["attributes", "trusted_proxies", "forwarded", "preflight"];
+    let known = &["attributes", "trusted_proxies", "forwarded"];
     let fields = spot.fields(known, faults);
     if let Some(spot) = fields.get("attributes") {
         for (name, spot) in spot.entries(REQUEST_ATTRIBUTES_MAX, faults) {
@@ -183,10 +181,6 @@ fn read_table(
             let problem = "nobody's word is believed, so forwarded means nothing";
             faults.push(&spot.place, fix(problem, advice));
         }
-    }
-    if let Some(spot) = fields.get("preflight") {
-        let options = [("free", false), ("count", true)];
-        intake.counts_preflight = spot.choice(&options, faults).unwrap_or_default();
     }
 }
 

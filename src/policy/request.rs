@@ -76,8 +76,9 @@ impl<'r> Request<'r> {
         self.with(name, AttributeValue::Text(value.as_ref()))
     }
 
-    /// The request with an attribute that is an address. IPv4-mapped addresses count as IPv4,
-    /// IPv6 addresses by their prefix.
+    /// The request with an attribute that is an address. IPv4-mapped addresses, and those that
+    /// a translator makes of IPv4 ones (`64:ff9b::/96`), count as IPv4; IPv6 addresses by their
+    /// prefix.
     #[inline]
     pub fn address(self, name: &'r str, address: impl Into<IpAddr>) -> Self {
         self.with(name, AttributeValue::Address(address.into()))

@@ -154,6 +154,16 @@ fn h7_requests_without_the_key_are_refused_or_what_the_policy_says() {
 }
 
 #[test]
+fn h9_clients_behind_a_translator_count_each_by_itself() {
+    let world = world("[limits.each]\nrate = \"3/h\"\nkey = \"ip\"");
+    assert_eq!(world.drain(&at("64:ff9b::198.51.100.1")), 3);
+    assert_eq!(world.drain(&at("64:ff9b::203.0.113.9")), 3);
+    assert_eq!(world.drain(&at("198.51.100.1")), 0, "the same client");
+    let direct = world.limiter.limit("each").unwrap();
+    assert_eq!(direct.usage("64:ff9b::198.51.100.1").used(), 3);
+}
+
+#[test]
 fn the_first_alternative_that_is_present_is_the_key() {
     let world = world("[limits.each]\nrate = \"3/h\"\nkey = \"api_key | ip\"");
     let keyed = at("192.0.2.1").attribute("api_key", "pk_1");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use tollgate::{Limiter, Request};
+use tollgate::Limiter;
 
 use super::{START, World, common, open, policy, user, world};
 
