@@ -156,6 +156,50 @@ fn edge_45_the_drafts_fields_tell_of_the_limit_that_rules() {
 
 #[cfg(feature = "sfv")]
 #[test]
+fn h10_the_drafts_t_is_the_time_until_more_is_there() {
+    let told = |answer: &Answered| answer.header("ratelimit").map(str::to_owned);
+    let serve = |own: &str| {
+        serve(&format!(
+            "[limits.one]\n{own}\n\
+             [response]\nheaders = [\"ratelimit-draft-10\", \"retry-after\"]"
+        ))
+    };
+    let world = serve("rate = \"60/min\"");
+    world.must_pass(59, "GET", "/x", &[]);
+    let last = world.get("/x", &[]);
+    assert_eq!(told(&last).as_deref(), Some(r#""one";r=0;t=1"#));
+    let refused = world.must_refuse("GET", "/x", &[]);
+    assert_eq!(told(&refused).as_deref(), Some(r#""one";r=0;t=1"#));
+    assert_eq!(refused.number("retry-after"), 1);
+    // More is there after that, and it is told that more comes; all of it takes a minute.
+    world.clock.advance(Duration::from_secs(31));
+    assert_eq!(
+        told(&world.get("/x", &[])).as_deref(),
+        Some(r#""one";r=30;t=1"#)
+    );
+    // What a window took comes back at its end.
+    let world = serve("rate = \"2/min\"\nalgorithm = \"fixed window\"");
+    world.clock.advance(Duration::from_secs(20));
+    for left in [1, 0] {
+        let wanted = format!("\"one\";r={left};t=40");
+        assert_eq!(told(&world.get("/x", &[])), Some(wanted));
+    }
+    let refused = world.must_refuse("GET", "/x", &[]);
+    assert_eq!(told(&refused).as_deref(), Some(r#""one";r=0;t=40"#));
+    // By the rate, the burst beyond it comes back before any of what is told.
+    let world = serve_policy(
+        "any",
+        "[limits.one]\nrate = \"60/min burst 90\"\n[response]\nlimit = \"rate\"\n\
+         headers = [\"ratelimit-draft-10\"]",
+    );
+    world.must_pass(89, "GET", "/x", &[]);
+    // 90 are used, 31 must come back for 59 to be used.
+    let last = world.get("/x", &[]);
+    assert_eq!(told(&last).as_deref(), Some(r#""one";r=0;t=31"#));
+}
+
+#[cfg(feature = "sfv")]
+#[test]
 fn edge_45_what_may_run_at_a_time_has_a_unit_of_its_own() {
     let world = serve(
         r#"
