@@ -81,7 +81,7 @@ pub use headers::Answer;
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, Decision, Growth, Health, Key, Lasts, Limit,
     LimitOutcome, Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding,
-    Recovery, Reservations, Running, Trouble, Verdict, Writing,
+    Recovery, Reservations, RouteUse, Running, Trouble, Verdict, Writing,
 };
 #[cfg(all(feature = "watch", not(tollgate_loom)))]
 pub use limiter::{Asked, Watch};

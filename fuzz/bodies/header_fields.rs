@@ -229,11 +229,19 @@ fn as_meant(decision: &Decision, now: Timestamp, is_draft: bool) {
     assert_eq!(told.limit, Some(limit.limit()));
     if let Some(remaining) = told.remaining {
         assert_eq!(remaining, limit.remaining());
-        let truth = match (is_draft, wait) {
-            (true, Some(wait)) => wait,
-            _ => ruling.reset_after(),
-        };
-        within(told.reset_after.expect("it says when"), truth);
+        if is_draft {
+            // When more is there: not later than all, nor than what is waited for.
+            let more = told.reset_after;
+            assert_eq!(more.is_some(), remaining < limit.limit(), "{headers:?}");
+            let latest = wait.unwrap_or(Duration::MAX).min(ruling.reset_after());
+            let latest = latest + Duration::from_secs(1);
+            assert!(more.is_none_or(|more| more < latest), "{more:?} {latest:?}");
+        } else {
+            within(
+                told.reset_after.expect("it says when"),
+                ruling.reset_after(),
+            );
+        }
     }
     if headers.contains_key("x-ratelimit-tier") {
         assert_eq!(notice.tier(), decision.tier());

@@ -145,9 +145,11 @@ impl Case {
             "ipv6_prefix": self.ipv6_prefix,
             "attributes": {"net": format!("address/{NET_PREFIX}")},
             "limits": {
-                "each": {"rate": "9/min", "key": key, "durability": "memory"},
+                "each": {"rate": "9/min", "key": key, "durability": "memory",
+                    "when_key_missing": "share"},
                 // What is declared must be used.
-                "other": {"rate": "9/min", "key": "net", "durability": "memory"},
+                "other": {"rate": "9/min", "key": "net", "durability": "memory",
+                    "when_key_missing": "share"},
             },
             "default": {"limits": ["each"]},
             "routes": [{"route": "/other", "limits": ["other"]}],
@@ -229,7 +231,8 @@ fn canonical(name: usize, address: IpAddr, prefix: usize) -> Canonical {
         IpAddr::V6(address) => {
             let octets = address.octets();
             let is_mapped = octets[..10] == [0; 10] && octets[10..12] == [0xff; 2];
-            match is_mapped {
+            let is_translated = octets[..12] == [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
+            match is_mapped || is_translated {
                 true => Canonical::V4(name, bits(&octets[12..])),
                 false => Canonical::V6(name, bits(&octets)[..prefix].to_vec()),
             }

@@ -4,8 +4,8 @@
 //! RateLimit-Policy: "per-minute";q=150;w=90, "per-day";q=10000;w=86400
 //! RateLimit: "per-minute";r=149;t=1
 //! ```
-//! `RateLimit` tells of the limit that rules; `t` is the wait of a refusal, else the time until all
-//! is back, so it is never before `Retry-After`.
+//! `RateLimit` tells of the limit that rules; `t` is the time until more of it is there, on every
+//! response, and left out where no more will come. It is never after `Retry-After`.
 
 use sfv::{Integer, KeyRef, ListSerializer, StringRef, key_ref, string_ref};
 
@@ -56,8 +56,15 @@ pub(super) fn headers(decision: &Decision, facts: &Facts<'_>, put: &mut impl FnM
     let item = state
         .bare_item(name)
         .parameter(REMAINING, integer(remaining));
-    if let Some(reset) = facts.retry_after.or(facts.reset_after) {
-        let _ = item.parameter(RESET, integer(reset));
+    // A rule's own numbers; a limit on how many run has none.
+    let ruling = decision
+        .ruling()
+        .filter(|ruling| ruling.name() == name.as_str());
+    let more = ruling.and_then(|ruling| ruling.more_after(decision.plan().response.limit));
+    let more = more.map(secs_ceil);
+    // Where it is the limiter that cannot, it may be worth trying again before that.
+    if let Some(more) = more.filter(|more| facts.retry_after.is_none_or(|wait| wait >= *more)) {
+        let _ = item.parameter(RESET, integer(more));
     }
     if let Some(state) = state.finish() {
         put("ratelimit", &state);

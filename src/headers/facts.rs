@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limiter::{Decision, LimitOutcome, Verdict};
-use crate::policy::{Fact, Filled, LimitTold, RefusalKind};
+use crate::policy::{Fact, Filled, LimitTold, RefusalKind, RequestError};
 
 /// What is known of a decision.
 #[derive(Clone, Copy, Default)]
@@ -58,9 +58,12 @@ impl<'d> Facts<'d> {
         if !decision.is_allowed() {
             let verdict = decision.verdict();
             facts.refusal = kind(verdict);
-            facts.reason = Some(match facts.refusal {
+            facts.reason = Some(match (facts.refusal, decision.error()) {
                 // What the limiter lacks is the operator's business.
-                Some(RefusalKind::Unavailable) => "unavailable, try again later",
+                (Some(RefusalKind::Unavailable), _) => "unavailable, try again later",
+                (_, Some(RequestError::PathAmbiguous)) => {
+                    "refused, the path could mean another route"
+                }
                 _ => verdict.words(),
             });
             // Where only permits are lacking, no rate rules.

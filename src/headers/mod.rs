@@ -123,8 +123,8 @@ impl<'d> Answer<'d> {
             return;
         }
         let is_known = |piece: &Piece| match piece {
-            Piece::Literal(_) | Piece::Text(_, Some(_)) | Piece::Json(_, Some(_)) => true,
-            Piece::Text(fact, None) | Piece::Json(fact, None) => {
+            Piece::Literal(_) | Piece::Text(_, Some(_)) | Piece::Json(..) => true,
+            Piece::Text(fact, None) | Piece::Member(_, fact) => {
                 !matches!(self.fact(*fact), Filled::Unknown)
             }
         };

@@ -64,11 +64,45 @@ fn a_body_is_filled_by_kind_of_value() {
     let (kind, text) = body(&refused).unwrap();
     assert_eq!(kind, "application/json");
     let wanted = concat!(
-        r#"{"number":40,"text":"in 40 s, {truly} \"now\"\n","absent":null,"#,
+        r#"{"number":40,"text":"in 40 s, {truly} \"now\"\n","#,
         r#""said":"\"none\"","within":"tier unknown, no \\ tier","name":"a.b-c","#,
         r#""status":429,"own":[1,2.5,true,{"deep":"\u0001"}]}"#,
     );
     assert_eq!(text, wanted);
+}
+
+#[test]
+fn h11_a_body_has_no_null() {
+    let world = world(
+        r#"
+        [limits.running]
+        max_concurrent = 1
+        [response]
+        headers = ["retry-after"]
+        [response.body]
+        wait = "{retry_after}"
+        tier = "{tier}"
+        limit = "{limit}"
+        error = { reset = "{reset}", text = "{{", after = "{reset_after}" }
+        empty = { wait = "{retry_after}" }
+        list = ["{tier}", "{used}", "{reset}", "{limit}"]
+        none = ["{tier}"]
+        text = ",{retry_after | ,}{tier | ,},"
+        last = "{tier}"
+        "#,
+    );
+    let request = Request::new();
+    let held = world.limiter.acquire(&request);
+    let full = world.limiter.try_acquire(&request);
+    let (_, text) = body(full.decision()).unwrap();
+    let wanted = concat!(
+        r#"{"limit":1,"error":{"text":"{"},"empty":{},"list":[1,1],"none":[],"#,
+        r#""text":",,,,"}"#,
+    );
+    assert_eq!(text, wanted);
+    // Nobody knows when a permit is back, so nothing says so.
+    assert!(headers(full.decision()).is_empty());
+    drop(held);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl AskService {
     fn answer<B>(&self, request: &Request<B>) -> Response<Said> {
         let plan = self.0.limiter.plan_in_force();
         let peer = (self.0.peer)(request.extensions());
-        let taken = Taken::from(request, &plan, peer);
+        let taken = Taken::from(request, request.uri(), &plan, peer);
         let mut question = Question::new();
         let query = request.uri().query().unwrap_or_default().as_bytes();
         for (name, values) in form_urlencoded::parse(query) {

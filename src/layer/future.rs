@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::body::{LimitedBody, Owed};
 use super::protocol::{Protocol, grpc_status};
 use super::refusal;
-use crate::limiter::{Admission, Limiter, Running};
+use crate::limiter::{Admission, Limiter};
 
 /// An admission that is waited for. In a box: it is known by no name, and who waits for a request
 /// to end has the time.
@@ -34,10 +34,6 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum State<S, B, F> {
-        Free {
-            #[pin]
-            served: F,
-        },
         Waiting {
             limiter: Limiter,
             permitting: Permitting,
@@ -58,13 +54,6 @@ pin_project! {
 }
 
 impl<S: Service<Request<B>>, B> LimitedFuture<S, B> {
-    pub(super) fn free(served: S::Future) -> Self {
-        Self {
-            protocol: Protocol::Http,
-            state: State::Free { served },
-        }
-    }
-
     pub(super) fn serving(
         protocol: Protocol,
         limiter: Limiter,
@@ -145,11 +134,6 @@ where
         let (protocol, mut state) = (*this.protocol, this.state);
         loop {
             match state.as_mut().project() {
-                Projected::Free { served } => {
-                    let response = ready!(served.poll(cx))?;
-                    let free = |body| LimitedBody::served(body, Running::default(), None);
-                    return Poll::Ready(Ok(response.map(free)));
-                }
                 Projected::Waiting {
                     limiter,
                     permitting,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use http::Uri;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use super::Attributes;
@@ -22,15 +23,16 @@ enum Value<'r> {
 }
 
 impl<'r> Taken<'r> {
-    /// What `plan` asks of `request`, which came from `peer`.
+    /// What `plan` asks of `request`, which came from `peer` and is judged by `uri`.
     pub(super) fn from<B>(
         request: &'r http::Request<B>,
+        uri: &'r Uri,
         plan: &'r Plan,
         peer: Option<IpAddr>,
     ) -> Self {
         let mut taken = Self {
             method: request.method().as_str().into(),
-            path: request.uri().path().into(),
+            path: uri.path().into(),
             values: Vec::with_capacity(plan.intake.attributes.len()),
         };
         for (name, origins) in &plan.intake.attributes {
@@ -38,7 +40,7 @@ impl<'r> Taken<'r> {
                 Origin::Address => {
                     client(&plan.intake, request.headers(), peer).map(Value::Address)
                 }
-                _ => text(origin, request).map(Value::Text),
+                _ => text(origin, request.headers(), uri).map(Value::Text),
             };
             if let Some(value) = origins.iter().find_map(look) {
                 taken.values.push((Cow::Borrowed(name), value));
@@ -86,14 +88,13 @@ impl<'r> Taken<'r> {
 }
 
 /// What stands there, unless it is empty.
-fn text<'r, B>(origin: &Origin, request: &'r http::Request<B>) -> Option<Cow<'r, [u8]>> {
-    let headers = request.headers();
+fn text<'r>(origin: &Origin, headers: &'r HeaderMap, uri: &'r Uri) -> Option<Cow<'r, [u8]>> {
     let found: Cow<'r, [u8]> = match origin {
         Origin::Header(name) => headers.get(&**name)?.as_bytes().into(),
         Origin::Bearer => bearer(headers)?.into(),
         Origin::Cookie(name) => cookie(headers, name.as_bytes())?.into(),
         Origin::Query(name) => {
-            let mut pairs = form_urlencoded::parse(request.uri().query()?.as_bytes());
+            let mut pairs = form_urlencoded::parse(uri.query()?.as_bytes());
             let (_, value) = pairs.find(|(known, _)| *known == **name)?;
             match value {
                 Cow::Borrowed(text) => text.as_bytes().into(),

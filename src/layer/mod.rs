@@ -17,6 +17,9 @@
 //! # }
 //! ```
 //!
+//! With the feature `axum`, `LimitLayer::axum` finds that address by itself, and judges by the path
+//! that the client sent even in a nested router, which takes its prefix off.
+//!
 //! Everything else is the policy's: `[request]` says where attributes come from, `[response]` what
 //! is answered. Put a layer for CORS outside of this one, so that it sees refusals, too; and one
 //! that translates gRPC-Web, so that this one sees the trailers.
@@ -25,6 +28,7 @@ mod body;
 mod desk;
 mod future;
 mod intake;
+mod origin;
 mod protocol;
 mod proxies;
 mod refusal;
@@ -37,7 +41,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Response};
+use http::{Extensions, Request, Response, Uri};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -47,6 +51,7 @@ pub use desk::{AdminService, AskService, Nothing};
 pub use future::LimitedFuture;
 
 use crate::limiter::{Admission, Limiter};
+use crate::policy::IntakeSpec;
 use future::Permitting;
 use intake::Taken;
 use protocol::Protocol;
@@ -93,21 +98,69 @@ pub struct Peer(pub IpAddr);
 pub struct LimitLayer {
     limiter: Limiter,
     peer: Arc<PeerOf>,
+    /// The URI as it came, where a router may have changed it since.
+    original_uri: fn(&Extensions) -> Option<&Uri>,
+    /// That addresses are wanted and not there was told.
+    #[cfg(feature = "tracing")]
+    told: Arc<std::sync::Once>,
 }
 
 impl LimitLayer {
     /// A layer that asks `limiter`, and finds addresses in the extension [`Peer`].
+    ///
+    /// Requests are judged by their path as it reaches this layer. With the feature `axum` it is
+    /// the path that the client sent, in nested routers, too. Without it a layer inside of a nested
+    /// router sees a path without the prefix, so the policy's routes do not match it:
+    /// [`Health::routes`](crate::Health::routes) tells whether they match anything.
     pub fn new(limiter: Limiter) -> Self {
         Self {
             limiter,
-            peer: Arc::new(|extensions| extensions.get::<Peer>().map(|peer| peer.0)),
+            peer: Arc::new(origin::peer),
+            original_uri: origin::original_uri,
+            #[cfg(feature = "tracing")]
+            told: Arc::new(std::sync::Once::new()),
         }
+    }
+
+    /// A layer for axum: it asks `limiter`, finds addresses in [`Peer`] or in axum's
+    /// `ConnectInfo<SocketAddr>`, and judges requests by the path that the client sent.
+    ///
+    /// ```no_run
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::{Router, routing::get};
+    /// use tollgate::{Limiter, Policy, layer::LimitLayer};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let policy = Policy::from_toml(&std::fs::read_to_string("policy.toml")?)?;
+    /// let layer = LimitLayer::axum(Limiter::open("data", policy)?);
+    /// let app = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+    /// let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    /// axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, service).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "axum")]
+    pub fn axum(limiter: Limiter) -> Self {
+        Self::new(limiter).peer(origin::axum_peer)
+    }
+
+    /// The same, judging requests by the path as it reaches this layer: without the prefix that
+    /// nested routers of axum took off, and with what other layers made of it. The policy must then
+    /// name such paths.
+    #[cfg(feature = "axum")]
+    pub fn remaining_path(mut self) -> Self {
+        self.original_uri = |_| None;
+        self
     }
 
     /// The same, finding the address of the connection's other end by `peer`.
     ///
     /// Without an address a limit by `ip` does with all requests what its `when_key_missing` says:
-    /// one counter for all of them, unless it says otherwise.
+    /// it refuses them, unless it says otherwise. [`Health::requests_without_key`] counts them,
+    /// and with the feature `tracing` an error is logged, once.
+    ///
+    /// [`Health::requests_without_key`]: crate::Health::requests_without_key
     pub fn peer(
         mut self,
         peer: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static,
@@ -136,9 +189,10 @@ impl<S> Layer<S> for LimitLayer {
 
 /// A service that asks a limiter first. Clones share the limiter, however often it is cloned.
 ///
-/// - Every response has the headers of the policy's `[response]`, but for exempt routes and CORS
-///   preflight requests, which are neither charged nor answered for. A header that the service
-///   sets itself stays.
+/// - Every response has the headers of the policy's `[response]`, but for exempt routes, which are
+///   neither charged nor answered for. A header that the service sets itself stays.
+/// - A CORS preflight request is a request like any other: nothing tells this layer whether a
+///   handler runs for it. A layer for CORS outside of this one answers it before it comes here.
 /// - A refusal never reaches the service.
 /// - Permits (`max_concurrent`) are held until the response's body has ended or is dropped; a
 ///   request that is cancelled while it waits gives up its place and is charged nothing. What goes
@@ -156,8 +210,6 @@ pub struct Limited<S> {
 
 /// What comes of a request before the service sees it.
 enum Entry {
-    /// Neither charged nor answered for.
-    Free,
     // In a box: it is large, and what follows is moved about.
     Judged(Box<Admission>),
     /// It has to wait for permits.
@@ -165,14 +217,34 @@ enum Entry {
 }
 
 impl LimitLayer {
+    /// Says once in the log that addresses are wanted and not there.
+    #[cfg(feature = "tracing")]
+    #[cold]
+    fn tell_of_no_address(&self, intake: &IntakeSpec) {
+        if intake.needs_address() {
+            self.told.call_once(|| {
+                tracing::error!(
+                    target: "tollgate",
+                    "the policy counts by address, and the service does not say the connection's: \
+                     under axum use LimitLayer::axum and into_make_service_with_connect_info, \
+                     elsewhere LimitLayer::peer"
+                );
+            });
+        }
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn tell_of_no_address(&self, _: &IntakeSpec) {}
+
     fn enter<B>(&self, request: &Request<B>) -> Entry {
         let plan = self.limiter.plan_in_force();
-        let intake = &plan.intake;
-        if !intake.counts_preflight && is_preflight(request.method(), request.headers()) {
-            return Entry::Free;
-        }
         let peer = (self.peer)(request.extensions());
-        let taken = Taken::from(request, &plan, peer);
+        if peer.is_none() {
+            self.tell_of_no_address(&plan.intake);
+        }
+        let uri = (self.original_uri)(request.extensions());
+        let uri = uri.unwrap_or(request.uri());
+        let taken = Taken::from(request, uri, &plan, peer);
         let at_once = self.limiter.acquire_at_once(&taken.request());
         match at_once {
             Some(admission) => Entry::Judged(admission),
@@ -184,13 +256,6 @@ impl LimitLayer {
             }
         }
     }
-}
-
-/// True for what a browser asks before the request itself (CORS).
-fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS
-        && headers.contains_key(http::header::ORIGIN)
-        && headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 impl<S, B, R> Service<Request<B>> for Limited<S>
@@ -208,9 +273,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let limiter = &self.layer.limiter;
-        let protocol = Protocol::of(request.headers());
+        let protocol = Protocol::of(request.method(), request.headers());
         match self.layer.enter(&request) {
-            Entry::Free => LimitedFuture::free(self.inner.call(request)),
             Entry::Judged(admission) if admission.is_allowed() => {
                 let served = self.inner.call(request);
                 LimitedFuture::serving(protocol, limiter.clone(), admission, served)

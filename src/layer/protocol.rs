@@ -1,5 +1,6 @@
 //! Which protocol a request speaks: plain HTTP, or gRPC, which has its statuses elsewhere.
 
+use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::headers::http_status;
@@ -16,7 +17,12 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// A call by gRPC is a POST. A client that writes its media type on anything else is no client
+    /// of gRPC, and a refusal that it might keep (a GET's 200) would be taken for an answer.
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if method != Method::POST {
+            return Self::Http;
+        }
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         // What follows a media type is how messages are encoded.
         let is = |known: &&str| {

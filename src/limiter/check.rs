@@ -15,6 +15,7 @@ use crate::policy::{
     KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request, Resolution,
     TierIndex,
 };
+use crate::sync::Ordering;
 use crate::time::Timestamp;
 
 /// What is wanted of the limits.
@@ -131,6 +132,9 @@ impl Inner {
             return;
         }
         said.route = resolution.route;
+        if want != Want::Look && request.is_http() {
+            law.routes.note(resolution.route);
+        }
         said.tier = resolution.tier;
         said.is_exempt = resolution.exempt;
         let asked = Asked {
@@ -251,6 +255,7 @@ impl Inner {
             for pick in &resolution.permits {
                 let key = hashes.get(asked, law.concurrency(pick.limit).key);
                 let entry = permits_of(law, pick, resolution.tier, key, asked.want);
+                self.note_hopeless(entry.verdict);
                 said.concurrency.push(entry);
             }
         }
@@ -279,6 +284,7 @@ impl Inner {
         let (mut outcome, pending) = match pick.refusal {
             Some(refusal) if !is_repeat => {
                 let verdict = hopeless(refusal);
+                self.note_hopeless(verdict);
                 (
                     Outcome::without_counter(counter.rule, now, cost, verdict),
                     None,
@@ -302,6 +308,13 @@ impl Inner {
             outcome,
         };
         (entry, pending)
+    }
+
+    fn note_hopeless(&self, verdict: Verdict) {
+        if verdict == Verdict::KeyMissing {
+            // Ordering: relaxed; a number to look at.
+            self.keyless.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes from every limit, strictest first; if one has no room any more, gives back what was

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::meter::{Meter, meters};
 use super::overrides::Overrides;
+use super::routing::RouteCount;
 use super::semaphore::Semaphore;
 use crate::algorithm::Rule;
 use crate::error::Error;
@@ -50,6 +51,8 @@ pub(super) struct Law {
     levels: Vec<u64>,
     /// By limit on how many run at a time.
     semaphores: Vec<Semaphore>,
+    /// Whether the policy's routes are met; goes on when only overrides change.
+    pub(super) routes: Arc<RouteCount>,
 }
 
 impl Law {
@@ -87,6 +90,10 @@ impl Law {
             .map(|tier| NameHash::new(secret, &tier.name).bits())
             .collect();
         let meters = meters(plan, secret, &names)?;
+        let routes = match before {
+            Some(law) if std::ptr::eq(law.plan(), plan) => law.routes.clone(),
+            _ => Arc::new(RouteCount::new(plan.routes.len())),
+        };
         let orders = (0..plan.keys.len())
             .map(|key| plan.direct_order(KeyIndex(key)))
             .collect();
@@ -104,6 +111,7 @@ impl Law {
             orders,
             levels,
             semaphores: Vec::new(),
+            routes,
         };
         for limit in 0..law.meters.len() {
             law.meters[limit].global = law.direct_hash(law.meters[limit].key, &[]);

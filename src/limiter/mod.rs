@@ -23,6 +23,7 @@ mod overriding;
 #[cfg(test)]
 mod power;
 mod reserving;
+mod routing;
 mod semaphore;
 mod shards;
 mod shown;
@@ -52,6 +53,7 @@ pub use open::Builder;
 pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
 pub use reserving::Reservations;
+pub use routing::RouteUse;
 pub use store::Opened;
 #[cfg(feature = "watch")]
 pub use watch::{Asked, Watch};
@@ -137,6 +139,8 @@ pub(crate) struct Inner {
     recovery: Arc<Mutex<Recovery>>,
     /// Checks that found no room for a counter.
     newcomers: AtomicU64,
+    /// Requests that a limit could not count, because they lacked its key.
+    keyless: AtomicU64,
     keeper: Mutex<Option<Keeper>>,
     /// Why the latest time seen could not be written, if it could not.
     trouble: Mutex<Option<String>>,
@@ -166,6 +170,9 @@ pub struct Health {
     pub growth: Growth,
     /// Checks so far that found no room in the table for a counter of their own.
     pub newcomers_without_slot: u64,
+    /// Times so far that a limit refused a request because it lacked what the limit's key needs. If
+    /// that is every request by address, the service does not say where addresses are to be found.
+    pub requests_without_key: u64,
     /// Words so far that lay further in the future than any clock of ours can have put them, and
     /// were taken for absent.
     pub words_healed: u64,
@@ -175,6 +182,8 @@ pub struct Health {
     pub clock: Option<ClockHealth>,
     /// What was recovered from the journal when the directory was opened.
     pub recovery: Recovery,
+    /// Whether requests meet the routes of the policy in force.
+    pub routes: RouteUse,
     /// How the writing of the journal goes.
     pub writing: Writing,
     /// How the reservations of strict limits go.
@@ -335,10 +344,12 @@ impl Limiter {
             slots: inner.counters.table.slots(),
             growth: lock(&inner.growth).clone(),
             newcomers_without_slot: number(&inner.newcomers),
+            requests_without_key: number(&inner.keyless),
             words_healed: number(&inner.counters.healed),
             clock_waits: inner.counters.clock.is_slow(),
             clock: inner.counters.clock.health(),
             recovery: lock(&inner.recovery).clone(),
+            routes: inner.law.current().routes.get(),
             writing: inner.writer.writing(),
             reservations: Reservations::of(&inner.counters.ceilings),
             trouble: lock(&inner.trouble).clone(),

@@ -187,6 +187,7 @@ impl Builder {
             growth,
             recovery,
             newcomers: AtomicU64::new(0),
+            keyless: AtomicU64::new(0),
             keeper: Mutex::new(None),
             trouble: Mutex::new(None),
             closed: Mutex::new(false),

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::decision::LimitOutcome;
+#[cfg(feature = "sfv")]
+use crate::algorithm::Retry;
 use crate::algorithm::Rule;
 use crate::policy::LimitTold;
 use crate::time::Timestamp;
@@ -38,6 +40,20 @@ impl LimitOutcome<'_> {
                 ..all
             },
             None => all,
+        }
+    }
+
+    /// How long until more remains than is told now; none if no more will, as all of it is back.
+    #[cfg(feature = "sfv")]
+    pub(crate) fn more_after(&self, told: LimitTold) -> Option<Duration> {
+        let (status, shown) = (self.status(), self.shown(told));
+        // What there must be for one more to be told: what is told to nobody comes back after it.
+        let untold = status.limit.saturating_sub(shown.limit);
+        let wanted = untold.saturating_add(shown.remaining).saturating_add(1);
+        match self.rule.retry(self.period, self.words, self.now, wanted) {
+            Retry::Now => Some(Duration::ZERO),
+            Retry::At(at) => Some(self.until(at)),
+            Retry::Never => None,
         }
     }
 

@@ -1,12 +1,28 @@
 //! Addresses as keys: one form for each, IPv6 by its prefix.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::terms::KeyValue;
 
-/// `address` as it counts: IPv4-mapped as IPv4, IPv6 by its first `ipv6_prefix` bits.
+/// The prefix of addresses that translators (NAT64) make of IPv4 addresses (RFC 6052). All clients
+/// behind such a translator would be one if only a prefix of these counted.
+const NAT64: [u8; 12] = [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The IPv4 address that a translator made `address` of.
+fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let octets = address.octets();
+    let inside = <[u8; 4]>::try_from(octets.strip_prefix(&NAT64)?).ok()?;
+    Some(inside.into())
+}
+
+/// `address` as it counts: IPv4-mapped and translated from IPv4 as IPv4, IPv6 by its first
+/// `ipv6_prefix` bits.
 pub(super) fn value(address: IpAddr, ipv6_prefix: u8) -> KeyValue<'static> {
-    match address.to_canonical() {
+    let address = match address.to_canonical() {
+        IpAddr::V6(v6) => translated(v6).map_or(IpAddr::V6(v6), IpAddr::V4),
+        v4 => v4,
+    };
+    match address {
         IpAddr::V4(v4) => KeyValue::V4(v4.octets()),
         IpAddr::V6(v6) => {
             let host_bits = 128 - u32::from(ipv6_prefix.min(128));
@@ -42,6 +58,17 @@ mod tests {
         assert_eq!(of("fe80::1%eth0", 64), of("FE80:0::1", 64));
         assert_eq!(parse(b"192.0.2.7%eth0"), None);
         assert_eq!(parse(b"unknown"), None);
+    }
+
+    #[test]
+    fn h9_an_address_that_was_translated_counts_as_the_one_inside() {
+        let wanted = KeyValue::V4([198, 51, 100, 1]);
+        for prefix in [1, 64, 96, 128] {
+            assert_eq!(of("64:ff9b::198.51.100.1", prefix), wanted);
+        }
+        assert_ne!(of("64:ff9b::203.0.113.9", 64), wanted);
+        assert_ne!(of("64:ff9b:1::198.51.100.1", 64), wanted);
+        assert_ne!(of("64:ff9b::1:198.51.100.1", 64), wanted);
         assert_eq!(parse(&[0xff]), None);
     }
 

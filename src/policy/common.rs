@@ -57,7 +57,9 @@ fn read_when_key_missing(fields: &Fields<'_>, faults: &mut Faults) -> WhenKeyMis
     ];
     let said = fields.get("when_key_missing");
     let said = said.and_then(|spot| spot.choice(&options, faults));
-    said.unwrap_or(WhenKeyMissing::Share)
+    // Sharing one counter would let one client shut out all others that lack the key. They lack it
+    // all if the service does not say where it is: a connection's address, say.
+    said.unwrap_or(WhenKeyMissing::Refuse)
 }
 
 fn read_cost(

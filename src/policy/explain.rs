@@ -96,7 +96,7 @@ impl Policy {
     /// Which route, tier and limits a request meets, and under which keys.
     ///
     /// # Errors
-    /// If the request was put together wrongly, or its path is too long to be read.
+    /// If the request was put together wrongly, or its path is too long or ambiguous.
     pub fn explain(&self, request: &Request<'_>) -> Result<Explanation, RequestError> {
         let plan = &*self.plan;
         let mut found = Resolution::default();

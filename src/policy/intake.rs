@@ -23,8 +23,18 @@ pub(crate) struct IntakeSpec {
     /// Whose word on the client's address is believed.
     pub(crate) trusted: Vec<Network>,
     pub(crate) forwarded: Forwarded,
-    /// CORS preflight requests meet the limits like any other.
-    pub(crate) counts_preflight: bool,
+}
+
+#[cfg_attr(
+    not(all(feature = "tower", feature = "tracing")),
+    expect(dead_code, reason = "only the layer reads requests")
+)]
+impl IntakeSpec {
+    /// True if an attribute may be the client's address.
+    pub(crate) fn needs_address(&self) -> bool {
+        let mut all = self.attributes.iter().flat_map(|(_, origins)| origins);
+        all.any(|origin| *origin == Origin::Address)
+    }
 }
 
 /// A place in an HTTP request.
@@ -142,7 +152,7 @@ fn read_table(
     intake: &mut IntakeSpec,
     faults: &mut Faults,
 ) {
-    let known = &["attributes", "trusted_proxies", "forwarded", "preflight"];
+    let known = &["attributes", "trusted_proxies", "forwarded"];
     let fields = spot.fields(known, faults);
     if let Some(spot) = fields.get("attributes") {
         for (name, spot) in spot.entries(REQUEST_ATTRIBUTES_MAX, faults) {
@@ -171,10 +181,6 @@ fn read_table(
             let problem = "nobody's word is believed, so forwarded means nothing";
             faults.push(&spot.place, fix(problem, advice));
         }
-    }
-    if let Some(spot) = fields.get("preflight") {
-        let options = [("free", false), ("count", true)];
-        intake.counts_preflight = spot.choice(&options, faults).unwrap_or_default();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Templates as pieces: literals, and values that are filled in later.
 
+use std::mem;
+
 use super::fault::{Faults, Fix, Place, fix, quoted, suggest};
 use super::scan::Scan;
 use super::tree::{Node, Value};
@@ -10,8 +12,12 @@ pub(crate) enum Piece {
     Literal(Box<str>),
     /// A value inside a text.
     Text(Fact, Option<Box<str>>),
-    /// A value that is all of a JSON value: a number, a text in quotes, or null.
-    Json(Fact, Option<Box<str>>),
+    /// A value that is all of a JSON value, a number or a text in quotes; the text is there instead
+    /// of an unknown one.
+    Json(Fact, Box<str>),
+    /// A value that is all of a member or an item, with the JSON that stands before it: a comma, a
+    /// name. All of it is left out if the value is unknown: nothing is told as null.
+    Member(Box<str>, Fact),
 }
 
 /// What can be filled in.
@@ -65,10 +71,8 @@ pub(super) fn json(value: &Value, place: &Place, out: &mut Vec<Piece>, faults: &
         Value::List(items) => {
             out.push(literal("["));
             for (index, Node { offset, value }) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(literal(","));
-                }
-                json(value, &place.item(index, *offset), out, faults);
+                let comma = if index > 0 { "," } else { "" };
+                member(comma, value, &place.item(index, *offset), out, faults);
             }
             out.push(literal("]"));
         }
@@ -76,12 +80,26 @@ pub(super) fn json(value: &Value, place: &Place, out: &mut Vec<Piece>, faults: &
             out.push(literal("{"));
             for (index, entry) in entries.iter().enumerate() {
                 let comma = if index > 0 { "," } else { "" };
-                out.push(literal(&format!("{comma}{}:", quote(&entry.name))));
+                let before = format!("{comma}{}:", quote(&entry.name));
                 let inside = place.inside(&entry.name, entry.node.offset.or(entry.offset));
-                json(&entry.node.value, &inside, out, faults);
+                member(&before, &entry.node.value, &inside, out, faults);
             }
             out.push(literal("}"));
         }
+    }
+}
+
+/// A member of an object or an item of a list, after what stands `before` its value.
+fn member(before: &str, value: &Value, place: &Place, out: &mut Vec<Piece>, faults: &mut Faults) {
+    let start = out.len();
+    json(value, place, out, faults);
+    match out.get(start..) {
+        Some([Piece::Text(fact, None)]) => {
+            let fact = *fact;
+            out.truncate(start);
+            out.push(Piece::Member(before.into(), fact));
+        }
+        _ => out.insert(start, Piece::Literal(before.into())),
     }
 }
 
@@ -90,15 +108,20 @@ fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A text of a JSON body: a value, if it is one placeholder and nothing else.
+/// A text of a JSON body: a value, if it is one placeholder and nothing else. Without a text that
+/// is there instead it is left to [`member`].
 fn json_text(text: &str) -> Result<Vec<Piece>, Fix> {
     let inner = |literal: &str| {
         let quoted = quote(literal);
         quoted[1..quoted.len() - 1].to_owned()
     };
     let mut pieces = parse_text(text, inner)?;
-    if let [Piece::Text(fact, otherwise)] = pieces.as_mut_slice() {
-        return Ok(vec![Piece::Json(*fact, otherwise.take())]);
+    match pieces.as_mut_slice() {
+        [Piece::Text(_, None)] => return Ok(pieces),
+        [Piece::Text(fact, Some(otherwise))] => {
+            return Ok(vec![Piece::Json(*fact, std::mem::take(otherwise))]);
+        }
+        _ => {}
     }
     pieces.insert(0, Piece::Literal("\"".into()));
     pieces.push(Piece::Literal("\"".into()));
@@ -166,10 +189,8 @@ fn parse_placeholder(text: &str, escape: impl Fn(&str) -> String) -> Result<Piec
 impl Piece {
     pub(super) fn literal_bytes(&self) -> usize {
         match self {
-            Self::Literal(text) => text.len(),
-            Self::Text(_, otherwise) | Self::Json(_, otherwise) => {
-                otherwise.as_ref().map_or(0, |text| text.len())
-            }
+            Self::Literal(text) | Self::Json(_, text) | Self::Member(text, _) => text.len(),
+            Self::Text(_, otherwise) => otherwise.as_ref().map_or(0, |text| text.len()),
         }
     }
 }
@@ -196,27 +217,43 @@ impl<'d> Filled<'d> {
     }
 }
 
+/// Appends a known value as JSON.
+fn value(known: Filled<'_>, out: &mut String) {
+    match known {
+        Filled::Number(number) => out.push_str(itoa::Buffer::new().format(number)),
+        Filled::Word(word) => out.extend(["\"", word, "\""]),
+        Filled::Unknown => {}
+    }
+}
+
 /// Appends a template to `out`, with the values that `fact` gives.
 pub(crate) fn fill<'d>(pieces: &[Piece], fact: impl Fn(Fact) -> Filled<'d>, out: &mut String) {
     let mut digits = itoa::Buffer::new();
+    // The members before were left out, and the comma belongs to them.
+    let mut is_first = false;
     for piece in pieces {
+        let mut before = |text: &str, out: &mut String| {
+            let is_at_start = mem::take(&mut is_first) && out.ends_with(['{', '[']);
+            let rest = text.strip_prefix(',').filter(|_| is_at_start);
+            out.push_str(rest.unwrap_or(text));
+        };
         match piece {
-            Piece::Literal(text) => out.push_str(text),
+            Piece::Literal(text) => before(text, out),
             Piece::Text(name, otherwise) => {
                 let otherwise = otherwise.as_deref().unwrap_or("unknown");
                 out.push_str(fact(*name).text(&mut digits).unwrap_or(otherwise));
             }
-            Piece::Json(name, otherwise) => {
-                let value = fact(*name);
-                let is_number = matches!(value, Filled::Number(_));
-                match (value.text(&mut digits).or(otherwise.as_deref()), is_number) {
-                    (Some(number), true) => out.push_str(number),
-                    (Some(text), false) => {
-                        out.extend(["\"", text, "\""]);
-                    }
-                    (None, _) => out.push_str("null"),
+            Piece::Json(name, otherwise) => match fact(*name) {
+                Filled::Unknown => out.extend(["\"", otherwise, "\""]),
+                known => value(known, out),
+            },
+            Piece::Member(text, name) => match fact(*name) {
+                Filled::Unknown => is_first = true,
+                known => {
+                    before(text, out);
+                    value(known, out);
                 }
-            }
+            },
         }
     }
 }

@@ -56,8 +56,9 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// An HTTP request. The path is taken as it came over the wire: its query is passed over, and
-    /// all spellings of a path are one (see the policy's documentation).
+    /// An HTTP request. The path is taken as it came over the wire; its query is passed over. A
+    /// path that a service could read in two ways, and that would meet two routes, is an error:
+    /// see [`RequestError::PathAmbiguous`].
     #[inline]
     pub fn http(method: &'r str, path: &'r str) -> Self {
         let mut request = Self::new();
@@ -75,8 +76,9 @@ impl<'r> Request<'r> {
         self.with(name, AttributeValue::Text(value.as_ref()))
     }
 
-    /// The request with an attribute that is an address. IPv4-mapped addresses count as IPv4,
-    /// IPv6 addresses by their prefix.
+    /// The request with an attribute that is an address. IPv4-mapped addresses, and those that
+    /// a translator makes of IPv4 ones (`64:ff9b::/96`), count as IPv4; IPv6 addresses by their
+    /// prefix.
     #[inline]
     pub fn address(self, name: &'r str, address: impl Into<IpAddr>) -> Self {
         self.with(name, AttributeValue::Address(address.into()))
@@ -118,6 +120,12 @@ impl<'r> Request<'r> {
         request
     }
 
+    /// True if it has a path, and so may meet a route.
+    #[inline]
+    pub(crate) fn is_http(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// The attribute's value, unless it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<AttributeValue<'r>> {
         let (_, value) = self.attributes.iter().find(|(known, _)| *known == name)?;
@@ -142,8 +150,12 @@ pub enum RequestError {
     TooManyAttributes,
     /// An attribute is called `method`, `path` or `route`.
     ReservedName,
-    /// The path is longer than 1024 bytes and has percent-escapes, empty or dot segments.
+    /// The path is longer than 1024 bytes and not plain: it has percent-escapes, empty segments, a
+    /// slash at its end, semicolons, backslashes or bytes beyond ASCII.
     PathTooLong,
+    /// The path has dot segments, or services would route it in different ways: as it is written it
+    /// meets another route than once it is normalised.
+    PathAmbiguous,
 }
 
 impl fmt::Display for RequestError {
@@ -163,7 +175,11 @@ impl fmt::Display for RequestError {
             }
             Self::PathTooLong => write!(
                 f,
-                "a path with escapes, empty or dot segments has at most {ODD_PATH_BYTES_MAX} bytes"
+                "a path that is not written plainly has at most {ODD_PATH_BYTES_MAX} bytes"
+            ),
+            Self::PathAmbiguous => write!(
+                f,
+                "the path has dot segments, or is spelled so that it could mean another route"
             ),
         }
     }

@@ -12,6 +12,7 @@ use super::plan::{LimitSpec, Overridden, OverrideSpec, Plan};
 use super::rate::Rate;
 use super::rates::plain;
 use super::request::{AttributeValue, Request, RequestError};
+use super::router::Ending;
 use super::template::Captures;
 use super::terms::{
     AttributeIndex, ConcurrencyIndex, Cost, KeyIndex, KeyLen, KeyParts, KeySink, KeyValue,
@@ -33,25 +34,17 @@ pub(crate) struct Resolution<'r> {
     captures: Captures,
 }
 
-/// A path in its one spelling: the request's own bytes, or else what was written in the buffer.
+/// A path: the request's own bytes if it is plain, or else its normalised reading.
 #[derive(Default)]
 struct Path<'r> {
-    borrowed: Option<&'r [u8]>,
-    written: Buffer,
+    plain: Option<&'r [u8]>,
+    normalised: Buffer,
 }
 
-impl<'r> Path<'r> {
-    fn set(&mut self, request: &Request<'r>) -> Result<(), RequestError> {
-        if let Some(raw) = request.path {
-            self.borrowed = path::normalise(raw, &mut self.written)
-                .map_err(|path::TooLong| RequestError::PathTooLong)?;
-        }
-        Ok(())
-    }
-
+impl Path<'_> {
     fn bytes(&self) -> Option<&[u8]> {
-        self.borrowed
-            .or((!self.written.is_empty()).then_some(&self.written))
+        self.plain
+            .or((!self.normalised.is_empty()).then_some(&self.normalised))
     }
 }
 
@@ -90,19 +83,17 @@ impl Plan {
     /// large, and filled where it stands.
     ///
     /// # Errors
-    /// If the request was put together wrongly, or its path is too long to be read.
+    /// If the request was put together wrongly, or its path is too long or ambiguous.
     pub(crate) fn resolve<'r>(
         &self,
         request: &Request<'r>,
         found: &mut Resolution<'r>,
     ) -> Result<(), RequestError> {
         request.check()?;
-        found.path.set(request)?;
-        if let Some(path) = found.path.bytes() {
-            found.route = self.router.find(request.method, path, &mut found.captures);
+        if let Some(raw) = request.path {
+            self.find_route(request.method, raw, found)?;
         }
-        let route = found.route.and_then(|route| self.routes.get(route.0));
-        let Target::Scope(scope) = route.map_or(self.default, |route| route.target) else {
+        let Target::Scope(scope) = self.target(found.route) else {
             found.exempt = true;
             return Ok(());
         };
@@ -128,6 +119,71 @@ impl Plan {
             if let Some(pick) = pick {
                 // Bound: as above.
                 let _ = found.permits.try_push(pick);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a request on this route meets, or one on none.
+    fn target(&self, route: Option<RouteIndex>) -> Target {
+        let route = route.and_then(|route| self.routes.get(route.0));
+        route.map_or(self.default, |route| route.target)
+    }
+
+    fn find_route<'r>(
+        &self,
+        method: &str,
+        raw: &'r str,
+        found: &mut Resolution<'r>,
+    ) -> Result<(), RequestError> {
+        let Some(path) = path::plain(raw) else {
+            return self.find_route_in_all_readings(method, raw, found);
+        };
+        found.path.plain = Some(path);
+        let captures = &mut found.captures;
+        found.route = self.router.find(method, path, Ending::AsWritten, captures);
+        match has_empty(captures, path) {
+            true => Err(RequestError::PathAmbiguous),
+            false => Ok(()),
+        }
+    }
+
+    /// The route of a path that services may read in different ways; see [`path`].
+    #[cold]
+    fn find_route_in_all_readings(
+        &self,
+        method: &str,
+        raw: &str,
+        found: &mut Resolution<'_>,
+    ) -> Result<(), RequestError> {
+        let slash = path::normalise(raw, &mut found.path.normalised)?;
+        let normal = &*found.path.normalised;
+        let ending = Ending::Normalised { slash };
+        found.route = self
+            .router
+            .find(method, normal, ending, &mut found.captures);
+
+        let (mut buffer, mut captures) = (Buffer::new(), Captures::new());
+        let written = path::as_written(raw, &mut buffer)?;
+        let ending = Ending::AsWritten;
+        let route = self.router.find(method, written, ending, &mut captures);
+        if has_empty(&captures, written) {
+            return Err(RequestError::PathAmbiguous);
+        }
+        let mut both = captures.iter().zip(&found.captures);
+        let is_same = |(one, other): (&(usize, usize), &(usize, usize))| {
+            let (one, other) = (written.get(one.0..one.1), normal.get(other.0..other.1));
+            let parts = one.zip(other);
+            parts.is_some_and(|(one, other)| path::is_same(one, other))
+        };
+        if route != found.route || !both.all(is_same) {
+            return Err(RequestError::PathAmbiguous);
+        }
+        if self.target(route) == Target::Exempt {
+            let slash = path::decode(raw, &mut buffer)?;
+            let ending = Ending::Normalised { slash };
+            if self.router.find(method, &buffer, ending, &mut captures) != route {
+                return Err(RequestError::PathAmbiguous);
             }
         }
         Ok(())
@@ -354,6 +410,13 @@ impl Plan {
             .map(|rate| Overridden::Rate(index, rate))
             .map_err(|fix| format!("{}; {}", fix.problem, fix.advice))
     }
+}
+
+/// True if a capture before a slash in `path` is empty: axum takes that, others do not.
+fn has_empty(captures: &Captures, path: &[u8]) -> bool {
+    let mut captures = captures.iter();
+    // The rest of the root is nothing.
+    path != b"/" && captures.any(|(start, end)| start == end && *end < path.len())
 }
 
 impl OverrideSpec {

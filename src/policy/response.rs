@@ -166,10 +166,9 @@ fn default_body() -> &'static BodySpec {
     BODY.get_or_init(|| BodySpec {
         content_type: JSON.into(),
         pieces: vec![
-            Piece::Literal("{\"code\":".into()),
-            Piece::Json(Fact::Status, None),
-            Piece::Literal(",\"message\":".into()),
-            Piece::Json(Fact::Reason, None),
+            Piece::Literal("{".into()),
+            Piece::Member("\"code\":".into(), Fact::Status),
+            Piece::Member(",\"message\":".into(), Fact::Reason),
             Piece::Literal("}".into()),
         ],
     })

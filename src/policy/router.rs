@@ -23,9 +23,25 @@ struct Node {
     /// Most literal bytes first.
     patterns: Vec<(Pattern, usize)>,
     capture: Option<usize>,
+    /// Where the path ends.
     here: Endpoint,
-    /// Whatever remains of the path from here, nothing included.
+    /// Where the path ends with a slash.
+    slash: Endpoint,
+    /// Whatever remains of the path from here, but not nothing.
     rest: Endpoint,
+    /// Nothing remains of the path, and the template takes that for its rest.
+    no_rest: Endpoint,
+}
+
+/// How the end of a path is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    /// A slash at the end of the path is one at the end of the template. A capture before a slash
+    /// may be empty, as it may in axum.
+    AsWritten,
+    /// The path is given without a slash at its end; where `slash` says that there was one, it is
+    /// passed over if no template has it.
+    Normalised { slash: bool },
 }
 
 /// The routes that share a template's shape.
@@ -97,6 +113,10 @@ impl Router {
                 Segment::Pattern(pattern) => node.pattern(pattern, next),
                 Segment::Capture => *node.capture.get_or_insert(next),
                 Segment::Rest => return node.rest.add(method, route),
+                Segment::RestOrNothing => {
+                    node.rest.add(method, route)?;
+                    return node.no_rest.add(method, route);
+                }
             };
             if child == next {
                 self.nodes.push(Node::default());
@@ -104,24 +124,32 @@ impl Router {
             at = child;
         }
         match self.nodes.get_mut(at) {
+            Some(node) if template.has_slash => node.slash.add(method, route),
             Some(node) => node.here.add(method, route),
             None => Ok(()),
         }
     }
 
-    /// The most specific route for `method` and `path`, a path in its one spelling.
+    /// The most specific route for `method` and a reading of a path.
+    #[inline]
     pub(super) fn find(
         &self,
         method: &str,
         path: &[u8],
+        ending: Ending,
         captures: &mut Captures,
     ) -> Option<RouteIndex> {
         captures.clear();
+        if path.first() != Some(&b'/') {
+            return None;
+        }
         let end = if path == b"/" { 0 } else { path.len() };
         let search = Search {
             nodes: &self.nodes,
             method,
             path: path.get(..end).unwrap_or_default(),
+            slash: ending == Ending::Normalised { slash: true },
+            takes_nothing: ending == Ending::AsWritten,
         };
         search.descend(0, 0, captures)
     }
@@ -159,6 +187,10 @@ struct Search<'s> {
     nodes: &'s [Node],
     method: &'s str,
     path: &'s [u8],
+    /// There is a slash at the end that is not in `path`.
+    slash: bool,
+    /// A capture before a slash may be empty.
+    takes_nothing: bool,
 }
 
 impl Search<'_> {
@@ -166,17 +198,19 @@ impl Search<'_> {
     fn descend(&self, at: usize, start: usize, captures: &mut Captures) -> Option<RouteIndex> {
         let node = self.nodes.get(at)?;
         let rest = self.path.get(start..)?;
+        if rest.len() < 2 {
+            return self.end(node, start, captures);
+        }
         // Each segment has its slash before it.
-        let Some(from) = rest.first().map(|_| start + 1) else {
-            return node
-                .here
-                .find(self.method)
-                .or_else(|| self.rest(node, start, captures));
-        };
+        let from = start + 1;
         let segment = self.path.get(from..)?;
         let segment = segment.split(|byte| *byte == b'/').next()?;
         let end = from + segment.len();
         let before = captures.len();
+        let takes_nothing = self.takes_nothing && end < self.path.len();
+        if segment.is_empty() && !takes_nothing {
+            return self.rest(&node.rest, from, captures);
+        }
 
         if let Ok(index) = node
             .literals
@@ -187,9 +221,11 @@ impl Search<'_> {
             return Some(route);
         }
         for (pattern, child) in &node.patterns {
-            if pattern.matches(segment, from, captures)
-                && let Some(route) = self.descend(*child, end, captures)
-            {
+            let is_match = pattern.matches(segment, from, captures)
+                || (takes_nothing
+                    && pattern.is_bare(segment)
+                    && captures.try_push((end, end)).is_ok());
+            if is_match && let Some(route) = self.descend(*child, end, captures) {
                 return Some(route);
             }
             captures.truncate(before);
@@ -201,11 +237,21 @@ impl Search<'_> {
             return Some(route);
         }
         captures.truncate(before);
-        self.rest(node, from, captures)
+        self.rest(&node.rest, from, captures)
     }
 
-    fn rest(&self, node: &Node, from: usize, captures: &mut Captures) -> Option<RouteIndex> {
-        let route = node.rest.find(self.method)?;
+    /// The route at the node where the path ends, or ends with the slash that stands at `start`.
+    fn end(&self, node: &Node, start: usize, captures: &mut Captures) -> Option<RouteIndex> {
+        let is_written = start < self.path.len();
+        let slash = is_written || self.slash;
+        let with_slash = slash.then(|| node.slash.find(self.method)).flatten();
+        with_slash
+            .or_else(|| (!is_written).then(|| node.here.find(self.method)).flatten())
+            .or_else(|| self.rest(&node.no_rest, self.path.len(), captures))
+    }
+
+    fn rest(&self, of: &Endpoint, from: usize, captures: &mut Captures) -> Option<RouteIndex> {
+        let route = of.find(self.method)?;
         captures.try_push((from, self.path.len())).ok()?;
         Some(route)
     }

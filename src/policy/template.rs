@@ -1,8 +1,9 @@
 //! Route templates as people write them: `"PUT|PATCH /sessions/{id}/state"`.
 //!
 //! A segment is a literal, a capture (`{name}`, `:name`, or `*` without a name), or literals and
-//! captures in turn (`{sha}.{type}`, `{id}.json`). The last may be the rest of the path: `{*name}`
-//! or `**`, which also stands for nothing at all. Names of captures do not tell templates apart.
+//! captures in turn (`{sha}.{type}`, `{id}.json`). The last may be the rest of the path: `{*name}`,
+//! which as in axum is at least a byte, or `**`, which also stands for nothing at all. Names of
+//! captures do not tell templates apart; a slash at the end does.
 
 use arrayvec::ArrayVec;
 
@@ -26,6 +27,8 @@ pub(super) struct Template {
     /// As written.
     pub(super) text: String,
     pub(super) segments: Vec<Segment>,
+    /// It ends with a slash, and is not the root.
+    pub(super) has_slash: bool,
     /// In the order of the template; empty for a capture without a name.
     pub(super) captures: Vec<String>,
 }
@@ -36,7 +39,15 @@ pub(super) enum Segment {
     Literal(String),
     Pattern(Pattern),
     Capture,
+    /// At least a byte.
     Rest,
+    RestOrNothing,
+}
+
+impl Segment {
+    fn is_rest(&self) -> bool {
+        matches!(self, Self::Rest | Self::RestOrNothing)
+    }
 }
 
 /// Literals with a capture between each two; the first and the last may be empty.
@@ -48,6 +59,14 @@ pub(super) struct Pattern {
 impl Pattern {
     fn literal_bytes(&self) -> usize {
         self.literals.iter().map(String::len).sum()
+    }
+
+    /// True if `segment` is all that stands before the only capture, at whose end the pattern ends.
+    pub(super) fn is_bare(&self, segment: &[u8]) -> bool {
+        match self.literals.as_slice() {
+            [first, last] => last.is_empty() && first.as_bytes() == segment,
+            _ => false,
+        }
     }
 
     /// Matches a whole segment that starts at `from` in its path. Each capture takes at least a
@@ -179,17 +198,35 @@ impl Template {
         let mut template = Self {
             text: text.to_owned(),
             segments: Vec::new(),
+            has_slash: text.len() > 1 && text.ends_with('/'),
             captures: Vec::new(),
         };
-        for segment in text.split('/').filter(|segment| !segment.is_empty()) {
-            if template.segments.last() == Some(&Segment::Rest) {
-                let advice = "end the template with it";
-                return Err(fix("the rest of the path has something after it", advice));
+        let path = text.strip_prefix('/').unwrap_or(text);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        // The root has no segments.
+        for segment in path.split('/').filter(|_| text != "/") {
+            if segment.is_empty() {
+                let problem = "two slashes stand together in the template";
+                return Err(fix(problem, "keep one of them"));
             }
+            template.check_end()?;
             template.add(segment)?;
+        }
+        if template.has_slash {
+            template.check_end()?;
         }
         template.check_bounds()?;
         Ok(template)
+    }
+
+    /// # Errors
+    /// If nothing can follow, and something does.
+    fn check_end(&self) -> Result<(), Fix> {
+        if self.segments.last().is_some_and(Segment::is_rest) {
+            let advice = "end the template with it";
+            return Err(fix("the rest of the path has something after it", advice));
+        }
+        Ok(())
     }
 
     fn check_bounds(&self) -> Result<(), Fix> {
@@ -217,7 +254,7 @@ impl Template {
         }
         if segment == "**" {
             self.captures.push(String::new());
-            self.segments.push(Segment::Rest);
+            self.segments.push(Segment::RestOrNothing);
             return Ok(());
         }
         if let Some(name) = segment.strip_prefix("{*").and_then(|s| s.strip_suffix('}')) {
@@ -354,6 +391,10 @@ mod tests {
             "/{a}/{a}",
             "/**/x",
             "/{*r}/x",
+            "/{*r}/",
+            "/**/",
+            "/a//b",
+            "//",
             "/a?b",
             "/a%20",
             "/a b",

@@ -223,7 +223,7 @@ fn a_request_without_the_key_shares_skips_or_is_refused() {
     let nobody = Request::new();
     let with = |word: &str| {
         let own = format!("key = \"user\"\nwhen_key_missing = \"{word}\"");
-        world(&NO_QUEUE.replacen("key = \"user\"", &own, 1))
+        world(&NO_QUEUE.replace("key = \"user\"", &own))
     };
     let shared = with("share");
     let held = shared.limiter.acquire(&nobody);

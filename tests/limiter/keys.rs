@@ -130,7 +130,7 @@ fn edge_41_no_two_of_many_keys_share_a_counter() {
 }
 
 #[test]
-fn requests_without_the_key_share_one_counter_or_what_the_policy_says() {
+fn h7_requests_without_the_key_are_refused_or_what_the_policy_says() {
     let policy = |then: &str| {
         format!("[limits.each]\nrate = \"3/h\"\nkey = \"user\"\nwhen_key_missing = \"{then}\"")
     };
@@ -144,6 +144,23 @@ fn requests_without_the_key_share_one_counter_or_what_the_policy_says() {
     let decision = refused.limiter.check(&nobody);
     assert_eq!(decision.verdict(), tollgate::Verdict::KeyMissing);
     assert_eq!(decision.retry_after(), None);
+    let unsaid = world("[limits.each]\nrate = \"3/h\"\nkey = \"user\"");
+    let decision = unsaid.limiter.check(&nobody);
+    assert_eq!(decision.verdict(), tollgate::Verdict::KeyMissing);
+    assert_eq!(unsaid.limiter.health().requests_without_key, 1);
+    assert_eq!(unsaid.drain(&user("alice")), 3);
+    // Nothing is missing where one counter is wanted.
+    assert_eq!(world("[limits.all]\nrate = \"3/h\"").drain(&nobody), 3);
+}
+
+#[test]
+fn h9_clients_behind_a_translator_count_each_by_itself() {
+    let world = world("[limits.each]\nrate = \"3/h\"\nkey = \"ip\"");
+    assert_eq!(world.drain(&at("64:ff9b::198.51.100.1")), 3);
+    assert_eq!(world.drain(&at("64:ff9b::203.0.113.9")), 3);
+    assert_eq!(world.drain(&at("198.51.100.1")), 0, "the same client");
+    let direct = world.limiter.limit("each").unwrap();
+    assert_eq!(direct.usage("64:ff9b::198.51.100.1").used(), 3);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use tollgate::{Limiter, Request};
+use tollgate::Limiter;
 
 use super::{START, World, common, open, policy, user, world};
 
@@ -183,7 +183,7 @@ fn what_an_override_cannot_be_is_told() {
     limiter
         .set_override("either", &[("c", "z"), ("b", "y")], "1/h")
         .unwrap();
-    let request = Request::new().attribute("b", "y").attribute("c", "z");
+    let request = user("dave").attribute("b", "y").attribute("c", "z");
     assert_eq!(limiter.usage(&request).ruling().unwrap().limit(), 1);
 }
 

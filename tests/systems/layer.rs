@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::sync::mpsc;
@@ -204,6 +204,7 @@ async fn what_the_service_says_itself_stays_and_grpc_is_refused_in_its_own_way()
     }));
     let from = |kind: &str| {
         let mut request = request("/pkg.Service/Method");
+        *request.method_mut() = Method::POST;
         let address = [192, 0, 2, 1].into();
         request.extensions_mut().insert(Peer(address));
         let headers = request.headers_mut();
@@ -250,6 +251,32 @@ async fn what_the_service_says_itself_stays_and_grpc_is_refused_in_its_own_way()
     let body = nobody.into_body().collect().await.unwrap().to_bytes();
     let wanted = r#"{"code":400,"message":"refused, the request lacks the limit's key"}"#;
     assert_eq!(body, wanted);
+}
+
+#[tokio::test]
+async fn h5_a_call_by_grpc_is_a_post_and_anything_else_is_refused_as_http() {
+    let (limiter, _dir) = limiter("[limits.one]\nrate = \"1/h\"");
+    let answer = |_: Request<Empty<Bytes>>| {
+        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+    };
+    let service = LimitLayer::new(limiter.clone()).layer(service_fn(answer));
+    assert!(limiter.check(&tollgate::Request::new()).is_allowed());
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::POST] {
+        let mut request = request("/pkg.Service/Method");
+        let kind = "application/grpc".parse().unwrap();
+        request.headers_mut().insert("content-type", kind);
+        *request.method_mut() = method.clone();
+        let refused = service.clone().oneshot(request).await.unwrap();
+        let is_grpc = method == Method::POST;
+        assert_eq!(refused.status(), if is_grpc { 200 } else { 429 });
+        assert_eq!(refused.headers().contains_key("grpc-status"), is_grpc);
+        let kind = if is_grpc {
+            "application/grpc"
+        } else {
+            "application/json"
+        };
+        assert_eq!(refused.headers()["content-type"], kind);
+    }
 }
 
 #[tokio::test]

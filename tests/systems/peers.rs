@@ -105,7 +105,8 @@ fn left(world: &World, method: &str, path: &str, headers: &[&str]) -> u64 {
 fn serve(key: &str, attributes: &str) -> World {
     let policy = format!(
         "[limits.one]\nrate = \"100/h\"\nalgorithm = \"fixed window\"\nkey = \"{key}\"\n\
-         [request.attributes]\n{attributes}\n[response]\nheaders = [\"x-ratelimit-seconds\"]"
+         when_key_missing = \"share\"\n[request.attributes]\n{attributes}\n\
+         [response]\nheaders = [\"x-ratelimit-seconds\"]"
     );
     serve_policy("any", &policy)
 }

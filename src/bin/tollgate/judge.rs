@@ -161,6 +161,7 @@ fn unjudged(error: RequestError) -> Ruling<'static> {
             RequestError::TooManyAttributes => "too many attributes",
             RequestError::ReservedName => "an attribute with a reserved name",
             RequestError::PathTooLong => "a path too long to be read",
+            RequestError::PathAmbiguous => "a path that could mean another route",
             _ => "a request that cannot be judged",
         }),
     }
