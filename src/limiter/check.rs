@@ -4,11 +4,10 @@ use arrayvec::ArrayVec;
 
 use super::Inner;
 use super::concurrency::{ConcurrencyEntry, hopeless};
-use super::decision::{Decision, Entry, Identity, Said};
+use super::decision::{Decision, Entry, Said};
 use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
-use crate::algorithm::Step;
 use crate::counter::{Counter, Pending};
 use crate::key::KeyHash;
 use crate::policy::{
@@ -46,14 +45,14 @@ impl Hashes {
 }
 
 /// What is to be taken from each limit, where a look has shown all there is to it.
-type PendingTakes<'l> = ArrayVec<Option<Pending<'l>>, PICKS_MAX>;
+pub(super) type PendingTakes<'l> = ArrayVec<Option<Pending<'l>>, PICKS_MAX>;
 
 /// A request under a law.
-struct Asked<'a, 'r> {
-    law: &'a Law,
-    request: &'a Request<'r>,
-    resolution: &'a Resolution<'r>,
-    want: Want,
+pub(super) struct Asked<'a, 'r> {
+    pub(super) law: &'a Law,
+    pub(super) request: &'a Request<'r>,
+    pub(super) resolution: &'a Resolution<'r>,
+    pub(super) want: Want,
 }
 
 impl Asked<'_, '_> {
@@ -66,7 +65,7 @@ impl Asked<'_, '_> {
     }
 
     /// The hash of a key. Requests that lack its values share the key without parts.
-    fn hash_or_shared(&self, key: KeyIndex) -> KeyHash {
+    pub(super) fn hash_or_shared(&self, key: KeyIndex) -> KeyHash {
         let hash = self.hash(key);
         hash.unwrap_or_else(|| self.law.hashing().finish())
     }
@@ -78,20 +77,6 @@ impl Asked<'_, '_> {
             [pick] if permits.is_empty() && pick.refusal.is_none() => Some(pick),
             _ => None,
         }
-    }
-
-    /// The limit that its id is counted by, and its id, if it has one.
-    fn id(&self) -> Option<Applied> {
-        let limit = self.law.plan().idempotency?;
-        if self.resolution.exempt {
-            return None;
-        }
-        Some(Applied {
-            limit,
-            tier: None,
-            key: self.hash(self.law.meter(limit).key)?,
-            override_key: None,
-        })
     }
 }
 
@@ -147,44 +132,9 @@ impl Inner {
         }
     }
 
-    /// Judges a request with an id: if it is a repeat, it is answered as before.
-    #[cold]
-    fn judge_once(&self, asked: &Asked<'_, '_>, id: &Applied, said: &mut Said) {
-        let meter = asked.law.meter(id.limit);
-        let counter = self.counter(asked.law, meter, id);
-        said.identity = Identity::New;
-        let is_repeat = self.turns.once(
-            counter.tag,
-            said,
-            // An id is counted once, so a known one has no room.
-            |_| {
-                !matches!(
-                    counter.look(self.ground.clock.now(), 1).step,
-                    Step::Admit(_)
-                )
-            },
-            |said| self.judge_limits(asked, said),
-            |said| {
-                let now = self.ground.clock.exact();
-                let outcome = self.take_one(meter, &counter, now, 1);
-                if outcome.taken.is_some() {
-                    said.identity = Identity::Kept(Entry {
-                        limit: id.limit,
-                        tag: counter.tag,
-                        outcome,
-                    });
-                }
-            },
-        );
-        if is_repeat {
-            said.identity = Identity::Repeat;
-            self.look_at_all(asked, said, &mut PendingTakes::new());
-        }
-    }
-
     /// Judges a request by its limits; true if it was charged.
     #[inline]
-    fn judge_limits(&self, asked: &Asked<'_, '_>, said: &mut Said) -> bool {
+    pub(super) fn judge_limits(&self, asked: &Asked<'_, '_>, said: &mut Said) -> bool {
         let takes = matches!(asked.want, Want::Take | Want::Rates);
         if takes && let Some(pick) = asked.only_pick() {
             self.take_only(asked, pick, said);
@@ -221,7 +171,7 @@ impl Inner {
 
     /// Puts the word of every limit on the request into what is said, and what is to be taken where
     /// that is plain already; nothing is taken. Gives the time that it was judged by.
-    fn look_at_all<'l>(
+    pub(super) fn look_at_all<'l>(
         &'l self,
         asked: &Asked<'l, '_>,
         said: &mut Said,
@@ -235,7 +185,7 @@ impl Inner {
             Want::Look => self.ground.clock.exact(),
             _ => self.ground.clock.glance(),
         };
-        let is_repeat = said.is_repeat();
+        let is_repeat = said.is_free_repeat();
         let mut hashes = Hashes::default();
         for pick in &resolution.picks {
             let applied = Applied {

@@ -23,6 +23,7 @@ mod overrides;
 mod overriding;
 #[cfg(test)]
 mod power;
+mod repeat;
 mod reserving;
 mod semaphore;
 mod shards;

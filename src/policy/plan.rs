@@ -21,7 +21,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Vec<LimitSpec>,
     /// The limits on how many run at a time.
     pub(crate) concurrency: Vec<ConcurrencySpec>,
-    /// The limit that the ids of requests are counted by: a known id has no room.
+    /// The limit that the ids of requests are counted by: a request, and the repeats of it that are
+    /// let in without a charge.
     pub(crate) idempotency: Option<LimitIndex>,
     /// Each key once, however many limits share it.
     pub(crate) keys: Vec<KeySpec>,
