@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::any;
@@ -27,8 +28,6 @@ struct Record {
 
 /// A service that runs until this is dropped.
 pub(crate) struct World {
-    pub(crate) limiter: Limiter,
-    pub(crate) clock: ManualClock,
     address: SocketAddr,
     record: Arc<Mutex<Record>>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -47,13 +46,19 @@ async fn record(
     request: Request,
     next: Next,
 ) -> Response {
+    let repeat = request.extensions().get::<Repeat>();
+    let is_free = repeat.is_some_and(|repeat| !repeat.is_charged());
+    // Before the handler: a client that hangs up is served all the same.
     {
         let mut record = record.lock().unwrap();
         record.served += 1;
-        let repeat = request.extensions().get::<Repeat>();
-        record.free += usize::from(repeat.is_some_and(|repeat| !repeat.is_charged()));
+        record.free += usize::from(is_free);
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        record.lock().unwrap().served -= 1;
+    }
+    response
 }
 
 /// Serves every path under a policy.
@@ -94,8 +99,6 @@ pub(crate) fn serve_routes(policy: &str, routes: Router) -> World {
         .into_make_service_with_connect_info::<SocketAddr>();
     runtime.spawn(async move { axum::serve(listener, app).await });
     World {
-        limiter,
-        clock,
         address,
         record: counted,
         runtime: Some(runtime),
