@@ -31,10 +31,10 @@ pub(super) enum Want {
 
 /// The keys of a request, each hashed once.
 #[derive(Default)]
-struct Hashes(ArrayVec<(KeyIndex, KeyHash), { 2 * PICKS_MAX + PERMIT_PICKS_MAX }>);
+pub(super) struct Hashes(ArrayVec<(KeyIndex, KeyHash), { 2 * PICKS_MAX + PERMIT_PICKS_MAX }>);
 
 impl Hashes {
-    fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
+    pub(super) fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
         if let Some((_, hash)) = self.0.iter().find(|(known, _)| *known == key) {
             return *hash;
         }
@@ -73,8 +73,11 @@ impl Asked<'_, '_> {
     /// The limit that the request meets, if it meets one only, and nothing against it is known.
     fn only_pick(&self) -> Option<&Pick> {
         let Resolution { picks, permits, .. } = self.resolution;
+        let counts_new_keys = |pick: &Pick| self.law.meter(pick.limit).new_keys.is_some();
         match &picks[..] {
-            [pick] if permits.is_empty() && pick.refusal.is_none() => Some(pick),
+            [pick] if permits.is_empty() && pick.refusal.is_none() && !counts_new_keys(pick) => {
+                Some(pick)
+            }
             _ => None,
         }
     }
@@ -198,6 +201,15 @@ impl Inner {
                     .map(|key| hashes.get(asked, key)),
             };
             let (entry, take) = self.look_at(law, pick, &applied, &mut now, is_repeat);
+            if !is_repeat
+                && let Some(new_keys) = law.meter(pick.limit).new_keys
+                && !take.is_some_and(|take| take.has_slot())
+                && let Some((entry, take)) =
+                    self.look_at_newcomer(asked, &entry, new_keys, &mut hashes, &mut now)
+            {
+                said.entries.push(entry);
+                pending.push(take);
+            }
             said.entries.push(entry);
             pending.push(take);
         }
@@ -219,7 +231,7 @@ impl Inner {
     /// One limit's word on a request; nothing is taken. Where the time has to be read exactly, the
     /// limits that follow are judged by that, too.
     #[inline]
-    fn look_at<'l>(
+    pub(super) fn look_at<'l>(
         &'l self,
         law: &'l Law,
         pick: &Pick,

@@ -216,11 +216,15 @@ impl Decision {
             .refusing()
             .reduce(|a, b| if wait(&b) > wait(&a) { b } else { a });
         let least = || {
-            let shadow = |entry: &&Entry| self.law.limit(entry.limit).shadow;
+            // What is left of a limit on new keys says nothing of the next request.
+            let says_little = |entry: &&Entry| {
+                let limit = self.law.limit(entry.limit);
+                limit.shadow || limit.is_for_new_keys
+            };
             self.said
                 .entries
                 .iter()
-                .min_by_key(|entry| (shadow(entry), entry.outcome.remaining()))
+                .min_by_key(|entry| (says_little(entry), entry.outcome.remaining()))
         };
         longest.or_else(least).map(|entry| self.named(entry))
     }

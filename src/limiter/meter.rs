@@ -9,7 +9,9 @@ use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
 use crate::key::{KeyHash, LimitBits, NameHash, Secret, Tag};
-use crate::policy::{Durability, KeyIndex, LimitSpec, Plan, Strict, WhenFull, WhenUnwritable};
+use crate::policy::{
+    Durability, KeyIndex, LimitIndex, LimitSpec, Plan, Strict, WhenFull, WhenUnwritable,
+};
 
 /// A strict limit reserves this share of what it holds, if it does not say how much.
 const RESERVE_SHARE: u64 = 20;
@@ -32,6 +34,8 @@ pub(super) struct Meter {
     /// True if the limit's counters are written to the journal.
     pub(super) is_logged: bool,
     pub(super) shadow: bool,
+    /// The limit that a request meets, too, whose key has no counter yet.
+    pub(super) new_keys: Option<LimitIndex>,
     strict: Option<Strict>,
     /// What becomes of newcomers when the table is full.
     pub(super) when_full: WhenFull,
@@ -75,6 +79,7 @@ impl Meter {
             max_cost: limit.max_cost,
             is_logged: limit.durability != Durability::Memory,
             shadow: limit.shadow,
+            new_keys: limit.new_keys,
             strict: limit.strict,
             when_full: limit.when_full,
             shared: Tag::new(KeyHash::shared(secret, bits), bits),

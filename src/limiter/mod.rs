@@ -17,6 +17,7 @@ mod line;
 mod mapping;
 mod media;
 mod meter;
+mod newcomer;
 mod open;
 mod outcome;
 mod overrides;
@@ -234,8 +235,9 @@ impl Limiter {
         decision
     }
 
-    /// Gives back all that a decision took, and forgets the request's id. What was taken in a
-    /// window that has closed since is gone with it; nothing is credited beyond what a limit holds.
+    /// Gives back all that a decision took, but for a new key (`new_keys`), which keeps its
+    /// counter, and forgets the request's id. What was taken in a window that has closed since is
+    /// gone with it; nothing is credited beyond what a limit holds.
     pub fn refund(&self, mut decision: Decision) {
         let Decision { law, said } = &mut decision;
         // The id first: a repeat that comes in between is charged, and nothing is given twice.
@@ -243,7 +245,10 @@ impl Limiter {
             self.inner.give_back(law, id);
         }
         for entry in &mut said.entries {
-            self.inner.give_back(law, entry);
+            // A new key keeps its slot, so it stays one of those that its address brought.
+            if !law.limit(entry.limit).is_for_new_keys {
+                self.inner.give_back(law, entry);
+            }
         }
     }
 

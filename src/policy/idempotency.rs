@@ -127,6 +127,7 @@ fn limit(key: KeySpec, repeats: u64, span: Span, place: Place) -> LimitText {
         when_full: WhenFull::Admit,
         charged: None,
         override_key: None,
+        new_keys: None,
         common: Common {
             name: NAME.to_owned(),
             key,

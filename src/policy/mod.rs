@@ -23,6 +23,7 @@ mod intake;
 mod key;
 mod limit;
 mod names;
+mod new_keys;
 mod overrides;
 mod path;
 mod pieces;

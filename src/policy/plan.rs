@@ -76,6 +76,10 @@ pub(crate) struct LimitSpec {
     pub(crate) strict: Option<Strict>,
     pub(crate) when_full: WhenFull,
     pub(crate) when_key_missing: WhenKeyMissing,
+    /// The limit that a request meets, too, whose key has no counter yet.
+    pub(crate) new_keys: Option<LimitIndex>,
+    /// True for such a limit.
+    pub(crate) is_for_new_keys: bool,
     /// Counted and reported, never refusing.
     pub(crate) shadow: bool,
     /// The statuses of responses whose requests stay charged; all, if it does not say.

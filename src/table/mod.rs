@@ -73,6 +73,10 @@ impl Found<'_> {
         word: Word::ABSENT,
     };
 
+    pub(crate) fn has_slot(&self) -> bool {
+        self.slot.is_some()
+    }
+
     /// Puts `next` in the place of the word; false if there is none, or it has changed since.
     #[inline]
     pub(crate) fn replace(&self, next: Word) -> bool {

@@ -11,4 +11,5 @@
 
 mod fields;
 mod ids;
+mod keys;
 mod world;
