@@ -63,16 +63,19 @@ async fn record(
 
 /// Serves every path under a policy.
 pub(crate) fn serve(policy: &str) -> World {
-    serve_routes(
-        policy,
-        Router::new()
-            .route("/", any(|| async {}))
-            .route("/{*any}", any(|| async {})),
-    )
+    let routes = Router::new()
+        .route("/", any(|| async {}))
+        .route("/{*any}", any(|| async {}));
+    serve_routes(policy, routes)
 }
 
 /// Serves these routes under a policy. What no route serves is not counted.
 pub(crate) fn serve_routes(policy: &str, routes: Router) -> World {
+    serve_with(policy, |_| routes)
+}
+
+/// The same for routes that need the limiter.
+pub(crate) fn serve_with(policy: &str, routes: impl FnOnce(Limiter) -> Router) -> World {
     let policy = Policy::from_toml(policy).unwrap_or_else(|faults| panic!("{faults}"));
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(START);
@@ -93,7 +96,7 @@ pub(crate) fn serve_routes(policy: &str, routes: Router) -> World {
     let layer = LimitLayer::new(limiter.clone())
         .peer(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
     let counted = Arc::new(Mutex::new(Record::default()));
-    let app = routes
+    let app = routes(limiter)
         .route_layer(from_fn_with_state(counted.clone(), record))
         .layer(layer)
         .into_make_service_with_connect_info::<SocketAddr>();
