@@ -13,4 +13,5 @@ mod admin;
 mod fields;
 mod ids;
 mod keys;
+mod logins;
 mod world;
