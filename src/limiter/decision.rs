@@ -244,6 +244,20 @@ impl Decision {
             })
     }
 
+    /// After a request that was allowed, how long until the rates would admit another like it;
+    /// `None` if they never will.
+    pub(crate) fn next_after(&self) -> Option<Duration> {
+        let mut entries = self.said.entries.iter();
+        entries.try_fold(Duration::ZERO, |longest, entry| {
+            let limit = self.law.limit(entry.limit);
+            // These refuse nobody, or only one whose key is new again.
+            if limit.shadow || limit.is_for_new_keys {
+                return Some(longest);
+            }
+            entry.outcome.retry_after().map(|wait| wait.max(longest))
+        })
+    }
+
     /// The template of the route that matched.
     pub fn route(&self) -> Option<&str> {
         self.said
