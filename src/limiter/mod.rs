@@ -2,6 +2,8 @@
 
 mod admission;
 mod backup;
+#[cfg(feature = "client")]
+mod behind;
 mod check;
 mod concurrency;
 mod decision;
