@@ -30,7 +30,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
 const SHARDS: usize = 8;
 /// Limits counted, of all policies that were in force.
 // Bound: what stands beyond is not counted; a policy has no more than half as many.
-const LIMITS_MAX: usize = 512;
+const LIMITS_MAX: usize = 1_024;
 /// Keys shown in each list.
 const SHOWN_MAX: usize = 20;
 /// Characters of a key that are kept.

@@ -73,3 +73,19 @@ fn h2_where_the_service_answers_repeats_they_are_marked_and_few() {
     }
     assert_eq!((world.served(), world.free()), (32, 10));
 }
+
+#[test]
+fn h2_repeats_that_come_all_at_once_are_no_more() {
+    let answered = "key = \"id\"\n    repeats = \"answered by the service\"\n    max_repeats = 5";
+    let world = serve(&UPLOADS.replacen("key = \"id\"", answered, 1));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    world.send("POST /upload/a", ID);
+                }
+            });
+        }
+    });
+    assert_eq!((world.served(), world.free()), (15, 5));
+}

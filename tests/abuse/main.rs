@@ -14,4 +14,5 @@ mod fields;
 mod ids;
 mod keys;
 mod logins;
+mod running;
 mod world;
