@@ -1,6 +1,12 @@
 //! Ids of requests: `[idempotency]`. A client chooses them. Row H2.
 
-use crate::world::{World, serve};
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::any;
+
+use crate::world::{World, serve, serve_routes};
 
 const UPLOADS: &str = r#"
     [idempotency]
@@ -78,7 +84,7 @@ fn h2_where_the_service_answers_repeats_they_are_marked_and_few() {
 fn h2_repeats_that_come_all_at_once_are_no_more() {
     let answered = "key = \"id\"\n    repeats = \"answered by the service\"\n    max_repeats = 5";
     let world = serve(&UPLOADS.replacen("key = \"id\"", answered, 1));
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..10 {
@@ -88,4 +94,26 @@ fn h2_repeats_that_come_all_at_once_are_no_more() {
         }
     });
     assert_eq!((world.served(), world.free()), (15, 5));
+}
+
+/// One that had to wait for its turn is marked as well.
+#[test]
+fn h2_a_repeat_that_waited_for_a_permit_is_marked() {
+    let policy = UPLOADS
+        .replacen(
+            "key = \"id\"",
+            "key = \"id\"\nrepeats = \"answered by the service\"",
+            1,
+        )
+        .replace("limits = [\"upload\"]", "limits = [\"upload\", \"heavy\"]");
+    let heavy = "[limits.heavy]\nmax_concurrent = 1\nqueue = 9\nwait = \"9s\"\nkey = \"ip\"\n";
+    let slow = || async { tokio::time::sleep(Duration::from_millis(50)).await };
+    let routes = Router::new().route("/upload/{name}", any(slow));
+    let world = serve_routes(&format!("{policy}\n{heavy}"), routes);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| world.send("POST /upload/a", ID));
+        }
+    });
+    assert_eq!((world.served(), world.free()), (4, 3));
 }
