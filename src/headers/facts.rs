@@ -78,8 +78,9 @@ impl<'d> Facts<'d> {
                 .retry_after()
                 .filter(|_| waits && decision.error().is_none())
                 .map(|wait| secs_ceil(wait).max(1));
+        } else {
+            facts.allowed = Some(decision);
         }
-        facts.allowed = decision.is_allowed().then_some(decision);
         if let Some(ruling) = ruling {
             facts.rule(&ruling, decision.plan().response.limit);
         }

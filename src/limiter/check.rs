@@ -201,17 +201,11 @@ impl Inner {
                     .map(|key| hashes.get(asked, key)),
             };
             let (entry, take) = self.look_at(law, pick, &applied, &mut now, is_repeat);
-            if !is_repeat
-                && let Some(new_keys) = law.meter(pick.limit).new_keys
-                && !take.is_some_and(|take| take.has_slot())
-                && let Some((entry, take)) =
-                    self.look_at_newcomer(asked, &entry, new_keys, &mut hashes, &mut now)
-            {
-                said.entries.push(entry);
-                pending.push(take);
-            }
             said.entries.push(entry);
             pending.push(take);
+        }
+        if law.plan().counts_new_keys && !is_repeat {
+            self.look_at_new_keys(asked, &mut hashes, &mut now, said, pending);
         }
         if asked.want != Want::Rates {
             for pick in &resolution.permits {
@@ -230,7 +224,8 @@ impl Inner {
 
     /// One limit's word on a request; nothing is taken. Where the time has to be read exactly, the
     /// limits that follow are judged by that, too.
-    #[inline]
+    // Always: it has two callers, and all but one request in many goes through one of them only.
+    #[inline(always)]
     pub(super) fn look_at<'l>(
         &'l self,
         law: &'l Law,

@@ -46,6 +46,7 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
     };
     let overrides = overrides::compile(&text, pending, &targets, faults);
     // Last of all: no route leads to these, and nothing can refer to them.
+    let counts_new_keys = !new_keys.is_empty();
     limits.extend(new_keys);
     let idempotency = text.idempotency.as_ref().map(|limit| {
         let key = limit_keys(&mut keys, limit);
@@ -59,6 +60,7 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
     Plan {
         // A limit that is missing here is a fault, and the plan is not used.
         limits: limits.into_iter().flatten().collect(),
+        counts_new_keys,
         concurrency,
         idempotency,
         keys,

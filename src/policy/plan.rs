@@ -19,6 +19,8 @@ use crate::algorithm::Calendar;
 pub(crate) struct Plan {
     /// The limits that are rates.
     pub(crate) limits: Vec<LimitSpec>,
+    /// True if one of them has a limit on new keys.
+    pub(crate) counts_new_keys: bool,
     /// The limits on how many run at a time.
     pub(crate) concurrency: Vec<ConcurrencySpec>,
     /// The limit that the ids of requests are counted by: a request, and the repeats of it that are
