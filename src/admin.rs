@@ -79,6 +79,9 @@ impl Admin {
 
     /// Does what a request asks for; see the source's head for what there is. `path` is what
     /// follows the place where it is mounted. It may write to the disk, and waits for that.
+    ///
+    /// Whoever carries requests from browsers here must refuse those that a page of another site
+    /// may have sent, as `layer::AdminService` does.
     pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> AdminReply {
         let done = match (method, path.trim_matches('/')) {
             ("GET", "overrides") => Ok(self.overrides()),

@@ -34,6 +34,14 @@ pub(crate) struct CounterStore {
     pub(crate) healed: AtomicU64,
 }
 
+impl CounterStore {
+    /// True if none of a counter's words has a slot.
+    #[cold]
+    pub(crate) fn is_new(&self, tag: Tag) -> bool {
+        (0..=1).all(|which| !self.table.find(tag.sibling(which)).has_slot())
+    }
+}
+
 /// How a strict counter asks the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reserve {

@@ -1,12 +1,12 @@
-//! Requests with an id of their own: charged once, however often and however many at a time they
-//! are sent.
+//! Requests with an id of their own: of several that are sent at once, one is the first.
 //!
 //! Whoever judges a request with an id has its turn until the id is known or the request refused,
 //! and others with the same id wait for that: else one of two at the limit's edge would be refused
 //! for the other's charge. The id is written after the charge. So a process killed in between has
 //! charged and forgets the id, which counts too much; the other way round it would give for free.
 //!
-//! Where an id is kept, what it costs and how long it is known is not known here.
+//! Where an id is kept, what it costs, how long it is known, and what becomes of a repeat is not
+//! known here.
 
 #[cfg(all(test, tollgate_loom))]
 mod loom;
@@ -32,7 +32,8 @@ impl Turns {
         Self((0..count).map(|_| Mutex::new(())).collect())
     }
 
-    /// Charges for a request unless its id is known; true if it was.
+    /// Charges for a request unless `is_answered` says that it is a repeat which is not charged;
+    /// true if it is.
     ///
     /// `charge` says whether there is anything to remember; a request that was refused is judged
     /// anew when it comes again.
@@ -40,14 +41,14 @@ impl Turns {
         &self,
         id: Tag,
         request: &mut R,
-        is_known: impl FnOnce(&mut R) -> bool,
+        is_answered: impl FnOnce(&mut R) -> bool,
         charge: impl FnOnce(&mut R) -> bool,
         remember: impl FnOnce(&mut R),
     ) -> bool {
         // The upper half of a tag: nobody can choose ids that share it.
         let place = usize::try_from(id.home()).unwrap_or(0) % self.0.len();
         let _turn = lock(&self.0[place]);
-        if is_known(request) {
+        if is_answered(request) {
             return true;
         }
         if charge(request) {

@@ -118,6 +118,30 @@ impl<'k> KeyHasher<'k> {
     }
 }
 
+/// Hashes what a request's id counts for. Text by text, each with its length, so that they cannot
+/// run into each other.
+pub(crate) struct BindingHasher(SipHasher13);
+
+impl BindingHasher {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self(secret.hasher())
+    }
+
+    pub(crate) fn text(&mut self, text: &[u8]) {
+        // Usize is at most 64 bits wide everywhere.
+        self.number(text.len() as u64);
+        self.0.write(text);
+    }
+
+    pub(crate) fn number(&mut self, number: u64) {
+        self.0.write_u64(number.to_le());
+    }
+
+    pub(crate) fn finish(&self) -> [u8; 8] {
+        self.0.finish().to_le_bytes()
+    }
+}
+
 /// An attribute's name, hashed once when a policy is loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NameHash(u64);

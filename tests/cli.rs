@@ -444,7 +444,8 @@ fn help_shows_examples() {
 }
 
 const HEAVY: &str = r#"{"limits": {"heavy": {"max_concurrent": 2, "queue": 5, "key": "user"},
-    "per-user": {"rate": "2/min", "key": "user"}}, "idempotency": {"key": "user + run"}}"#;
+    "per-user": {"rate": "2/min", "key": "user"}}, "idempotency": {"key": "user + run",
+    "repeats": "answered by the service"}}"#;
 
 #[test]
 fn limits_on_how_many_run_are_told_and_left_out_of_a_replay() {
@@ -456,7 +457,11 @@ fn limits_on_how_many_run_are_told_and_left_out_of_a_replay() {
     // Nothing runs when a command has ended, so each finds both permits.
     for (asked, status, told) in [
         ("policy lint p.json", 0, "heavy: 2 at a time, 5 more may"),
-        ("policy lint p.json", 0, "idempotency: charged once per day"),
+        (
+            "policy lint p.json",
+            0,
+            "ids kept for 1 day, up to 10 repeats not charged",
+        ),
         ("check AT --attribute user=a --attribute run=r", 0, "1 of 2"),
         ("check AT --attribute user=a --attribute run=r", 0, "before"),
         ("usage AT --attribute user=a", 0, "heavy: allowed, 0 of 2"),

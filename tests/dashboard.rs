@@ -144,6 +144,41 @@ fn secrets_show_only_their_ends() {
     }
 }
 
+/// Row T13: keys that are shown alike are keys of their own, and so are those that differ beyond
+/// what is kept of them.
+#[test]
+fn t13_keys_that_look_alike_stay_apart() {
+    let long = "x".repeat(200);
+    for (dashboard, start) in [
+        (Dashboard::new(), "customer-"),
+        (Dashboard::new().keys_in_full(), &*long),
+    ] {
+        let dashboard = dashboard.sample(1);
+        let (limiter, _dir) = limiter(&dashboard);
+        for number in 10..30 {
+            let user = format!("{start}{number}-abcdefghij");
+            check(&limiter, &user, 20);
+            let _ = limiter.limit("per-user").unwrap().check(&user);
+        }
+        let data = data(&dashboard, &limiter);
+        let busiest = data["busiest"].as_array().unwrap();
+        assert_eq!(busiest.len(), 20);
+        let mut keys: Vec<_> = busiest
+            .iter()
+            .map(|one| {
+                assert_eq!((&one["count"], &one["used"]), (&21.into(), &5.into()));
+                let key = one["key"].as_str().unwrap();
+                assert!(key.starts_with("user="), "{key}");
+                assert!(!key.contains("omer") && !key.contains("bcdef"), "{key}");
+                key
+            })
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 20, "each can be told from the others: {keys:?}");
+    }
+}
+
 /// A secret is one however many words it has; what an address or a route is, is none.
 #[test]
 fn secrets_of_several_words_show_only_their_ends() {

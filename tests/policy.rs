@@ -210,6 +210,18 @@ fn c7_what_is_no_way_to_know_a_request_says_what_to_write() {
         ("key = 'run'\nremember = '9000 d'", "idempotency.remember"),
         ("key = 'run'\nremember = 5", "a text belongs here"),
         ("key = '{run}'", "no route captures {run}"),
+        (
+            "key = 'run'\nrepeats = 'free'",
+            "charge, answered by the service",
+        ),
+        (
+            "key = 'run'\nmax_repeats = 3",
+            "add repeats = \"answered by the service\"",
+        ),
+        (
+            "key = 'run'\nrepeats = 'answered by the service'\nmax_repeats = 1001",
+            "idempotency.max_repeats",
+        ),
     ] {
         let text = format!("[limits.l]\nrate = '1/s'\n[idempotency]\n{said}\n");
         let faults = Policy::from_toml(&text).expect_err(said).to_string();

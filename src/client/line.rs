@@ -28,6 +28,12 @@ impl Line {
         Self(permits.expect("permits for one key"))
     }
 
+    /// How many are in it.
+    pub(super) fn len(&self) -> u64 {
+        let usage = self.0.usage_of(KEY);
+        usage.running + usage.waiting
+    }
+
     /// Ends when all who came before are gone; whoever drops it, or what it gives, is gone.
     pub(super) async fn first(&self) -> Result<Permit<'_>, AcquireError> {
         self.0.acquire_async(KEY, 1).await

@@ -2,15 +2,21 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::line::Line;
 use super::timing::Timing;
 use crate::limiter::{Key, Limit, Outcome, Verdict};
+use crate::time::Timestamp;
 
 /// A wait that the limiter cannot tell the end of is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// And one that has just ended, after so long.
+const JUST_ENDED: Duration = Duration::from_micros(100);
 
 /// A line in front of a limit of one's own: N requests a second, or whatever the limit says.
 ///
@@ -50,6 +56,8 @@ pub enum QueueError {
     Full,
     /// No wait helps: what the limit says.
     Never(Verdict),
+    /// It would wait longer than it may.
+    TooLong,
 }
 
 impl fmt::Display for QueueError {
@@ -57,6 +65,7 @@ impl fmt::Display for QueueError {
         match self {
             Self::Full => f.write_str("as many wait in the queue as may"),
             Self::Never(verdict) => write!(f, "the queue's limit never lets it pass: {verdict}"),
+            Self::TooLong => f.write_str("its turn would come later than it may wait"),
         }
     }
 }
@@ -99,6 +108,41 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Full`] at once, [`QueueError::Never`] when it would be this one's turn.
     pub async fn turn(&self) -> Result<Turn, QueueError> {
+        self.turn_until(Timestamp::MAX).await
+    }
+
+    /// As [`turn`](Self::turn), waiting no longer than `longest`. Who could not have a turn by then
+    /// is refused at once, if all who are in line before stay there.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn), and [`QueueError::TooLong`].
+    pub async fn turn_within(&self, longest: Duration) -> Result<Turn, QueueError> {
+        let Inner {
+            limit,
+            timing,
+            line,
+            ..
+        } = &*self.0;
+        let usage = limit.usage(self.key());
+        let wait = usage.wait_behind(line.len());
+        if wait.ok_or(QueueError::Never(usage.verdict()))? > longest {
+            return Err(QueueError::TooLong);
+        }
+        let mut turn = pin!(self.turn_until(timing.now() + longest));
+        // Only who has to wait needs an end of it.
+        let mut end = None;
+        poll_fn(|context| match turn.as_mut().poll(context) {
+            Poll::Ready(turn) => Poll::Ready(turn),
+            Poll::Pending => {
+                let end = end.get_or_insert_with(|| timing.sleep(longest));
+                let end = end.as_mut().poll(context);
+                end.map(|()| Err(QueueError::TooLong))
+            }
+        })
+        .await
+    }
+
+    async fn turn_until(&self, end: Timestamp) -> Result<Turn, QueueError> {
         let Inner {
             limit,
             timing,
@@ -112,10 +156,20 @@ impl Queue {
                 let queue = self.clone();
                 return Ok(Turn { queue, outcome });
             }
-            let Some(wait) = outcome.retry_after() else {
-                return Err(QueueError::Never(outcome.verdict()));
+            let wait = match outcome.verdict() {
+                // A check may tell a tick of the kernel too much, and each turn would lose that.
+                Verdict::Refused => limit.usage(self.key()).retry_after(),
+                _ => outcome.retry_after(),
             };
-            let wait = if wait.is_zero() { LOOK_AGAIN } else { wait };
+            let wait = match (wait, outcome.verdict()) {
+                (None, verdict) => return Err(QueueError::Never(verdict)),
+                (Some(Duration::ZERO), Verdict::Refused) => JUST_ENDED,
+                (Some(Duration::ZERO), _) => LOOK_AGAIN,
+                (Some(wait), _) => wait,
+            };
+            if wait > end.since(timing.now()) {
+                return Err(QueueError::TooLong);
+            }
             timing.sleep(wait).await;
         }
     }

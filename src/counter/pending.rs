@@ -32,6 +32,11 @@ impl<'t> Pending<'t> {
         put == Put::Done
     }
 
+    /// True if the tag had a slot already.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.found.has_slot()
+    }
+
     /// The word that it puts in the place of the one that was found.
     pub(crate) fn after(&self) -> Word {
         self.after.clean()

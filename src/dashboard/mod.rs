@@ -5,6 +5,7 @@ mod sketch;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::RandomState;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use http::{Method, Request as HttpRequest, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::limiter::{Asked, Decision, Limiter, Outcome, Verdict, Watch};
-use crate::policy::{Request, ShownPart};
+use crate::policy::{Request, ShownKey, ShownPart};
 use crate::time::Timestamp;
 use sketch::{Name, Numbers, Sketch, Tally};
 
@@ -29,7 +30,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
 const SHARDS: usize = 8;
 /// Limits counted, of all policies that were in force.
 // Bound: what stands beyond is not counted; a policy has no more than half as many.
-const LIMITS_MAX: usize = 512;
+const LIMITS_MAX: usize = 1_024;
 /// Keys shown in each list.
 const SHOWN_MAX: usize = 20;
 /// Characters of a key that are kept.
@@ -69,6 +70,8 @@ pub struct Dashboard(Arc<Inner>);
 struct Inner {
     shards: [Mutex<Shard>; SHARDS],
     since: Timestamp,
+    /// What tells keys apart that are shown alike.
+    hashing: RandomState,
     sample: u32,
     in_full: bool,
 }
@@ -134,6 +137,7 @@ impl Dashboard {
         Self(Arc::new(Inner {
             shards: Default::default(),
             since: Timestamp::EPOCH + now.unwrap_or_default(),
+            hashing: RandomState::new(),
             sample,
             in_full,
         }))
@@ -239,6 +243,7 @@ impl Dashboard {
         // A request that cannot be read has none.
         let _ = decision.policy().show_keys(
             request,
+            &self.0.hashing,
             |part| self.shown(part),
             |limit, key| {
                 let mut limits = decision.limits().filter(|one| one.limit() < u64::MAX);
@@ -282,10 +287,11 @@ impl Dashboard {
     }
 }
 
-fn name(limit: &str, key: &str) -> Name {
+fn name(limit: &str, key: &ShownKey) -> Name {
     Name {
         limit: limit.to_owned(),
-        key: key.chars().take(KEY_CHARACTERS_MAX).collect(),
+        key: key.words.chars().take(KEY_CHARACTERS_MAX).collect(),
+        hash: key.hash,
     }
 }
 
@@ -305,7 +311,7 @@ impl Watch for Dashboard {
         let (limit, outcome) = (asked.limit().name(), asked.outcome());
         let verdict = outcome.verdict();
         let looks = self.looks() && outcome.limit() < u64::MAX;
-        let key = looks.then(|| asked.shown_key(|part| self.shown(part)));
+        let key = looks.then(|| asked.shown_key(&self.0.hashing, |part| self.shown(part)));
         let key = key.flatten();
         let keys = key.map(|key| (name(limit, &key), Numbers::of(outcome), verdict));
         let limits = std::iter::once((limit, verdict));
@@ -345,7 +351,17 @@ fn usage_of_all(limiter: &Limiter, name: &str) -> Option<Outcome> {
 fn most(all: HashMap<Name, Tally>) -> Vec<Value> {
     let mut all: Vec<_> = all.into_iter().collect();
     all.sort_by(|(a, one), (b, other)| other.count.cmp(&one.count).then(a.cmp(b)));
-    let shown = all.into_iter().take(SHOWN_MAX).map(|(name, tally)| {
+    all.truncate(SHOWN_MAX);
+    let mut alike: HashMap<_, usize> = HashMap::new();
+    for (name, _) in &all {
+        *alike.entry((&name.limit, &name.key)).or_default() += 1;
+    }
+    let shown = all.iter().map(|(name, tally)| {
+        // A part of a hash under a secret: it tells two apart, and nothing of what is left out.
+        let key = match alike.get(&(&name.limit, &name.key)) {
+            Some(2..) => format!("{} #{:06x}", name.key, name.hash >> 40),
+            _ => name.key.clone(),
+        };
         let Numbers {
             used,
             limit,
@@ -353,7 +369,7 @@ fn most(all: HashMap<Name, Tally>) -> Vec<Value> {
             ..
         } = tally.numbers;
         json!({
-            "limit": name.limit, "key": name.key, "count": tally.count, "excess": tally.excess,
+            "limit": name.limit, "key": key, "count": tally.count, "excess": tally.excess,
             "used": used, "of": limit, "reset": reset_at.as_secs_ceil(),
         })
     });

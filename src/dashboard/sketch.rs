@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 pub(super) struct Name {
     pub(super) limit: String,
     pub(super) key: String,
+    /// Of the whole key, of which the words may show only a part.
+    pub(super) hash: u64,
 }
 
 /// A limit's numbers for a key when it was last seen.
@@ -96,6 +98,7 @@ mod tests {
         Name {
             limit: "l".into(),
             key: key.to_string(),
+            hash: key,
         }
     }
 

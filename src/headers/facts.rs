@@ -20,6 +20,8 @@ pub(super) struct Facts<'d> {
     pub(super) reset_after: Option<u64>,
     /// In seconds, rounded up, at least one.
     pub(super) retry_after: Option<u64>,
+    /// One that is allowed, to ask it how long the next has to wait.
+    allowed: Option<&'d Decision>,
     tier: Option<&'d str>,
     pub(super) reason: Option<&'static str>,
 }
@@ -83,6 +85,8 @@ impl<'d> Facts<'d> {
                 .retry_after()
                 .filter(|_| waits && decision.error().is_none())
                 .map(|wait| secs_ceil(wait).max(1));
+        } else {
+            facts.allowed = Some(decision);
         }
         if let Some(ruling) = ruling {
             facts.rule(&ruling, decision.plan().response.limit);
@@ -104,6 +108,12 @@ impl<'d> Facts<'d> {
         self.reset_after = Some(secs_ceil(ruling.until(shown.reset)));
     }
 
+    /// How long another request like the one that was admitted has to wait, if it has to.
+    fn wait_for_next(&self) -> Option<u64> {
+        let wait = self.allowed?.next_after().filter(|wait| !wait.is_zero());
+        wait.map(secs_ceil)
+    }
+
     pub(super) fn get(&self, fact: Fact) -> Filled<'d> {
         let number = |number: Option<u64>| number.map_or(Filled::Unknown, Filled::Number);
         let word = |word: Option<&'d str>| word.map_or(Filled::Unknown, Filled::Word);
@@ -114,6 +124,7 @@ impl<'d> Facts<'d> {
             Fact::Reset => number(self.reset),
             Fact::ResetAfter => number(self.reset_after),
             Fact::RetryAfter => number(self.retry_after),
+            Fact::Wait => number(self.retry_after.or_else(|| self.wait_for_next())),
             Fact::Tier => word(self.tier),
             Fact::LimitName => word(self.limit_name),
             Fact::Reason => word(self.reason),

@@ -296,3 +296,29 @@ fn the_drafts_quota_is_the_rates_where_that_is_told() {
     ];
     assert_eq!(headers(&world.limiter.check(&Request::new())), wanted);
 }
+
+/// Row Q3: after the last that is admitted, the next is told to wait where a policy asks for it.
+#[test]
+fn q3_a_wait_is_told_to_whoever_has_to_wait() {
+    let world = world(
+        r#"
+        [limits.all]
+        rate = "2/min burst 2"
+        key = "user"
+        new_keys = "1/h"
+        [limits.tried]
+        rate = "1/h"
+        shadow = true
+        [response]
+        headers = ["x-ratelimit-wait", "retry-after", "x-next: in {wait | 0} s"]
+        "#,
+    );
+    let told = || {
+        let request = Request::new().attribute("user", "alice");
+        headers(&world.limiter.check(&request))
+    };
+    assert_eq!(told(), ["x-next: in 0 s"]);
+    assert_eq!(told(), ["x-ratelimit-wait: 30", "x-next: in 30 s"]);
+    let refused = ["x-ratelimit-wait: 30", "retry-after: 30", "x-next: in 30 s"];
+    assert_eq!(told(), refused);
+}

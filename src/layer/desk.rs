@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use serde_json::{Value, json};
 use tower_service::Service;
@@ -120,6 +120,12 @@ impl<B> Service<Request<B>> for AskService {
 ///
 /// A change is on the disk before it is answered, so the thread that serves it waits for that.
 ///
+/// A browser sends what it knows of an administrator, a password or a cookie, with every request
+/// that any page makes it send. So what changes something must have the content type
+/// `application/json` (a policy's text also `application/toml`), which a page of another site may
+/// not send unasked; and what the browser says comes from another site is refused
+/// (`Sec-Fetch-Site`).
+///
 /// ```
 /// # use axum::{Router, extract::Request, middleware::{Next, from_fn}, response::Response};
 /// # use tollgate::{Admin, Limiter, layer::AdminService};
@@ -158,6 +164,9 @@ where
         let admin = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
+            if let Err((status, why)) = check_origin(&head.method, &head.headers) {
+                return Ok(say(status, &json!({ "error": why })));
+            }
             let reply = match collect(body).await {
                 Ok(body) => admin.handle(head.method.as_str(), head.uri.path(), &body),
                 Err(TooLong) => {
@@ -170,6 +179,30 @@ where
             Ok(say(reply.status, &reply.body))
         })
     }
+}
+
+/// # Errors
+/// A status and the reason, if a page of another site may have made the browser send this.
+fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), (u16, &'static str)> {
+    // A browser sets this itself; `none` is what its user typed.
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    if !sites.all(|site| site == "same-origin" || site == "none") {
+        return Err((403, "a page of another site may not ask for this"));
+    }
+    let is_said = headers.contains_key(CONTENT_TYPE);
+    let is_safe = method == Method::GET || method == Method::HEAD;
+    if is_safe || (is_said && headers.get_all(CONTENT_TYPE).iter().all(is_for_admin)) {
+        return Ok(());
+    }
+    Err((415, "the content type must be application/json"))
+}
+
+fn is_for_admin(kind: &HeaderValue) -> bool {
+    let mut parts = kind.as_bytes().split(|byte| *byte == b';');
+    let kind = parts.next().unwrap_or_default().trim_ascii();
+    ["application/json", "application/toml"]
+        .iter()
+        .any(|known| kind.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// A body that is longer than any that is read, or that did not come whole.

@@ -10,6 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::Repeat;
 use super::body::{LimitedBody, Owed};
 use super::protocol::{Protocol, grpc_status};
 use super::refusal;
@@ -141,7 +142,8 @@ where
                 } => {
                     let admission = ready!(permitting.as_mut().poll(cx));
                     let after = match next.take() {
-                        Some((mut service, request)) if admission.is_allowed() => {
+                        Some((mut service, mut request)) if admission.is_allowed() => {
+                            Repeat::mark(admission.decision(), request.extensions_mut());
                             let served = service.call(request);
                             State::Serving {
                                 limiter: limiter.clone(),

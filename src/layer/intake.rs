@@ -14,6 +14,7 @@ use crate::policy::{AttributeValue, Origin, Plan, Request};
 pub(super) struct Taken<'r> {
     method: Cow<'r, str>,
     path: Cow<'r, str>,
+    query: Option<Cow<'r, str>>,
     values: Vec<(Cow<'r, str>, Value<'r>)>,
 }
 
@@ -33,6 +34,7 @@ impl<'r> Taken<'r> {
         let mut taken = Self {
             method: request.method().as_str().into(),
             path: uri.path().into(),
+            query: uri.query().map(Cow::Borrowed),
             values: Vec::with_capacity(plan.intake.attributes.len()),
         };
         for (name, origins) in &plan.intake.attributes {
@@ -60,6 +62,7 @@ impl<'r> Taken<'r> {
     /// The request to ask a limiter about.
     pub(super) fn request(&self) -> Request<'_> {
         let mut request = Request::http(&self.method, &self.path);
+        request.put_query(self.query.as_deref());
         for (name, value) in &self.values {
             let value = match value {
                 Value::Text(text) => AttributeValue::Text(text),
@@ -82,6 +85,7 @@ impl<'r> Taken<'r> {
         Taken {
             method: self.method.into_owned().into(),
             path: self.path.into_owned().into(),
+            query: self.query.map(|query| query.into_owned().into()),
             values: self.values.into_iter().map(own).collect(),
         }
     }

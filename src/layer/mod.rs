@@ -50,7 +50,7 @@ pub use body::LimitedBody;
 pub use desk::{AdminService, AskService, Nothing};
 pub use future::LimitedFuture;
 
-use crate::limiter::{Admission, Limiter};
+use crate::limiter::{Admission, Decision, Limiter, Verdict};
 use crate::policy::IntakeSpec;
 use future::Permitting;
 use intake::Taken;
@@ -92,6 +92,44 @@ type PeerOf = dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync;
 /// The address of a connection's other end, put into the extensions of each of its requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peer(pub IpAddr);
+
+/// In the extensions of a request that is a repeat by the policy's `[idempotency]`: the same
+/// request with the same id was charged before. See [`Decision::is_repeat`].
+///
+/// ```
+/// use tollgate::layer::Repeat;
+///
+/// fn may_do_the_work(request: &http::Request<()>) -> bool {
+///     match request.extensions().get::<Repeat>() {
+///         // Uncharged: to be answered with what was answered before.
+///         Some(repeat) => repeat.is_charged(),
+///         None => true,
+///     }
+/// }
+/// # assert!(may_do_the_work(&http::Request::new(())));
+/// ```
+///
+/// [`Decision::is_repeat`]: crate::Decision::is_repeat
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Repeat {
+    is_charged: bool,
+}
+
+impl Repeat {
+    /// True if the repeat was charged like any other request. False only under a policy that says
+    /// `repeats = "answered by the service"`.
+    pub fn is_charged(self) -> bool {
+        self.is_charged
+    }
+
+    /// Marks a request that is let in.
+    fn mark(decision: &Decision, extensions: &mut Extensions) {
+        if decision.is_repeat() {
+            let is_charged = decision.verdict() != Verdict::Repeated;
+            extensions.insert(Self { is_charged });
+        }
+    }
+}
 
 /// Makes services that ask a limiter first; see the [module](self).
 #[derive(Clone)]
@@ -194,6 +232,7 @@ impl<S> Layer<S> for LimitLayer {
 /// - A CORS preflight request is a request like any other: nothing tells this layer whether a
 ///   handler runs for it. A layer for CORS outside of this one answers it before it comes here.
 /// - A refusal never reaches the service.
+/// - A request that is a repeat by `[idempotency]` has a [`Repeat`] among its extensions.
 /// - Permits (`max_concurrent`) are held until the response's body has ended or is dropped; a
 ///   request that is cancelled while it waits gives up its place and is charged nothing. What goes
 ///   on over an upgraded connection (WebSocket) is no body: its permit is back with the response.
@@ -271,11 +310,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let limiter = &self.layer.limiter;
         let protocol = Protocol::of(request.method(), request.headers());
         match self.layer.enter(&request) {
             Entry::Judged(admission) if admission.is_allowed() => {
+                Repeat::mark(admission.decision(), request.extensions_mut());
                 let served = self.inner.call(request);
                 LimitedFuture::serving(protocol, limiter.clone(), admission, served)
             }

@@ -156,9 +156,9 @@ impl<'a> Asking<'a> {
 
     /// Takes the rates, if all permits are there.
     fn end(self) {
-        if self.admission.decision.is_allowed() && !self.admission.decision.is_repeat() {
+        if self.admission.decision.is_allowed() {
             // A request with an id has its turn again: it may be known by now.
-            let has_id = matches!(self.admission.decision.said.identity, Identity::New);
+            let has_id = !matches!(self.admission.decision.said.identity, Identity::None);
             if self.has_waited || has_id {
                 let decision = &mut self.admission.decision;
                 let asked = mem::take(&mut decision.said).concurrency;

@@ -4,11 +4,10 @@ use arrayvec::ArrayVec;
 
 use super::Inner;
 use super::concurrency::{ConcurrencyEntry, hopeless};
-use super::decision::{Decision, Entry, Identity, Said};
+use super::decision::{Decision, Entry, Said};
 use super::law::Law;
 use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
-use crate::algorithm::Step;
 use crate::counter::{Counter, Pending};
 use crate::key::KeyHash;
 use crate::policy::{
@@ -33,10 +32,10 @@ pub(super) enum Want {
 
 /// The keys of a request, each hashed once.
 #[derive(Default)]
-struct Hashes(ArrayVec<(KeyIndex, KeyHash), { 2 * PICKS_MAX + PERMIT_PICKS_MAX }>);
+pub(super) struct Hashes(ArrayVec<(KeyIndex, KeyHash), { 2 * PICKS_MAX + PERMIT_PICKS_MAX }>);
 
 impl Hashes {
-    fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
+    pub(super) fn get(&mut self, asked: &Asked<'_, '_>, key: KeyIndex) -> KeyHash {
         if let Some((_, hash)) = self.0.iter().find(|(known, _)| *known == key) {
             return *hash;
         }
@@ -47,14 +46,14 @@ impl Hashes {
 }
 
 /// What is to be taken from each limit, where a look has shown all there is to it.
-type PendingTakes<'l> = ArrayVec<Option<Pending<'l>>, PICKS_MAX>;
+pub(super) type PendingTakes<'l> = ArrayVec<Option<Pending<'l>>, PICKS_MAX>;
 
 /// A request under a law.
-struct Asked<'a, 'r> {
-    law: &'a Law,
-    request: &'a Request<'r>,
-    resolution: &'a Resolution<'r>,
-    want: Want,
+pub(super) struct Asked<'a, 'r> {
+    pub(super) law: &'a Law,
+    pub(super) request: &'a Request<'r>,
+    pub(super) resolution: &'a Resolution<'r>,
+    pub(super) want: Want,
 }
 
 impl Asked<'_, '_> {
@@ -67,7 +66,7 @@ impl Asked<'_, '_> {
     }
 
     /// The hash of a key. Requests that lack its values share the key without parts.
-    fn hash_or_shared(&self, key: KeyIndex) -> KeyHash {
+    pub(super) fn hash_or_shared(&self, key: KeyIndex) -> KeyHash {
         let hash = self.hash(key);
         hash.unwrap_or_else(|| self.law.hashing().finish())
     }
@@ -75,24 +74,13 @@ impl Asked<'_, '_> {
     /// The limit that the request meets, if it meets one only, and nothing against it is known.
     fn only_pick(&self) -> Option<&Pick> {
         let Resolution { picks, permits, .. } = self.resolution;
+        let counts_new_keys = |pick: &Pick| self.law.meter(pick.limit).new_keys.is_some();
         match &picks[..] {
-            [pick] if permits.is_empty() && pick.refusal.is_none() => Some(pick),
+            [pick] if permits.is_empty() && pick.refusal.is_none() && !counts_new_keys(pick) => {
+                Some(pick)
+            }
             _ => None,
         }
-    }
-
-    /// The limit that its id is counted by, and its id, if it has one.
-    fn id(&self) -> Option<Applied> {
-        let limit = self.law.plan().idempotency?;
-        if self.resolution.exempt {
-            return None;
-        }
-        Some(Applied {
-            limit,
-            tier: None,
-            key: self.hash(self.law.meter(limit).key)?,
-            override_key: None,
-        })
     }
 }
 
@@ -151,44 +139,9 @@ impl Inner {
         }
     }
 
-    /// Judges a request with an id: if it is a repeat, it is answered as before.
-    #[cold]
-    fn judge_once(&self, asked: &Asked<'_, '_>, id: &Applied, said: &mut Said) {
-        let meter = asked.law.meter(id.limit);
-        let counter = self.counter(asked.law, meter, id);
-        said.identity = Identity::New;
-        let is_repeat = self.turns.once(
-            counter.tag,
-            said,
-            // An id is counted once, so a known one has no room.
-            |_| {
-                !matches!(
-                    counter.look(self.counters.clock.now(), 1).step,
-                    Step::Admit(_)
-                )
-            },
-            |said| self.judge_limits(asked, said),
-            |said| {
-                let now = self.counters.clock.now();
-                let outcome = self.take_one(meter, &counter, now, 1);
-                if outcome.taken.is_some() {
-                    said.identity = Identity::Kept(Entry {
-                        limit: id.limit,
-                        tag: counter.tag,
-                        outcome,
-                    });
-                }
-            },
-        );
-        if is_repeat {
-            said.identity = Identity::Repeat;
-            self.look_at_all(asked, said, &mut PendingTakes::new());
-        }
-    }
-
     /// Judges a request by its limits; true if it was charged.
     #[inline]
-    fn judge_limits(&self, asked: &Asked<'_, '_>, said: &mut Said) -> bool {
+    pub(super) fn judge_limits(&self, asked: &Asked<'_, '_>, said: &mut Said) -> bool {
         let takes = matches!(asked.want, Want::Take | Want::Rates);
         if takes && let Some(pick) = asked.only_pick() {
             self.take_only(asked, pick, said);
@@ -225,7 +178,7 @@ impl Inner {
 
     /// Puts the word of every limit on the request into what is said, and what is to be taken where
     /// that is plain already; nothing is taken. Gives the time that it was judged by.
-    fn look_at_all<'l>(
+    pub(super) fn look_at_all<'l>(
         &'l self,
         asked: &Asked<'l, '_>,
         said: &mut Said,
@@ -235,7 +188,7 @@ impl Inner {
             law, resolution, ..
         } = *asked;
         let now = self.counters.clock.now();
-        let is_repeat = said.is_repeat();
+        let is_repeat = said.is_free_repeat();
         let mut hashes = Hashes::default();
         for pick in &resolution.picks {
             let applied = Applied {
@@ -250,6 +203,9 @@ impl Inner {
             let (entry, take) = self.look_at(law, pick, &applied, now, is_repeat);
             said.entries.push(entry);
             pending.push(take);
+        }
+        if law.plan().counts_new_keys && !is_repeat {
+            self.look_at_new_keys(asked, &mut hashes, now, said, pending);
         }
         if asked.want != Want::Rates {
             for pick in &resolution.permits {
@@ -268,8 +224,9 @@ impl Inner {
     }
 
     /// One limit's word on a request; nothing is taken.
-    #[inline]
-    fn look_at<'l>(
+    // Always: it has two callers, and all but one request in many goes through one of them only.
+    #[inline(always)]
+    pub(super) fn look_at<'l>(
         &'l self,
         law: &'l Law,
         pick: &Pick,

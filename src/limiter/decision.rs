@@ -32,8 +32,10 @@ pub(super) enum Identity {
     New,
     /// It is remembered from now on.
     Kept(Entry),
-    /// It was seen before.
+    /// It was seen before; the request is judged like any other.
     Repeat,
+    /// It was seen before; nothing is charged.
+    FreeRepeat,
 }
 
 /// What all limits that a request meets say to it together.
@@ -109,7 +111,11 @@ impl Said {
     }
 
     pub(super) fn is_repeat(&self) -> bool {
-        matches!(self.identity, Identity::Repeat)
+        matches!(self.identity, Identity::Repeat | Identity::FreeRepeat)
+    }
+
+    pub(super) fn is_free_repeat(&self) -> bool {
+        matches!(self.identity, Identity::FreeRepeat)
     }
 
     fn refusing(&self) -> impl Iterator<Item = &Entry> {
@@ -159,17 +165,20 @@ impl Decision {
         let other = || self.concurrency_refusal().map(|other| other.verdict());
         rate.map(|rate| rate.verdict())
             .or_else(other)
-            .unwrap_or(match self.is_repeat() {
+            .unwrap_or(match self.said.is_free_repeat() {
                 true => Verdict::Repeated,
                 false => Verdict::Allowed,
             })
     }
 
-    /// True if a request with the same id was allowed before, within the time that the policy's
-    /// `[idempotency]` says: the rates say the same again, and nothing is charged.
+    /// True if the same request with the same id was charged before, within the time that the
+    /// policy's `[idempotency]` says. The same request has the same client (the keys of all limits
+    /// that it meets), method, path, query and costs; its body is not looked at.
     ///
-    /// A client chooses its ids, and may send one for ever. Answer a repeat with what was answered
-    /// before; who does the work again does it for free.
+    /// A repeat is charged or refused like any other request, unless the policy says
+    /// `repeats = "answered by the service"`: then so many repeats as it says pass uncharged, with
+    /// the verdict [`Repeated`](Verdict::Repeated). Answer these with what was answered before: who
+    /// does the work again does it for free.
     pub fn is_repeat(&self) -> bool {
         self.said.is_repeat()
     }
@@ -207,11 +216,15 @@ impl Decision {
             .refusing()
             .reduce(|a, b| if wait(&b) > wait(&a) { b } else { a });
         let least = || {
-            let shadow = |entry: &&Entry| self.law.limit(entry.limit).shadow;
+            // What is left of a limit on new keys says nothing of the next request.
+            let says_little = |entry: &&Entry| {
+                let limit = self.law.limit(entry.limit);
+                limit.shadow || limit.is_for_new_keys
+            };
             self.said
                 .entries
                 .iter()
-                .min_by_key(|entry| (shadow(entry), entry.outcome.remaining()))
+                .min_by_key(|entry| (says_little(entry), entry.outcome.remaining()))
         };
         longest.or_else(least).map(|entry| self.named(entry))
     }
@@ -229,6 +242,20 @@ impl Decision {
             .try_fold(Duration::ZERO, |longest, entry| {
                 entry.outcome.retry_after().map(|wait| wait.max(longest))
             })
+    }
+
+    /// After a request that was allowed, how long until the rates would admit another like it;
+    /// `None` if they never will.
+    pub(crate) fn next_after(&self) -> Option<Duration> {
+        let mut entries = self.said.entries.iter();
+        entries.try_fold(Duration::ZERO, |longest, entry| {
+            let limit = self.law.limit(entry.limit);
+            // These refuse nobody, or only one whose key is new again.
+            if limit.shadow || limit.is_for_new_keys {
+                return Some(longest);
+            }
+            entry.outcome.retry_after().map(|wait| wait.max(longest))
+        })
     }
 
     /// The template of the route that matched.

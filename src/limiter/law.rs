@@ -9,7 +9,7 @@ use super::semaphore::Semaphore;
 use crate::algorithm::Rule;
 use crate::error::Error;
 use crate::in_force::{Keep, Keeping, Own};
-use crate::key::{HashKeys, KeyHash, KeyHasher, NameHash, Secret, Tag};
+use crate::key::{BindingHasher, HashKeys, KeyHash, KeyHasher, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
     AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, KeyIndex, KeyParts, KeySink,
@@ -245,6 +245,16 @@ impl Law {
         hashing.finish()
     }
 
+    /// A hash of what an id counts for, begun.
+    pub(super) fn binding(&self) -> BindingHasher {
+        BindingHasher::new(self.secret)
+    }
+
+    /// The name of what an id counts for, as a part of its key. No attribute can have it.
+    pub(super) fn binding_name(&self) -> NameHash {
+        NameHash::new(self.secret, "[idempotency]")
+    }
+
     /// A key's hash, begun.
     #[inline]
     pub(super) fn hashing(&self) -> Hashing<'_> {
@@ -324,6 +334,11 @@ impl Hashing<'_> {
     #[inline]
     pub(super) fn finish(&self) -> KeyHash {
         self.hasher.finish()
+    }
+
+    /// Adds a part that is no attribute of a request.
+    pub(super) fn bind(&mut self, name: NameHash, bytes: [u8; 8]) {
+        self.hasher.text(name, &bytes);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::algorithm::Rule;
 use crate::counter::Reserve;
 use crate::error::Error;
 use crate::key::{KeyHash, LimitBits, NameHash, Secret, Tag};
-use crate::policy::{Durability, KeyIndex, LimitSpec, Plan, WhenFull, WhenUnwritable};
+use crate::policy::{Durability, KeyIndex, LimitIndex, LimitSpec, Plan, WhenFull, WhenUnwritable};
 
 /// A limit's specification as a check goes through it.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Meter {
     pub(super) shadow: bool,
     /// How its counters ask the disk, if the limit is strict.
     pub(super) reserve: Option<Reserve>,
+    /// The limit that a request meets, too, whose key has no counter yet.
+    pub(super) new_keys: Option<LimitIndex>,
     /// What becomes of newcomers when the table is full.
     pub(super) when_full: WhenFull,
     /// The counter that newcomers share when the table is full.
@@ -75,6 +77,7 @@ impl Meter {
                 amount: strict.reserve,
                 admits_unsecured: strict.when_unwritable == WhenUnwritable::Admit,
             }),
+            new_keys: limit.new_keys,
             when_full: limit.when_full,
             shared: Tag::new(KeyHash::shared(secret, bits), bits),
             overrides: HashMap::default(),

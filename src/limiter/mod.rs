@@ -2,6 +2,8 @@
 
 mod admission;
 mod backup;
+#[cfg(feature = "client")]
+mod behind;
 mod check;
 mod concurrency;
 mod decision;
@@ -16,12 +18,14 @@ mod law;
 mod mapping;
 mod media;
 mod meter;
+mod newcomer;
 mod open;
 mod outcome;
 mod overrides;
 mod overriding;
 #[cfg(test)]
 mod power;
+mod repeat;
 mod reserving;
 mod routing;
 mod semaphore;
@@ -246,8 +250,9 @@ impl Limiter {
         decision
     }
 
-    /// Gives back all that a decision took, and forgets the request's id. What was taken in a
-    /// window that has closed since is gone with it; nothing is credited beyond what a limit holds.
+    /// Gives back all that a decision took, but for a new key (`new_keys`), which keeps its
+    /// counter, and forgets the request's id. What was taken in a window that has closed since is
+    /// gone with it; nothing is credited beyond what a limit holds.
     pub fn refund(&self, mut decision: Decision) {
         let Decision { law, said } = &mut decision;
         // The id first: a repeat that comes in between is charged, and nothing is given twice.
@@ -255,7 +260,10 @@ impl Limiter {
             self.inner.give_back(law, id);
         }
         for entry in &mut said.entries {
-            self.inner.give_back(law, entry);
+            // A new key keeps its slot, so it stays one of those that its address brought.
+            if !law.limit(entry.limit).is_for_new_keys {
+                self.inner.give_back(law, entry);
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 pub enum Verdict {
     /// There is room.
     Allowed,
-    /// A request with the same id was allowed before; nothing is charged again.
+    /// A request with the same id was charged before, and nothing is charged again.
     Repeated,
     /// There is none, but the limit is in shadow: it only says that it would have refused.
     Shadowed,

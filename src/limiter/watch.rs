@@ -1,12 +1,14 @@
 //! Who is told of every decision, for numbers, log lines and the like.
 
 use std::fmt;
+#[cfg(feature = "dashboard")]
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::{Decision, Key, Limit, Outcome, Trouble};
 use crate::policy::Request;
 #[cfg(feature = "dashboard")]
-use crate::policy::{Policy, ShownPart};
+use crate::policy::{Policy, ShownKey, ShownPart};
 
 /// Is told of every request that a limiter judges: see
 /// [`Builder::watch`](crate::Builder::watch).
@@ -59,10 +61,15 @@ impl<'a> Asked<'a> {
 
     /// The key in words, by the policy in force; none if it is no key of the limit.
     #[cfg(feature = "dashboard")]
-    pub(crate) fn shown_key(&self, show: impl Fn(ShownPart<'_>) -> String) -> Option<String> {
+    pub(crate) fn shown_key(
+        &self,
+        hashing: &impl BuildHasher,
+        show: impl Fn(ShownPart<'_>) -> String,
+    ) -> Option<ShownKey> {
         let values = self.key.values();
         let law = self.limit.law();
-        law.policy.show_direct_key(self.limit.name(), &values, show)
+        law.policy
+            .show_direct_key(self.limit.name(), &values, hashing, show)
     }
 }
 

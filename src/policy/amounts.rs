@@ -10,6 +10,7 @@ use super::tree::{Spot, Value};
 pub(crate) const UNLIMITED: u32 = u32::MAX;
 
 /// A rate as read, and its place; no rate if it was a fault.
+#[derive(Clone)]
 pub(super) struct RateText {
     pub(super) rate: Option<Rate>,
     pub(super) place: Place,

@@ -3,17 +3,21 @@
 use std::collections::HashMap;
 use std::mem;
 
+use super::common::Common;
 use super::concurrency;
 use super::fault::{Faults, fix, nearest, quoted};
 use super::key::{KeySpec, intern};
 use super::limit::LimitText;
 use super::names::{Names, wrong_kind};
+use super::new_keys::NewKeysText;
 use super::overrides::{self, Pending};
 use super::plan::{LimitSpec, Plan};
 use super::rates::{LimitKeys, Sources};
 use super::scope;
-use super::shape::Calendars;
-use super::terms::LimitIndex;
+use super::shape::{Algorithm, Calendars};
+use super::terms::{
+    Cost, Durability, LimitIndex, Strict, WhenFull, WhenKeyMissing, WhenUnwritable,
+};
 use super::texts::PolicyText;
 
 /// The plan. Where there are faults it may lack something; it is then thrown away.
@@ -33,6 +37,7 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
     let mut limits = compile_limits(&text, &pending, &mut keys, &mut calendars, faults);
     check_captures(&text, faults);
     let concurrency = concurrency::compile(&text.limits.concurrency, &text.tiers, &mut keys);
+    let new_keys = compile_new_keys(&text, &mut limits, &mut keys, &mut calendars, faults);
     let scopes = scope::compile(&text, &limit_names, &limits, &concurrency, faults);
     let targets = overrides::Targets {
         limits: &limits,
@@ -40,7 +45,9 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
         keys: &keys,
     };
     let overrides = overrides::compile(&text, pending, &targets, faults);
-    // Last of all: no route leads to it, and nothing can refer to it.
+    // Last of all: no route leads to these, and nothing can refer to them.
+    let counts_new_keys = !new_keys.is_empty();
+    limits.extend(new_keys);
     let idempotency = text.idempotency.as_ref().map(|limit| {
         let key = limit_keys(&mut keys, limit);
         let sources = Sources {
@@ -53,6 +60,7 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
     Plan {
         // A limit that is missing here is a fault, and the plan is not used.
         limits: limits.into_iter().flatten().collect(),
+        counts_new_keys,
         concurrency,
         idempotency,
         keys,
@@ -109,6 +117,69 @@ fn compile_limits(
         limits.push(sources.limit(limit, &others, key, calendars, faults));
     }
     limits
+}
+
+/// The limits on new keys, and to each limit that has one its place behind all others.
+fn compile_new_keys(
+    text: &PolicyText,
+    limits: &mut [Option<LimitSpec>],
+    keys: &mut Vec<KeySpec>,
+    calendars: &mut Calendars,
+    faults: &mut Faults,
+) -> Vec<Option<LimitSpec>> {
+    let first = limits.len();
+    let having = text.limits.rates.iter().zip(limits);
+    let having = having.filter_map(|(of, spec)| Some((of, of.new_keys.as_ref()?, spec)));
+    let mut made = Vec::new();
+    for (of, new_keys, spec) in having {
+        if let Some(spec) = spec {
+            spec.new_keys = Some(LimitIndex(first + made.len()));
+        }
+        let limit = limit_on_new_keys(of, new_keys);
+        let sources = Sources {
+            limits: &[],
+            tiers: &text.tiers,
+        };
+        let key = limit_keys(keys, &limit);
+        let own = sources.limit(&limit, &[], key, calendars, faults);
+        made.push(own.map(|spec| LimitSpec {
+            is_for_new_keys: true,
+            ..spec
+        }));
+    }
+    made
+}
+
+/// The limit on new keys of another limit.
+fn limit_on_new_keys(of: &LimitText, new_keys: &NewKeysText) -> LimitText {
+    let NewKeysText { rate, key } = new_keys;
+    LimitText {
+        place: rate.place.clone(),
+        rate: Some(rate.clone()),
+        algorithm: Algorithm::TokenBucket,
+        zone: "UTC".to_owned(),
+        week_from_sunday: false,
+        // What is lost with the power is a minute or so of inventing keys.
+        durability: Some(Durability::Memory),
+        strict: Strict {
+            reserve: None,
+            when_unwritable: WhenUnwritable::Refuse,
+        },
+        when_full: WhenFull::Share,
+        charged: None,
+        override_key: None,
+        new_keys: None,
+        common: Common {
+            // No limit of a policy can have this name.
+            name: format!("{} (new keys)", of.common.name),
+            key: key.clone(),
+            cost: Cost::Fixed(1),
+            max_cost: None,
+            // Who has no address brings its keys together with all others who have none.
+            when_key_missing: WhenKeyMissing::Share,
+            shadow: of.common.shadow,
+        },
+    }
 }
 
 fn limit_keys(keys: &mut Vec<KeySpec>, limit: &LimitText) -> LimitKeys {

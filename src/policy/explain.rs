@@ -19,7 +19,8 @@ pub struct Explanation {
     pub exempt: bool,
     /// The caller's tier.
     pub tier: Option<String>,
-    /// The id by which it is charged once, such as `user=alice request_id=42`, if it has one.
+    /// The id by which a repeat of it is recognised, such as `user=alice request_id=42`, if it has
+    /// one.
     pub id: Option<String>,
     /// The limits it meets: rates first, strictest first, then those on how many run at a time.
     pub limits: Vec<LimitExplanation>,
@@ -70,12 +71,22 @@ impl Policy {
         })
     }
 
-    /// How requests with an id are charged once, in words, such as `charged once per 24
-    /// hours, for each user + request_id`; none if the policy says nothing of it.
+    /// How requests with an id are recognised, in words, such as `ids kept for 24 hours, up to 10
+    /// repeats not charged, for each user + request_id`; none if the policy says nothing of it.
     pub fn idempotency(&self) -> Option<String> {
         let limit = self.plan.limits.get(self.plan.idempotency?.0)?;
-        let rate = limit.rates.first().map_or("", |rate| &rate.words);
-        let words = format!("charged once{}", rate.strip_prefix('1').unwrap_or(rate));
+        let rate = limit.rates.first()?;
+        let span = rate.words.split_once(" per ").map_or("", |(_, span)| span);
+        let one = if span.starts_with(|first: char| first.is_ascii_digit()) {
+            ""
+        } else {
+            "1 "
+        };
+        let repeats = match rate.rule.capacity() - 1 {
+            0 => "repeats charged".to_owned(),
+            most => format!("up to {most} repeats not charged"),
+        };
+        let words = format!("ids kept for {one}{span}, {repeats}");
         Some(self.whose(words, limit.key, limit.shadow))
     }
 
@@ -267,7 +278,7 @@ impl fmt::Display for Explanation {
             None => write!(f, ", no tier")?,
         }
         if let Some(id) = &self.id {
-            write!(f, ", charged once for {id}")?;
+            write!(f, ", id {id}")?;
         }
         if self.limits.is_empty() {
             write!(f, "; no limit applies")?;

@@ -1,7 +1,8 @@
-//! Which requests are charged once however often they are sent: `[idempotency]`.
+//! How requests with an id of their own are recognised when they come again: `[idempotency]`.
 //!
-//! An id is a counter that holds one, under a limit of its own that no request meets: a window
-//! that begins with the first hit. So it is kept, journaled and forgotten as counters are.
+//! An id is a counter under a limit of its own that no request meets: a window that begins with
+//! the first hit. It holds the first request and as many repeats as are let in without a charge.
+//! So it is kept, journaled and forgotten as counters are.
 
 use super::amounts::RateText;
 use super::bounds::{NAME_BYTES_MAX, PHRASE_BYTES_MAX};
@@ -12,10 +13,15 @@ use super::limit::LimitText;
 use super::rate::{Quota, Rate, Span, Unit};
 use super::shape::Algorithm;
 use super::terms::{Cost, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
-use super::tree::Spot;
+use super::tree::{Fields, Spot};
 
 /// The limit's name, which none in a policy can have.
 const NAME: &str = "[idempotency]";
+/// How many repeats of one request are let in uncharged, unless it is said otherwise.
+const REPEATS: u64 = 10;
+/// As many as may be said.
+// Bound: a client may send them all for nothing.
+const REPEATS_MAX: u64 = 1_000;
 /// How long an id is known, unless it is said otherwise.
 const REMEMBERED: Span = Span {
     count: 1,
@@ -28,7 +34,8 @@ pub(super) fn read(
     attributes: &mut Attributes,
     faults: &mut Faults,
 ) -> Option<LimitText> {
-    let fields = spot.fields(&["key", "remember"], faults);
+    let fields = spot.fields(&["key", "remember", "repeats", "max_repeats"], faults);
+    let repeats = read_repeats(&fields, faults);
     let remember = fields.get("remember");
     let place = remember.map_or(&fields.place, |spot| &spot.place).clone();
     let span = match remember {
@@ -40,7 +47,7 @@ pub(super) fn read(
     attributes.here = key.place.clone();
     let parsed = faults.take(&key.place, KeySpec::parse(text, attributes))?;
     let ids = faults.take(&key.place, check(&parsed))?;
-    Some(limit(ids, span, place))
+    Some(limit(ids, repeats, span, place))
 }
 
 /// The key, if what it leaves out cannot make one request pass for another.
@@ -59,6 +66,27 @@ fn check(key: &KeySpec) -> Result<KeySpec, Fix> {
     Ok(key.clone())
 }
 
+/// How many repeats of one request are let in without a charge.
+fn read_repeats(fields: &Fields<'_>, faults: &mut Faults) -> u64 {
+    let options = [("charge", false), ("answered by the service", true)];
+    let said = fields.get("repeats");
+    let are_answered = said.and_then(|spot| spot.choice(&options, faults));
+    let most = fields.get("max_repeats");
+    match (are_answered, most) {
+        (Some(true), None) => REPEATS,
+        (Some(true), Some(spot)) => spot.whole(1..=REPEATS_MAX, faults).unwrap_or(REPEATS),
+        // A choice that cannot be read is a fault already.
+        (None, _) if said.is_some() => 0,
+        (_, None) => 0,
+        (_, Some(spot)) => {
+            let problem = "max_repeats means nothing where every repeat is charged";
+            let advice = "leave it out, or add repeats = \"answered by the service\"";
+            faults.push(&spot.place, fix(problem, advice));
+            0
+        }
+    }
+}
+
 fn read_span(spot: &Spot<'_>, faults: &mut Faults) -> Option<Span> {
     let text = spot.text(NAME_BYTES_MAX, faults)?;
     let advice = "write it like \"24h\" or \"10 min\"";
@@ -74,9 +102,9 @@ fn read_span(spot: &Spot<'_>, faults: &mut Faults) -> Option<Span> {
     Some(span)
 }
 
-fn limit(key: KeySpec, span: Span, place: Place) -> LimitText {
+fn limit(key: KeySpec, repeats: u64, span: Span, place: Place) -> LimitText {
     let rate = Rate::Quota(Quota {
-        amount: 1,
+        amount: 1 + repeats,
         denominator: 1,
         span,
         burst: None,
@@ -99,6 +127,7 @@ fn limit(key: KeySpec, span: Span, place: Place) -> LimitText {
         when_full: WhenFull::Admit,
         charged: None,
         override_key: None,
+        new_keys: None,
         common: Common {
             name: NAME.to_owned(),
             key,

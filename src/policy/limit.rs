@@ -6,6 +6,7 @@ use super::common::{Common, read_common, read_key};
 use super::concurrency::{self, ConcurrencyText};
 use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Source, parse_one};
+use super::new_keys::{self, NewKeysText};
 use super::shape::{Algorithm, check_zone};
 use super::statuses::Statuses;
 use super::terms::{Durability, Strict, WhenFull, WhenUnwritable};
@@ -26,6 +27,8 @@ pub(super) struct LimitText {
     pub(super) charged: Option<Statuses>,
     /// What overrides are for, if not for its key.
     pub(super) override_key: Option<KeySpec>,
+    /// The limit on keys that have no counter yet.
+    pub(super) new_keys: Option<NewKeysText>,
     pub(super) common: Common,
 }
 
@@ -70,6 +73,7 @@ const LIMIT_FIELDS: &[&str] = &[
     "when_key_missing",
     "charged_status",
     "override_key",
+    "new_keys",
     "shadow",
 ];
 /// What only a rate limit can say, and only one that says how many run at a time.
@@ -83,6 +87,7 @@ const RATE_FIELDS: &[&str] = &[
     "when_full",
     "charged_status",
     "override_key",
+    "new_keys",
 ];
 const CONCURRENCY_FIELDS: &[&str] = &["queue", "wait", "max_keys"];
 
@@ -231,6 +236,7 @@ fn read_limit(
         charged: fields
             .get("charged_status")
             .map(|spot| Statuses::read(spot, faults)),
+        new_keys: new_keys::read(&common, fields, attributes, faults),
         common,
     }
 }

@@ -23,6 +23,7 @@ mod intake;
 mod key;
 mod limit;
 mod names;
+mod new_keys;
 mod overrides;
 mod path;
 mod pieces;
@@ -73,7 +74,7 @@ pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use response::{HeaderSpec, LimitTold, RefusalKind, RefusalSpec, ResponseSpec};
 #[cfg(feature = "dashboard")]
-pub(crate) use shown::ShownPart;
+pub(crate) use shown::{ShownKey, ShownPart};
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,
     LimitIndex, RouteIndex, TierIndex, WhenFull, WhenUnwritable,

@@ -30,7 +30,10 @@ pub(crate) enum Fact {
     Reset,
     /// Seconds from now.
     ResetAfter,
+    /// Seconds, for who is refused.
     RetryAfter,
+    /// Seconds, for whoever has to wait: after the last that was admitted, too.
+    Wait,
     Tier,
     LimitName,
     Reason,
@@ -44,6 +47,7 @@ const FACTS: &[(&str, Fact)] = &[
     ("reset", Fact::Reset),
     ("reset_after", Fact::ResetAfter),
     ("retry_after", Fact::RetryAfter),
+    ("wait", Fact::Wait),
     ("tier", Fact::Tier),
     ("limit_name", Fact::LimitName),
     ("reason", Fact::Reason),

@@ -19,9 +19,12 @@ use crate::algorithm::Calendar;
 pub(crate) struct Plan {
     /// The limits that are rates.
     pub(crate) limits: Vec<LimitSpec>,
+    /// True if one of them has a limit on new keys.
+    pub(crate) counts_new_keys: bool,
     /// The limits on how many run at a time.
     pub(crate) concurrency: Vec<ConcurrencySpec>,
-    /// The limit that the ids of requests are counted by: a known id has no room.
+    /// The limit that the ids of requests are counted by: a request, and the repeats of it that are
+    /// let in without a charge.
     pub(crate) idempotency: Option<LimitIndex>,
     /// Each key once, however many limits share it.
     pub(crate) keys: Vec<KeySpec>,
@@ -75,6 +78,10 @@ pub(crate) struct LimitSpec {
     pub(crate) strict: Option<Strict>,
     pub(crate) when_full: WhenFull,
     pub(crate) when_key_missing: WhenKeyMissing,
+    /// The limit that a request meets, too, whose key has no counter yet.
+    pub(crate) new_keys: Option<LimitIndex>,
+    /// True for such a limit.
+    pub(crate) is_for_new_keys: bool,
     /// Counted and reported, never refusing.
     pub(crate) shadow: bool,
     /// The statuses of responses whose requests stay charged; all, if it does not say.

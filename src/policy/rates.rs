@@ -222,6 +222,8 @@ impl<'t> Sources<'t> {
             strict: (durability == Durability::Strict).then_some(limit.strict),
             when_full: limit.when_full,
             when_key_missing: limit.common.when_key_missing,
+            new_keys: None,
+            is_for_new_keys: false,
             shadow: limit.common.shadow,
             charged: limit.charged.clone(),
             span_nanos: span.and_then(Span::nanos).unwrap_or(0),

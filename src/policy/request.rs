@@ -32,6 +32,8 @@ pub(crate) enum AttributeValue<'r> {
 pub struct Request<'r> {
     pub(super) method: &'r str,
     pub(super) path: Option<&'r str>,
+    /// The query, where the path comes without it.
+    query: Option<&'r str>,
     pub(super) cost: u64,
     attributes: ArrayVec<(&'r str, AttributeValue<'r>), REQUEST_ATTRIBUTES_MAX>,
     misuse: Option<RequestError>,
@@ -50,6 +52,7 @@ impl<'r> Request<'r> {
         Self {
             method: "",
             path: None,
+            query: None,
             cost: 1,
             attributes: ArrayVec::new(),
             misuse: None,
@@ -124,6 +127,22 @@ impl<'r> Request<'r> {
     #[inline]
     pub(crate) fn is_http(&self) -> bool {
         self.path.is_some()
+    }
+
+    pub(crate) fn method(&self) -> &'r str {
+        self.method
+    }
+
+    /// What follows the path's question mark; empty if nothing does.
+    pub(crate) fn query(&self) -> &'r str {
+        let behind_path = || self.path?.split_once('?').map(|(_, query)| query);
+        self.query.or_else(behind_path).unwrap_or_default()
+    }
+
+    /// Says the query of a request whose path comes without it.
+    #[cfg(feature = "tower")]
+    pub(crate) fn put_query(&mut self, query: Option<&'r str>) {
+        self.query = query;
     }
 
     /// The attribute's value, unless it is absent or empty.

@@ -48,6 +48,13 @@ impl Path<'_> {
     }
 }
 
+impl Resolution<'_> {
+    /// The request's path in its one spelling; none if it has none.
+    pub(crate) fn path(&self) -> Option<&[u8]> {
+        self.path.bytes()
+    }
+}
+
 /// A limit that a request meets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pick {

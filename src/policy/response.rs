@@ -132,10 +132,7 @@ const DIALECTS: &[(&str, &[(&str, Fact)])] = &[
     ),
     ("x-ratelimit-limit", &[("x-ratelimit-limit", Fact::Limit)]),
     ("x-ratelimit-tier", &[("x-ratelimit-tier", Fact::Tier)]),
-    (
-        "x-ratelimit-wait",
-        &[("x-ratelimit-wait", Fact::RetryAfter)],
-    ),
+    ("x-ratelimit-wait", &[("x-ratelimit-wait", Fact::Wait)]),
     ("retry-after", &[("retry-after", Fact::RetryAfter)]),
     ("x-retry-after", &[("x-retry-after", Fact::RetryAfter)]),
 ];

@@ -160,8 +160,14 @@ impl Builder<'_> {
         limits.sort_unstable();
         limits.dedup();
         let rates = limits.partition_point(|limit| *limit < self.limits.len());
+        // A key may be new to every limit that counts new ones.
+        let is_for_new_keys = |limit: &&usize| {
+            let spec = self.limits.get(**limit).and_then(Option::as_ref);
+            spec.is_some_and(|spec| spec.new_keys.is_some())
+        };
+        let new_keys = limits.iter().filter(is_for_new_keys).count();
         let kinds = [
-            (rates, PICKS_MAX, "limits"),
+            (rates + new_keys, PICKS_MAX, "limits"),
             (
                 limits.len() - rates,
                 PERMIT_PICKS_MAX,

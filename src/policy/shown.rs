@@ -1,7 +1,10 @@
 //! Keys in words, for whom they are shown to.
 
+use std::hash::{BuildHasher, Hash, Hasher};
+
 use super::Policy;
 use super::explain::{Shown, show_key};
+use super::plan::Plan;
 use super::request::{AttributeValue, Request, RequestError};
 use super::resolve::Resolution;
 use super::terms::{KeyParts, KeyValue};
@@ -24,6 +27,34 @@ impl<'p> ShownPart<'p> {
     }
 }
 
+/// A key as it is shown.
+pub(crate) struct ShownKey {
+    pub(crate) words: String,
+    /// Of the whole key: it tells keys apart whose words are alike.
+    pub(crate) hash: u64,
+}
+
+impl ShownKey {
+    fn new(
+        plan: &Plan,
+        parts: Option<&KeyParts<'_>>,
+        hashing: &impl BuildHasher,
+        show: &impl Fn(ShownPart<'_>) -> String,
+    ) -> Self {
+        let mut hasher = hashing.build_hasher();
+        let words = show_key(plan, parts, |name, value| show(ShownPart::of(name, value)));
+        for part in parts.iter().flat_map(|parts| parts.iter()) {
+            let spec = plan.attributes.get(part.attribute.0);
+            spec.map(|spec| &spec.name).hash(&mut hasher);
+            part.value.hash(&mut hasher);
+        }
+        Self {
+            words,
+            hash: hasher.finish(),
+        }
+    }
+}
+
 impl Policy {
     /// Calls `each` with the name of every rate limit that `request` meets, and the key it has
     /// there, whose values are as `show` shows them.
@@ -33,8 +64,9 @@ impl Policy {
     pub(crate) fn show_keys(
         &self,
         request: &Request<'_>,
+        hashing: &impl BuildHasher,
         show: impl Fn(ShownPart<'_>) -> String,
-        mut each: impl FnMut(&str, String),
+        mut each: impl FnMut(&str, ShownKey),
     ) -> Result<(), RequestError> {
         let plan = &*self.plan;
         let mut found = Resolution::default();
@@ -46,8 +78,7 @@ impl Policy {
             let mut parts = KeyParts::default();
             let has_key = plan.key_parts(limit.key, request, &found, &mut parts);
             let parts = has_key.then_some(&parts);
-            let key = show_key(plan, parts, |name, value| show(ShownPart::of(name, value)));
-            each(&limit.name, key);
+            each(&limit.name, ShownKey::new(plan, parts, hashing, &show));
         }
         Ok(())
     }
@@ -57,16 +88,14 @@ impl Policy {
         &self,
         limit: &str,
         values: &[AttributeValue<'_>],
+        hashing: &impl BuildHasher,
         show: impl Fn(ShownPart<'_>) -> String,
-    ) -> Option<String> {
+    ) -> Option<ShownKey> {
         let plan = &*self.plan;
         let key = plan.limits.get(plan.limit_named(limit)?.0)?.key;
         let mut parts = KeyParts::default();
         let order = plan.direct_order(key);
         let fits = plan.direct_parts(key, &order, values, &mut parts);
-        fits.then(|| {
-            let show = |name: &str, value: KeyValue<'_>| show(ShownPart::of(name, value));
-            show_key(plan, Some(&parts), show)
-        })
+        fits.then(|| ShownKey::new(plan, Some(&parts), hashing, &show))
     }
 }

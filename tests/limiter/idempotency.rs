@@ -1,4 +1,5 @@
-//! Requests with an id of their own: charged once, and answered as before when they come again.
+//! Requests with an id of their own: recognised when they come again, and charged once where the
+//! policy says so.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,6 +12,8 @@ const RUNS: &str = r#"
     [idempotency]
     key = "user + run"
     remember = "24h"
+    repeats = "answered by the service"
+    max_repeats = 10
 
     [limits.action]
     rate = "3/day"
@@ -39,7 +42,7 @@ fn c7_a_settled_run_is_not_charged_twice() {
         (first.verdict(), first.is_repeat()),
         (Verdict::Allowed, false)
     );
-    for _ in 0..10 {
+    for _ in 0..9 {
         let again = limiter.check(&run("alice", "r1"));
         assert_eq!(
             (again.verdict(), again.is_repeat()),
@@ -137,7 +140,7 @@ fn c7_ids_are_kept_over_a_restart_and_a_change_of_the_limits() {
     assert!(world.limiter.check(&run("alice", "r1")).is_repeat());
     assert_eq!(world.used("action", "alice"), 1);
     // Without the table, as ids do not count beyond that.
-    let (_, limits) = RUNS.split_once("\"24h\"").unwrap();
+    let (_, limits) = RUNS.split_once("max_repeats = 10").unwrap();
     world.replace(limits);
     assert!(!world.limiter.check(&run("alice", "r1")).is_repeat());
     assert_eq!(world.used("action", "alice"), 2);
@@ -254,6 +257,136 @@ fn c7_ids_without_room_are_charged_each_time_and_health_says_so() {
     assert_eq!(world.used("action", "alice"), 5_000 + forgotten);
 }
 
+/// Row H2: unless the policy says that the service answers repeats, one is like any other request.
+#[test]
+fn h2_a_repeat_is_marked_and_charged_and_refused_like_any_other() {
+    let charged = RUNS.replace(ANSWERED, "");
+    for text in [
+        charged.clone(),
+        RUNS.replace(ANSWERED, "repeats = \"charge\""),
+    ] {
+        let world = world(&text);
+        let limiter = &world.limiter;
+        assert!(!limiter.check(&run("alice", "r1")).is_repeat());
+        for used in 2..=3 {
+            let again = limiter.check(&run("alice", "r1"));
+            assert_eq!(
+                (again.verdict(), again.is_repeat()),
+                (Verdict::Allowed, true)
+            );
+            assert_eq!(world.used("action", "alice"), used);
+        }
+        let spent = limiter.check(&run("alice", "r1"));
+        assert_eq!(
+            (spent.verdict(), spent.is_repeat()),
+            (Verdict::Refused, true)
+        );
+        let looked = limiter.usage(&run("alice", "r1"));
+        assert_eq!(
+            (looked.verdict(), looked.is_repeat()),
+            (Verdict::Refused, true)
+        );
+        // What was charged for a repeat is given back like any other charge.
+        world.limiter.limit("action").unwrap().reset("alice");
+        let again = limiter.check(&run("alice", "r1"));
+        limiter.refund(again);
+        assert_eq!(world.used("action", "alice"), 0);
+        assert!(limiter.check(&run("alice", "r1")).is_repeat());
+    }
+    // With permits, too.
+    let world = world(&format!("{charged}{HEAVY}"));
+    for used in 1..=3 {
+        assert!(world.limiter.acquire(&run("alice", "r1")).is_allowed());
+        assert_eq!(world.used("action", "alice"), used);
+    }
+    assert!(!world.limiter.acquire(&run("alice", "r1")).is_allowed());
+}
+
+const ANSWERED: &str = "repeats = \"answered by the service\"\n    max_repeats = 10";
+
+/// Row H2: the repeats that pass uncharged are few.
+#[test]
+fn h2_after_so_many_repeats_they_are_charged() {
+    let world = world(&format!(
+        "{}{HEAVY}",
+        RUNS.replace("max_repeats = 10", "max_repeats = 2")
+    ));
+    let limiter = &world.limiter;
+    let told: Vec<_> = (0..7)
+        .map(|_| limiter.acquire(&run("alice", "r1")).into_parts().0)
+        .map(|decision| (decision.verdict(), decision.is_repeat()))
+        .collect();
+    assert_eq!(told[0], (Verdict::Allowed, false));
+    assert_eq!(told[1..3], [(Verdict::Repeated, true); 2]);
+    assert_eq!(told[3..5], [(Verdict::Allowed, true); 2]);
+    assert_eq!(told[5..], [(Verdict::Refused, true); 2]);
+    assert_eq!(world.used("action", "alice"), 3);
+    // The first alone is refunded, and the id forgotten with its repeats.
+    let world = world.reopened(&RUNS.replace("3/day", "30/day"));
+    let first = world.limiter.check(&run("alice", "r2"));
+    for _ in 0..3 {
+        assert!(world.limiter.check(&run("alice", "r2")).is_repeat());
+    }
+    world.limiter.refund(first);
+    assert!(!world.limiter.check(&run("alice", "r2")).is_repeat());
+}
+
+/// Row H2: an id counts for its client, method, path, query and cost.
+#[test]
+fn h2_an_id_opens_nothing_but_what_it_came_with() {
+    let text = r#"
+        [idempotency]
+        key = "run"
+        repeats = "answered by the service"
+        [limits.upload]
+        rate = "4/day"
+        key = "user"
+        [limits.action]
+        rate = "4/day"
+        key = "user + {id}"
+        cost = "size"
+        [[routes]]
+        route = "POST /upload"
+        limits = ["upload"]
+        [[routes]]
+        route = "POST|PUT /action/{id}"
+        limits = ["action"]
+    "#;
+    let world = world(text);
+    let limiter = &world.limiter;
+    let send = |user: &str, method: &str, path: &str, size: &str| {
+        let request = Request::http(method, path)
+            .attribute("user", user)
+            .attribute("size", size)
+            .attribute("run", "one id");
+        limiter.check(&request).verdict()
+    };
+    let (is_new, is_repeat) = (Verdict::Allowed, Verdict::Repeated);
+    assert_eq!(send("alice", "POST", "/action/1", "1"), is_new);
+    assert_eq!(send("alice", "POST", "/action/1", "1"), is_repeat);
+    // In every spelling of the path.
+    assert_eq!(send("alice", "POST", "/%61ction//1/", "1"), is_repeat);
+    assert_eq!(send("bob", "POST", "/action/1", "1"), is_new, "the client");
+    assert_eq!(send("alice", "PUT", "/action/1", "1"), is_new, "the method");
+    assert_eq!(send("alice", "POST", "/action/2", "1"), is_new, "the path");
+    assert_eq!(send("alice", "POST", "/action/1?a", "1"), is_new, "query");
+    assert_eq!(send("alice", "POST", "/action/1", "2"), Verdict::Refused);
+    assert_eq!(send("bob", "POST", "/action/1", "2"), is_new, "the cost");
+    assert_eq!(send("alice", "POST", "/upload", "1"), is_new, "the bucket");
+    // Another bucket is spent by ids of its own, and then nothing opens it.
+    for run in ["2", "3", "4", "5", "one id"] {
+        let request = Request::http("POST", "/upload")
+            .attribute("user", "alice")
+            .attribute("run", run);
+        let wanted = match run {
+            "5" => Verdict::Refused,
+            "one id" => is_repeat,
+            _ => is_new,
+        };
+        assert_eq!(limiter.check(&request).verdict(), wanted, "{run}");
+    }
+}
+
 const HEAVY: &str = r#"
     [limits.heavy]
     max_concurrent = 1
@@ -317,17 +450,18 @@ fn the_policy_tells_how_ids_are_kept() {
     let told = policy.idempotency();
     assert_eq!(
         told.as_deref(),
-        Some("charged once per 24 hours, for each user + run")
+        Some("ids kept for 24 hours, up to 10 repeats not charged, for each user + run")
     );
     assert_eq!(policy.limits().count(), 2, "it is no limit of the policy");
     let explained = policy.explain(&run("alice", "r1")).unwrap();
     assert_eq!(explained.id.as_deref(), Some("user=alice run=r1"));
-    assert!(
-        explained
-            .to_string()
-            .contains("charged once for user=alice run=r1")
-    );
+    assert!(explained.to_string().contains(", id user=alice run=r1"));
     assert_eq!(policy.explain(&user("alice")).unwrap().id, None);
+    let charged = crate::policy(&RUNS.replace(ANSWERED, "")).idempotency();
+    assert_eq!(
+        charged.as_deref(),
+        Some("ids kept for 24 hours, repeats charged, for each user + run")
+    );
     let world = world(RUNS);
     let error = world.limiter.limit("[idempotency]").expect_err("nor here");
     assert!(error.is_unknown_limit());

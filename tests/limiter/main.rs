@@ -10,6 +10,7 @@ mod direct;
 mod idempotency;
 mod keys;
 mod many;
+mod new_keys;
 mod numbers;
 mod overrides;
 mod replace;

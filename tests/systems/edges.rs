@@ -31,12 +31,16 @@ fn edge_44_retry_after_is_whole_at_least_one_and_true() {
         world.clock.advance(Duration::from_nanos(3_300_000_001));
         for round in 0..5 {
             let mut served = 0;
+            // Row Q3: what the one before was told of this one.
+            let mut told = None;
             let refused = loop {
                 let answer = world.get("/x", &[]);
                 match answer.status {
                     200 => served += 1,
                     _ => break answer,
                 }
+                assert_eq!(told, None, "{rate} {algorithm}: it was not to wait");
+                told = answer.header("x-ratelimit-wait").map(str::to_owned);
                 assert_eq!(answer.header("retry-after"), None);
                 assert!(served <= most, "{rate} {algorithm}");
             };
@@ -46,6 +50,7 @@ fn edge_44_retry_after_is_whole_at_least_one_and_true() {
             assert!((1..=3_600).contains(&wait), "{rate} {algorithm}: {wait}");
             assert_eq!(refused.number("x-retry-after"), wait);
             assert_eq!(refused.number("x-ratelimit-wait"), wait);
+            assert_eq!(told, Some(wait.to_string()), "{rate} {algorithm}");
             // Not longer than it takes: a second earlier is too early.
             if wait > 1 {
                 world.clock.advance(Duration::from_secs(wait - 1));

@@ -183,7 +183,13 @@ impl World {
         let url = format!("{}/admin/limits/{path}", self.url);
         let request = ureq::http::Request::builder().method(method).uri(url);
         let request = request.header("authorization", ADMIN);
-        let answer = match body.to_string() {
+        let body = body.to_string();
+        let kind = match body.starts_with('{') {
+            true => "application/json",
+            false => "application/toml",
+        };
+        let request = request.header("content-type", kind);
+        let answer = match body {
             body if body.is_empty() => self.agent.run(request.body(()).unwrap()),
             body => {
                 let allowed = self.agent.configure_request(request.body(body).unwrap());
