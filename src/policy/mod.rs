@@ -44,6 +44,7 @@ mod shape;
 #[cfg(feature = "dashboard")]
 mod shown;
 mod statuses;
+mod syntax;
 mod template;
 mod terms;
 mod text;
@@ -193,13 +194,14 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         .get("limits")
         .map(|spot| limit::read_limits(spot, &zone, &mut attributes, faults))
         .unwrap_or_default();
-    if limits.is_empty() {
+    if limits.is_empty() && !faults.is_within("limits") {
         let advice = "add [limits.NAME] with rate = \"100/min\"";
         faults.push(&fields.place, fix("the policy has no limits", advice));
     }
+    let example = |name: &str| limits.example(name);
     let tiers = fields
         .get("tiers")
-        .map(|spot| tier::read(spot, &mut attributes, faults));
+        .map(|spot| tier::read(spot, &example, &mut attributes, faults));
     let mut routes = Vec::new();
     let buckets = fields
         .get("buckets")
@@ -211,9 +213,10 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
     let default = fields
         .get("default")
         .map(|spot| route::read_default(spot, faults));
+    let has_unread_routes = ["buckets", "routes", "default"].map(|part| faults.is_within(part));
     let overrides = fields
         .get("overrides")
-        .map(|spot| route::read_overrides(spot, faults));
+        .map(|spot| route::read_overrides(spot, &example, faults));
     let idempotency = fields
         .get("idempotency")
         .and_then(|spot| idempotency::read(spot, &mut attributes, faults));
@@ -224,6 +227,7 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         tiers: tiers.unwrap_or_default(),
         buckets: buckets.unwrap_or_default(),
         routes,
+        has_unread_routes: has_unread_routes.contains(&true),
         default: default.flatten(),
         overrides: overrides.unwrap_or_default(),
         idempotency,

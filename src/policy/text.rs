@@ -1,4 +1,4 @@
-//! The two formats, TOML and JSON, read into the tree. The only door of `toml` and `serde`.
+//! The two formats, TOML and JSON, read into the tree. The door of `serde`.
 
 use std::fmt;
 
@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::bounds::{DEPTH_MAX, TEXT_BYTES_MAX};
 use super::fault::{Faults, Place, fix, quoted};
+use super::syntax::toml_fix;
 use super::tree::{Entry, Node, Value};
 
 /// The tree of a TOML document; nothing if its syntax is broken.
@@ -25,8 +26,7 @@ pub(super) fn from_toml(text: &str, faults: &mut Faults) -> Option<Node> {
                 offset: error.span().map(|span| span.start),
                 path: String::new(),
             };
-            let problem = format!("this is not TOML: {}", error.message());
-            faults.push(&place, fix(problem, "mend the syntax here"));
+            faults.push(&place, toml_fix(text, place.offset, error.message()));
             None
         }
     }
