@@ -12,8 +12,8 @@ use crate::algorithm::Step;
 use crate::counter::{Counter, Pending};
 use crate::key::KeyHash;
 use crate::policy::{
-    KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request, Resolution,
-    TierIndex,
+    KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Refusal, Request,
+    Resolution, TierIndex,
 };
 use crate::time::Reading;
 
@@ -282,12 +282,18 @@ impl Inner {
         let counter = self.counter(law, meter, applied);
         let cost = if is_repeat { 0 } else { pick.cost };
         let (mut outcome, pending) = match pick.refusal {
+            // There is no key, so no counter has its numbers.
+            Some(Refusal::KeyMissing) if !is_repeat => {
+                let verdict = Verdict::KeyMissing;
+                let outcome = Outcome::without_counter(counter.rule, *now, cost, verdict);
+                (outcome, None)
+            }
+            // Nothing is taken, but the caller is told where it stands.
             Some(refusal) if !is_repeat => {
-                let verdict = hopeless(refusal);
-                (
-                    Outcome::without_counter(counter.rule, *now, cost, verdict),
-                    None,
-                )
+                let seen = counter.look(self.ground.clock.exact(), 0);
+                *now = seen.now;
+                let outcome = Outcome::new(counter.rule, seen, cost);
+                (outcome.with_verdict(hopeless(refusal)), None)
             }
             _ => {
                 let (seen, pending) = match counter.look_at_once(*now, cost) {
@@ -361,8 +367,9 @@ fn permits_of(
         verdict: Verdict::Allowed,
     };
     match (pick.refusal, want) {
-        (Some(refusal), _) => entry.refuse(law, hopeless(refusal)),
-        (None, Want::Take) => entry.refuse(law, Verdict::NeedsPermit),
+        (Some(Refusal::KeyMissing), _) => entry.refuse(law, Verdict::KeyMissing),
+        (Some(refusal), _) => entry.count_and_refuse(law, hopeless(refusal)),
+        (None, Want::Take) => entry.count_and_refuse(law, Verdict::NeedsPermit),
         (None, Want::Look) => entry.looked(law),
         (None, Want::Rates | Want::Permits) => {}
     }

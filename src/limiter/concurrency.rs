@@ -78,6 +78,12 @@ impl ConcurrencyEntry {
         };
     }
 
+    /// The same, and how many run and wait now.
+    pub(super) fn count_and_refuse(&mut self, law: &Law, verdict: Verdict) {
+        self.count(law);
+        self.refuse(law, verdict);
+    }
+
     fn count(&mut self, law: &Law) {
         let usage = law.semaphore(self.limit).permits().usage_of(self.key);
         (self.running, self.waiting) = (usage.running, usage.waiting);

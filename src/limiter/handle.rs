@@ -93,6 +93,26 @@ impl Limit {
         }
     }
 
+    /// True if the limit's key has this shape, so that it can be asked about: as many values, in
+    /// the order of the policy's text. Nothing is charged.
+    ///
+    /// ```
+    /// # use tollgate::{Limiter, Policy};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let policy = Policy::from_toml("[limits.l]\nrate = \"1/s\"\nkey = \"team + user\"")?;
+    /// # let limiter = Limiter::open(dir.path().join("data"), policy)?;
+    /// let per_member = limiter.limit("l")?; // by the key "team + user"
+    /// assert!(per_member.fits(&["red", "alice"]));
+    /// assert!(!per_member.fits("alice"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fits<'k>(&self, key: impl Into<Key<'k>>) -> bool {
+        let law = self.inner.law.read();
+        self.counter(&law, key.into()).is_ok()
+    }
+
     /// Takes one, if there is room.
     #[inline]
     pub fn check<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
@@ -134,7 +154,12 @@ impl Limit {
         let inner = &*self.inner;
         let now = inner.ground.clock.glance();
         let law = inner.law.read();
-        match self.counter(&law, key, cost) {
+        match self.counter(&law, key) {
+            Ok((meter, counter)) if meter.max_cost.is_some_and(|most| cost > most) => {
+                let seen = counter.look(inner.ground.clock.exact(), 0);
+                let outcome = Outcome::new(counter.rule, seen, cost);
+                outcome.with_verdict(meter.refusing(Verdict::Impossible))
+            }
             Ok((meter, counter)) => inner.take_one(meter, &counter, now, cost),
             Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
         }
@@ -203,7 +228,7 @@ impl Limit {
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
         let now = self.inner.ground.clock.exact();
         let law = self.inner.law.read();
-        match self.counter(&law, key.into(), 1) {
+        match self.counter(&law, key.into()) {
             Ok((meter, counter)) => {
                 let outcome = Outcome::new(counter.rule, counter.look(now, 1), 1);
                 outcome.in_shadow(meter.shadow)
@@ -237,7 +262,7 @@ impl Limit {
     /// Forgets what a key has used.
     pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
         let law = self.inner.law.read();
-        if let Ok((_, counter)) = self.counter(&law, key.into(), 0) {
+        if let Ok((_, counter)) = self.counter(&law, key.into()) {
             counter.reset(self.inner.ground.clock.now());
         }
     }
@@ -251,7 +276,7 @@ impl Limit {
         outcome: Outcome,
     ) -> Option<(Entry, &'l Rule)> {
         let limit = self.find(law)?;
-        let (meter, counter) = self.counter(law, key, outcome.cost).ok()?;
+        let (meter, counter) = self.counter(law, key).ok()?;
         let source = outcome.taken?;
         let own = if source.is_shared {
             meter.shared
@@ -266,21 +291,17 @@ impl Limit {
         (own == source.tag).then_some((entry, counter.rule))
     }
 
-    /// The key's counter and what a check needs of the limit, or the verdict on `cost` without it.
+    /// The key's counter and what a check needs of the limit, or the verdict without it.
     #[inline(always)]
     fn counter<'l>(
         &'l self,
         law: &'l Law,
         key: Key<'_>,
-        cost: u64,
     ) -> Result<(&'l Meter, Counter<'l>), Verdict> {
         let limit = self.find(law).ok_or(Verdict::Unknown)?;
         let meter = law.meter(limit);
         let key = key.hash(law, meter);
         let key = key.ok_or_else(|| meter.refusing(Verdict::KeyMissing))?;
-        if meter.max_cost.is_some_and(|most| cost > most) {
-            return Err(meter.refusing(Verdict::Impossible));
-        }
         let applied = Applied {
             limit,
             tier: None,
