@@ -22,6 +22,7 @@ mod idempotency;
 mod intake;
 mod key;
 mod limit;
+mod meaning;
 mod names;
 mod overrides;
 mod path;

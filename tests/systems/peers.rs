@@ -103,8 +103,12 @@ fn left(world: &World, method: &str, path: &str, headers: &[&str]) -> u64 {
 
 /// A limit by `key`, of what `attributes` says.
 fn serve(key: &str, attributes: &str) -> World {
+    let key = match key {
+        "" => String::new(),
+        key => format!("key = \"{key}\""),
+    };
     let policy = format!(
-        "[limits.one]\nrate = \"100/h\"\nalgorithm = \"fixed window\"\nkey = \"{key}\"\n\
+        "[limits.one]\nrate = \"100/h\"\nalgorithm = \"fixed window\"\n{key}\n\
          [request.attributes]\n{attributes}\n[response]\nheaders = [\"x-ratelimit-seconds\"]"
     );
     serve_policy("any", &policy)

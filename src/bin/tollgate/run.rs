@@ -12,8 +12,8 @@ use crate::args::ReplayArgs;
 use crate::judge::LimiterJudge;
 use crate::log::{FieldMap, Reading, Stamps};
 use crate::replay::{
-    AmountsSummary, Ended, Home, Judge, LimitAmounts, Options, Progress, Recipe, Recorder, Replay,
-    State, Summary, find,
+    AmountsSummary, Ended, Held, Home, Judge, LimitAmounts, Options, Progress, Recipe, Recorder,
+    Replay, State, Summary, find,
 };
 use crate::trial::{Candidate, Places};
 use crate::{out, policy, report};
@@ -31,7 +31,12 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     ensure!(streams <= 1, "standard input can only be read once");
     let (policy, text) = policy::read(&args.policy)?;
     let (recipe, reading) = recipe(args, &text)?;
-    let home = Home::open(&args.data, args.resume)?;
+    let held = match (args.resume, args.fresh) {
+        (true, _) => Held::Resume,
+        (false, true) => Held::Replace,
+        (false, false) => Held::ReplaceFinished,
+    };
+    let home = Home::open(&args.data, held)?;
     let kept = home
         .progress()?
         .map(|text| State::read(&text, &recipe))
@@ -87,6 +92,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     let summary = Summary::new(&state, &args.policy.to_string_lossy(), args.worst, amounts);
     show(args, &summary)?;
+    home.set_finished(true)?;
     Ok(ExitCode::SUCCESS)
 }
 

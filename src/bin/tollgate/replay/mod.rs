@@ -13,7 +13,7 @@ mod totals;
 mod trace;
 
 pub(crate) use amounts::{Trial, find};
-pub(crate) use home::Home;
+pub(crate) use home::{Held, Home};
 pub(crate) use judge::{Judge, Outcome, Ruling};
 pub(crate) use progress::{Progress, Show};
 pub(crate) use state::{Recipe, State};
