@@ -47,6 +47,8 @@ pub mod openapi;
 mod permits;
 #[cfg(not(tollgate_loom))]
 mod policy;
+#[cfg(not(tollgate_loom))]
+mod policy_file;
 mod prefetch;
 mod sync;
 mod table;
@@ -74,7 +76,7 @@ pub use clock::ManualClock;
 #[cfg(all(feature = "dashboard", not(tollgate_loom)))]
 pub use dashboard::Dashboard;
 #[cfg(not(tollgate_loom))]
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 #[cfg(not(tollgate_loom))]
 pub use headers::Answer;
 #[cfg(not(tollgate_loom))]

@@ -6,7 +6,7 @@ use std::fmt;
 use super::bounds::{FAULTS_KEPT_MAX, FAULTS_SHOWN_MAX};
 
 /// One fault of a policy's text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PolicyFault {
     line: Option<usize>,
     column: Option<usize>,
@@ -65,7 +65,7 @@ impl fmt::Display for PolicyFault {
 /// Why a text is no policy: every fault found in it, in the order of the text.
 ///
 /// At most a hundred faults are shown; [`PolicyFaults::count`] tells how many there were.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PolicyFaults {
     shown: Vec<PolicyFault>,
     count: usize,
@@ -94,6 +94,20 @@ impl fmt::Display for PolicyFaults {
             0 => Ok(()),
             hidden => write!(f, ", {hidden} of them not shown"),
         }
+    }
+}
+
+/// As `Display` shows it: what a `main` ends with is shown so.
+impl fmt::Debug for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// As `Display` shows them: what a `main` ends with is shown so.
+impl fmt::Debug for PolicyFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -54,6 +54,7 @@ mod tier;
 mod tree;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 pub(crate) use amounts::UNLIMITED;
@@ -122,6 +123,28 @@ impl Policy {
         Self::read(text, text::from_json)
     }
 
+    /// Reads a policy from a file's bytes.
+    pub(crate) fn from_bytes(bytes: &[u8], is_json: bool) -> Result<Self, PolicyFaults> {
+        let read = match is_json {
+            true => Self::from_json,
+            false => Self::from_toml,
+        };
+        std::str::from_utf8(bytes)
+            .map_err(|error| {
+                let at = error.valid_up_to();
+                let place = Place {
+                    offset: Some(at),
+                    path: String::new(),
+                };
+                let mut faults = Faults::default();
+                faults.push(&place, fix("this is not UTF-8", "save the file as UTF-8"));
+                faults.report(&String::from_utf8_lossy(
+                    bytes.get(..at).unwrap_or_default(),
+                ))
+            })
+            .and_then(read)
+    }
+
     fn read(
         text: &str,
         parse: fn(&str, &mut Faults) -> Option<Node>,
@@ -141,6 +164,25 @@ impl Policy {
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+}
+
+/// From TOML; from JSON if the text begins with a brace, as no TOML does.
+///
+/// ```
+/// let policy: tollgate::Policy = "limits.all = { rate = \"100/s\" }".parse()?;
+/// let same: tollgate::Policy = r#"{"limits": {"all": {"rate": "100/s"}}}"#.parse()?;
+/// assert!(policy.limits().eq(same.limits()));
+/// # Ok::<(), tollgate::PolicyFaults>(())
+/// ```
+impl FromStr for Policy {
+    type Err = PolicyFaults;
+
+    fn from_str(text: &str) -> Result<Self, PolicyFaults> {
+        match text.trim_start().starts_with('{') {
+            true => Self::from_json(text),
+            false => Self::from_toml(text),
+        }
     }
 }
 

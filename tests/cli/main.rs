@@ -13,7 +13,7 @@ use tempfile::TempDir;
 #[path = "../../examples/demo_log.rs"]
 #[expect(dead_code, reason = "its main is another program's")]
 mod demo_log;
-mod keys;
+mod mistakes;
 
 const DEMO_LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs/demo.log.gz");
 const DEMO_POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/policies/demo.toml");

@@ -83,7 +83,7 @@ fn ask(at: &Place, asked: &Asked, as_json: bool, want: Want) -> anyhow::Result<b
 }
 
 fn open(at: &Place) -> anyhow::Result<Limiter> {
-    let (policy, _) = crate::policy::read(&at.policy)?;
+    let policy = Policy::from_path(&at.policy)?;
     let mut builder = Limiter::builder(policy).mapping(Mapping::DataDirectory);
     if let Some(time) = at.at {
         builder = builder.clock(ManualClock::new(time));

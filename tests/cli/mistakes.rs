@@ -1,4 +1,4 @@
-//! Keys on the command line.
+//! Mistakes on the command line: what they end with, and what is said.
 
 use super::Bench;
 
@@ -40,4 +40,18 @@ fn t9_a_key_that_lacks_a_part_or_has_one_too_many_is_an_error() {
             assert_eq!(bench.run(&line).status(), 0, "{line}");
         }
     }
+}
+
+/// Row T7.
+#[test]
+fn t7_a_directory_that_cannot_be_made_is_told_with_its_cause_once() {
+    let bench = Bench::new();
+    let ended = bench.run("check --policy policy.toml --data policy.toml/inside --limit per-user");
+    assert_eq!(ended.status(), 2);
+    assert_eq!(
+        ended.err().matches("os error").count(),
+        1,
+        "{}",
+        ended.err()
+    );
 }
