@@ -38,8 +38,14 @@ pub struct Admin {
 pub struct AdminReply {
     /// An HTTP status.
     pub status: u16,
-    /// JSON.
-    pub body: Value,
+    pub(crate) body: Value,
+}
+
+impl AdminReply {
+    /// What to answer, as JSON.
+    pub fn json(&self) -> String {
+        self.body.to_string()
+    }
 }
 
 /// Why a request cannot be done: its status, and a sentence.

@@ -167,7 +167,11 @@ impl Standing {
     /// As JSON: `{"endpoint": ..., "platform": ..., "limits": [{"name": ..., "limit": ...,
     /// "used": ..., "remaining": ..., "reset": ...}]}`, resets in Unix time. Limits in shadow and
     /// unlimited ones are left out.
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> String {
+        self.json().to_string()
+    }
+
+    pub(crate) fn json(&self) -> Value {
         let told = self.decision.plan().response.limit;
         let limits = self.decision.limits().filter(|limit| !limit.is_shadow());
         let shown = limits.map(|limit| (limit.name(), limit.shown(told)));

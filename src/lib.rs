@@ -88,11 +88,12 @@ pub use limiter::{
 #[cfg(all(feature = "watch", not(tollgate_loom)))]
 pub use limiter::{Asked, Watch};
 pub use permits::{
-    Acquire, AcquireError, OwnedAcquire, OwnedPermit, Permit, PermitRule, PermitRuleError,
-    PermitUsage, Permits,
+    Acquire, AcquireError, OwnedAcquire, OwnedPermit, Permit, PermitKey, PermitRule,
+    PermitRuleError, PermitUsage, PermitWeight, Permits,
 };
 #[cfg(not(tollgate_loom))]
 pub use policy::{
-    Explanation, LimitExplanation, Policy, PolicyFault, PolicyFaults, Request, RequestError,
+    Explanation, LimitAlgorithm, LimitDurability, LimitExplanation, LimitRule, Policy,
+    PolicyBuilder, PolicyFault, PolicyFaults, Request, RequestError,
 };
 pub use time::Timestamp;

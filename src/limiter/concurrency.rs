@@ -5,7 +5,7 @@ use std::fmt;
 use super::law::Law;
 use super::outcome::Verdict;
 use super::semaphore::Semaphore;
-use crate::permits::{AcquireError, Ask, OwnedPermit, Permit};
+use crate::permits::{AcquireError, Ask, OwnedPermit, Permit, PermitKey};
 use crate::policy::{ConcurrencyIndex, Refusal, UNLIMITED};
 
 /// One limit's part in a decision.
@@ -85,7 +85,10 @@ impl ConcurrencyEntry {
     }
 
     fn count(&mut self, law: &Law) {
-        let usage = law.semaphore(self.limit).permits().usage_of(self.key);
+        let usage = law
+            .semaphore(self.limit)
+            .permits()
+            .usage_of(PermitKey(self.key));
         (self.running, self.waiting) = (usage.running, usage.waiting);
     }
 }

@@ -25,6 +25,7 @@ mod overriding;
 mod power;
 mod reserving;
 mod semaphore;
+mod serialize;
 mod shards;
 mod shown;
 mod store;

@@ -53,9 +53,10 @@ impl<'a> Asked<'a> {
     /// The key in words, by the policy in force; none if it is no key of the limit.
     #[cfg(feature = "dashboard")]
     pub(crate) fn shown_key(&self, show: impl Fn(ShownPart<'_>) -> String) -> Option<String> {
-        let values = self.key.values();
         let law = self.limit.law();
-        law.policy.show_direct_key(self.limit.name(), &values, show)
+        let (policy, name) = (&law.policy, self.limit.name());
+        self.key
+            .with_values(|values| policy.show_direct_key(name, values, show))
     }
 }
 

@@ -12,6 +12,7 @@ mod amounts;
 mod ask;
 mod bounds;
 mod buckets;
+mod builder;
 mod common;
 mod compile;
 mod concurrency;
@@ -60,6 +61,7 @@ use std::sync::Arc;
 pub(crate) use amounts::UNLIMITED;
 pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
+pub use builder::{LimitAlgorithm, LimitDurability, LimitRule, PolicyBuilder};
 pub(crate) use concurrency::ConcurrencySpec;
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
@@ -150,15 +152,9 @@ impl Policy {
         parse: fn(&str, &mut Faults) -> Option<Node>,
     ) -> Result<Self, PolicyFaults> {
         let mut faults = Faults::default();
-        let plan = parse(text, &mut faults).map(|tree| {
-            let read = read_policy(&tree, &mut faults);
-            compile::compile(read, &mut faults)
-        });
-        match plan {
-            Some(plan) if faults.is_empty() => Ok(Self {
-                plan: Arc::new(plan),
-            }),
-            _ => Err(faults.report(text)),
+        match parse(text, &mut faults) {
+            Some(tree) => Self::of_tree(&tree, faults, text),
+            None => Err(faults.report(text)),
         }
     }
 
