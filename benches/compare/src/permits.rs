@@ -98,7 +98,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 fn uncontended(plan: &Plan) -> Vec<Figure> {
     let (ours, theirs) = (permits(4, 64), Semaphore::new(4));
-    let our = || drop(black_box(ours.try_acquire(PermitKey(1), PermitWeight::ONE).expect("there is room")));
+    let our = || {
+        drop(black_box(
+            ours.try_acquire(PermitKey(1), PermitWeight::ONE)
+                .expect("there is room"),
+        ))
+    };
     let their = || drop(black_box(theirs.try_acquire().expect("there is room")));
     let mut all: Vec<Timed<'_>> = vec![
         ("Tollgate", Box::new(|times| (0..times).for_each(|_| our()))),
@@ -123,7 +128,12 @@ fn race(times: u64, turn: impl Fn() + Sync) {
 /// Two threads: with room for both, or with room for one, so that each waits for the other.
 fn contended(plan: &Plan, limit: u32) -> Vec<Figure> {
     let (ours, theirs) = (permits(limit, 64), Semaphore::new(limit as usize));
-    let our = || drop(black_box(ours.acquire(PermitKey(1), PermitWeight::ONE).expect("its turn comes")));
+    let our = || {
+        drop(black_box(
+            ours.acquire(PermitKey(1), PermitWeight::ONE)
+                .expect("its turn comes"),
+        ))
+    };
     let their = || {
         drop(black_box(
             block_on(theirs.acquire()).expect("its turn comes"),
