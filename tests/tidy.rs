@@ -415,50 +415,6 @@ fn the_files_people_look_for_are_there() {
 
 /// What `.ci/mutate` is to break stands where it says, once: else it would break nothing, and only
 /// the next run of the whole list would tell.
-/// Row T6: the command reads every policy that a service can: what the language asks a feature for,
-/// `cli` has.
-#[test]
-fn t6_the_command_has_every_feature_that_a_policy_can_ask_for() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let (_, rest) = manifest.split_once("\ncli = [").unwrap();
-    let (cli, _) = rest.split_once("\n]").unwrap();
-    let mut asked = BTreeSet::new();
-    for source in sources("src/policy") {
-        // A policy is refused at run time only where the code asks at run time.
-        for rest in source.text.split("cfg!(").skip(1) {
-            let (_, rest) = rest.split_once("feature = \"").unwrap();
-            asked.insert(rest.split_once('"').unwrap().0.to_owned());
-        }
-    }
-    assert_eq!(asked, BTreeSet::from(["sfv".to_owned()]));
-    for feature in asked {
-        assert!(
-            cli.contains(&format!("\"{feature}\"")),
-            "cli lacks {feature}"
-        );
-    }
-}
-
-/// Row T11: a first build takes minutes, and shows them.
-#[test]
-fn t11_the_first_command_shows_that_it_compiles() {
-    let config = fs::read_to_string(root().join(".cargo/config.toml")).unwrap();
-    let alias = config
-        .lines()
-        .find(|line| line.starts_with("tollgate = "))
-        .unwrap();
-    assert!(!alias.contains("quiet"), "{alias}");
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let first = readme
-        .lines()
-        .find(|line| line.starts_with("cargo "))
-        .unwrap();
-    assert!(
-        first.starts_with("cargo tollgate replay ") && !first.contains("quiet"),
-        "{first}"
-    );
-}
-
 #[test]
 fn every_mutation_has_its_place() {
     let text = fs::read_to_string("tests/mutations.toml").expect("it can be read");

@@ -11,11 +11,7 @@ use crate::world::{Answered, World, serve_policy};
 
 /// The file of the shared data, or nothing and a word that the test is skipped.
 fn shared(path: &str) -> Option<Value> {
-    let full = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let Ok(text) = fs::read_to_string(full.join(path)) else {
-        crate::skipped::say(format!("{path} needs ../shared"));
-        return None;
-    };
+    let text = fs::read_to_string(crate::skipped::shared(path)?).unwrap();
     Some(serde_json::from_str(&text).unwrap())
 }
 
