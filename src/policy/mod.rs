@@ -91,7 +91,7 @@ use tree::{Fields, Node, Spot};
 
 /// The limits of a service, read from a text.
 ///
-/// Immutable and cheap to clone. `docs` of the crate tell the language; a taste of it:
+/// Immutable and cheap to clone. The README shows the language; a taste of it:
 ///
 /// ```
 /// let policy = tollgate::Policy::from_toml(r#"
