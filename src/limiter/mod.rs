@@ -198,8 +198,8 @@ impl Limiter {
     }
 
     /// Judges a request by all limits that it meets: allowed and charged to all, or refused and
-    /// charged to none. It waits where a strict limit must first reserve on the disk: for one write,
-    /// at most two seconds; for another request with the same id; and with a new key while its part
+    /// charged to none. It waits where a strict limit must first reserve on the disk: for one write
+    /// and two seconds at most; for another request with the same id; and with a new key while its part
     /// of the table grows, at most half a second.
     /// Never more is admitted than a limit allows, under any number of threads (the README's table
     /// says how many that are for each algorithm);
