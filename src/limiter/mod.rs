@@ -198,12 +198,13 @@ impl Limiter {
     }
 
     /// Judges a request by all limits that it meets: allowed and charged to all, or refused and
-    /// charged to none. It waits where a strict limit must first reserve on the disk: for one write
-    /// and two seconds at most; for another request with the same id; and with a new key while its part
-    /// of the table grows, at most half a second.
-    /// Never more is admitted than a limit allows, under any number of threads (the README's table
-    /// says how many that are for each algorithm);
-    /// two racing requests may both be refused where one had room, for an instant.
+    /// charged to none. Never more is admitted than a limit allows, under any number of threads; the
+    /// README's table says how many that are for each algorithm. Two racing requests may both be
+    /// refused where one had room, for an instant.
+    ///
+    /// It waits where a strict limit must first reserve on the disk: for one write, two seconds at
+    /// most; for another request with the same id; and with a new key while its part of the table
+    /// grows, half a second at most.
     ///
     /// A request that meets a limit on how many run at a time (`max_concurrent`) is refused as
     /// [`Verdict::NeedsPermit`], unless the limit is in shadow: there is nothing here to tell when
