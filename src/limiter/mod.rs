@@ -198,9 +198,9 @@ impl Limiter {
     }
 
     /// Judges a request by all limits that it meets: allowed and charged to all, or refused and
-    /// charged to none. Never more is admitted than a limit allows, under any number of threads; the
-    /// README's table says how many that are for each algorithm. Two racing requests may both be
-    /// refused where one had room, for an instant.
+    /// charged to none. Never more is admitted than a limit allows, under any number of threads:
+    /// the README's table says how many that are for each algorithm. Two racing requests may both
+    /// be refused where one had room, for an instant.
     ///
     /// It waits where a strict limit must first reserve on the disk: for one write, two seconds at
     /// most; for another request with the same id; and with a new key while its part of the table
