@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::limiter::Limiter;
 use crate::policy::{Policy, PolicyFaults};
 
@@ -38,8 +38,14 @@ pub struct Admin {
 pub struct AdminReply {
     /// An HTTP status.
     pub status: u16,
-    /// JSON.
-    pub body: Value,
+    pub(crate) body: Value,
+}
+
+impl AdminReply {
+    /// What to answer, as JSON.
+    pub fn json(&self) -> String {
+        self.body.to_string()
+    }
 }
 
 /// Why a request cannot be done: its status, and a sentence.
@@ -47,10 +53,10 @@ struct Refused(u16, String);
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        let status = match () {
-            () if error.is_unknown_limit() => 404,
-            () if error.is_invalid() => 422,
-            () => 500,
+        let status = match error.kind() {
+            ErrorKind::UnknownLimit => 404,
+            ErrorKind::Invalid | ErrorKind::Policy => 422,
+            _ => 500,
         };
         Self(status, error.to_string())
     }
@@ -153,11 +159,7 @@ impl Admin {
     fn replace_policy(&self, body: &[u8]) -> Result<Value, Refused> {
         let text = std::str::from_utf8(body);
         let text = text.map_err(|_| Refused(400, "the body is not UTF-8".into()))?;
-        let policy = match text.trim_start().starts_with('{') {
-            true => Policy::from_json(text)?,
-            false => Policy::from_toml(text)?,
-        };
-        self.limiter.replace_policy(policy)?;
+        self.limiter.replace_policy(text.parse()?)?;
         Ok(self.policy())
     }
 
@@ -165,9 +167,8 @@ impl Admin {
         let path = self.policy_file.as_ref();
         let path =
             path.ok_or_else(|| Refused(409, "the policy was not read from a file".into()))?;
-        let text = std::fs::read(path);
-        let text = text.map_err(|error| Refused(500, format!("{}: {error}", path.display())))?;
-        self.replace_policy(&text)
+        self.limiter.replace_policy(Policy::from_path(path)?)?;
+        Ok(self.policy())
     }
 }
 

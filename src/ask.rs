@@ -72,7 +72,7 @@ impl Question {
 }
 
 /// Something was asked for that the policy's `[ask]` does not have.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UnknownQuestion {
     name: String,
     known: String,
@@ -85,6 +85,13 @@ impl fmt::Display for UnknownQuestion {
             "nothing is called {:?} here; known: {}",
             self.name, self.known
         )
+    }
+}
+
+/// As `Display` shows it: what a `main` ends with is shown so.
+impl fmt::Debug for UnknownQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -160,7 +167,11 @@ impl Standing {
     /// As JSON: `{"endpoint": ..., "platform": ..., "limits": [{"name": ..., "limit": ...,
     /// "used": ..., "remaining": ..., "reset": ...}]}`, resets in Unix time. Limits in shadow and
     /// unlimited ones are left out.
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> String {
+        self.json().to_string()
+    }
+
+    pub(crate) fn json(&self) -> Value {
         let told = self.decision.plan().response.limit;
         let limits = self.decision.limits().filter(|limit| !limit.is_shadow());
         let shown = limits.map(|limit| (limit.name(), limit.shown(told)));

@@ -47,6 +47,8 @@ pub mod openapi;
 mod permits;
 #[cfg(not(tollgate_loom))]
 mod policy;
+#[cfg(not(tollgate_loom))]
+mod policy_file;
 mod prefetch;
 mod sync;
 mod table;
@@ -74,7 +76,7 @@ pub use clock::{ClockHealth, ManualClock};
 #[cfg(all(feature = "dashboard", not(tollgate_loom)))]
 pub use dashboard::Dashboard;
 #[cfg(not(tollgate_loom))]
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 #[cfg(not(tollgate_loom))]
 pub use headers::Answer;
 #[cfg(not(tollgate_loom))]
@@ -86,11 +88,12 @@ pub use limiter::{
 #[cfg(all(feature = "watch", not(tollgate_loom)))]
 pub use limiter::{Asked, Watch};
 pub use permits::{
-    Acquire, AcquireError, OwnedAcquire, OwnedPermit, Permit, PermitRule, PermitRuleError,
-    PermitUsage, Permits,
+    Acquire, AcquireError, OwnedAcquire, OwnedPermit, Permit, PermitKey, PermitRule,
+    PermitRuleError, PermitUsage, PermitWeight, Permits,
 };
 #[cfg(not(tollgate_loom))]
 pub use policy::{
-    Explanation, LimitExplanation, Policy, PolicyFault, PolicyFaults, Request, RequestError,
+    Explanation, LimitAlgorithm, LimitDurability, LimitExplanation, LimitRule, Policy,
+    PolicyBuilder, PolicyFault, PolicyFaults, Request, RequestError,
 };
 pub use time::Timestamp;

@@ -17,6 +17,7 @@ pub(crate) use round::{OpenJournal, Source, position};
 
 /// What has gone wrong with writing, and since when.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Trouble {
     /// When the first of the failures in a row happened.
     pub since: Instant,

@@ -12,12 +12,7 @@ use serde_json::Value;
 
 /// Where the logs are, unless they are not here.
 fn logs() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/logs");
-    if path.exists() {
-        return Some(path);
-    }
-    skipped::say("replaying real logs needs ../shared");
-    None
+    skipped::shared("logs")
 }
 
 const PER_ADDRESS: &str = "

@@ -20,18 +20,6 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tollgate::{Policy, Request, RequestError};
 
-/// The file of the shared data, or nothing and a word that the test is skipped.
-fn shared(path: &str) -> Option<PathBuf> {
-    let full = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared")
-        .join(path);
-    if full.exists() {
-        return Some(full);
-    }
-    skipped::say(format!("{path} needs ../shared"));
-    None
-}
-
 fn rate(text: &str, algorithm: &str) -> Result<String, String> {
     let policy = serde_json::json!({"limits": {"l": {"rate": text, "algorithm": algorithm}}});
     let policy = Policy::from_json(&policy.to_string()).map_err(|faults| faults.to_string())?;
@@ -51,7 +39,7 @@ const OTHERWISE: [(&str, &str); 5] = [
 
 #[test]
 fn rates_as_peers_write_them() {
-    let Some(path) = shared("data/cases/limit_strings.json") else {
+    let Some(path) = skipped::shared("cases/limit_strings.json") else {
         return;
     };
     let data: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
@@ -94,7 +82,7 @@ fn rates_as_peers_write_them() {
 
 #[test]
 fn every_sample_request_finds_its_template() {
-    let Some(folder) = shared("data/routes") else {
+    let Some(folder) = skipped::shared("routes") else {
         return;
     };
     let mut requests = 0;

@@ -6,7 +6,6 @@ mod skipped;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 use tollgate::{Policy, Request};
@@ -87,12 +86,8 @@ fn policy(rows: &[Row]) -> Value {
 }
 
 fn shared(name: &str) -> Option<Vec<Value>> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/policies");
-    if !path.exists() {
-        skipped::say(format!("{name} needs ../shared"));
-        return None;
-    }
-    let text = fs::read_to_string(path.join(name)).unwrap();
+    let path = skipped::shared(&format!("policies/{name}"))?;
+    let text = fs::read_to_string(path).unwrap();
     Some(serde_json::from_str::<Vec<Value>>(&text).unwrap())
 }
 

@@ -141,12 +141,16 @@ impl Case {
             parts.join(" + ")
         });
         let key = joins.collect::<Vec<_>>().join(" | ");
+        let mut each = json!({"rate": "9/min", "durability": "memory"});
+        // A key that says nothing is left out.
+        if !key.is_empty() {
+            each["key"] = json!(key);
+        }
         json!({
             "ipv6_prefix": self.ipv6_prefix,
             "attributes": {"net": format!("address/{NET_PREFIX}")},
             "limits": {
-                "each": {"rate": "9/min", "key": key, "durability": "memory",
-                    "when_key_missing": "share"},
+                "each": each,
                 // What is declared must be used.
                 "other": {"rate": "9/min", "key": "net", "durability": "memory",
                     "when_key_missing": "share"},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::permits::{AcquireError, Permit, PermitRule, Permits};
+use crate::permits::{AcquireError, Permit, PermitKey, PermitRule, PermitWeight, Permits};
 
 /// Only the first in line looks whether it may go, so nobody overtakes, and a crowd that waits
 /// costs one look and not one each.
@@ -30,12 +30,14 @@ impl Line {
 
     /// How many are in it.
     pub(super) fn len(&self) -> u64 {
-        let usage = self.0.usage_of(KEY);
+        let usage = self.0.usage_of(PermitKey(KEY));
         usage.running + usage.waiting
     }
 
     /// Ends when all who came before are gone; whoever drops it, or what it gives, is gone.
     pub(super) async fn first(&self) -> Result<Permit<'_>, AcquireError> {
-        self.0.acquire_async(KEY, 1).await
+        self.0
+            .acquire_async(PermitKey(KEY), PermitWeight::ONE)
+            .await
     }
 }

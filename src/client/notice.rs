@@ -63,6 +63,7 @@ pub struct Notice {
 
 /// A header that could not be read, or not in whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct HeaderFault {
     /// The header's name.
     pub header: &'static str,

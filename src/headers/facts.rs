@@ -49,6 +49,12 @@ fn kind(verdict: Verdict) -> Option<RefusalKind> {
     }
 }
 
+/// False where no counter was asked: what is left is not known then.
+fn has_numbers(verdict: Verdict) -> bool {
+    let has_none = [Verdict::KeyMissing, Verdict::TableFull, Verdict::Unknown];
+    !has_none.contains(&verdict)
+}
+
 impl<'d> Facts<'d> {
     pub(super) fn of(decision: &'d Decision) -> Self {
         let mut facts = Self {
@@ -74,9 +80,11 @@ impl<'d> Facts<'d> {
             if let Some(full) = full {
                 facts.limit_name = Some(full.name());
                 facts.limit = Some(u64::from(full.limit()));
-                let free = u64::from(full.limit()).saturating_sub(full.running());
-                facts.remaining = Some(free);
-                facts.used = Some(full.running());
+                if has_numbers(full.verdict()) {
+                    let free = u64::from(full.limit()).saturating_sub(full.running());
+                    facts.remaining = Some(free);
+                    facts.used = Some(full.running());
+                }
                 // Nobody knows how long those run who hold the permits.
                 return facts;
             }
@@ -102,6 +110,9 @@ impl<'d> Facts<'d> {
             return;
         }
         self.limit = Some(shown.limit);
+        if !has_numbers(ruling.verdict()) {
+            return;
+        }
         self.remaining = Some(shown.remaining);
         self.used = Some(shown.used);
         self.reset = Some(shown.reset.as_secs_ceil());

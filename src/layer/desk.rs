@@ -93,7 +93,7 @@ impl AskService {
         }
         match self.0.limiter.ask(&taken.request(), &question) {
             Ok(standings) => {
-                let standings: Vec<_> = standings.iter().map(|one| one.to_json()).collect();
+                let standings: Vec<_> = standings.iter().map(|one| one.json()).collect();
                 say(200, &json!({ "rate_limits": standings }))
             }
             Err(error) => say(400, &json!({ "error": error.to_string() })),

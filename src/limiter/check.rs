@@ -11,8 +11,8 @@ use super::outcome::{Outcome, Verdict};
 use crate::counter::{Counter, Pending};
 use crate::key::KeyHash;
 use crate::policy::{
-    KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Request, Resolution,
-    TierIndex,
+    KeyIndex, LimitIndex, PERMIT_PICKS_MAX, PICKS_MAX, PermitPick, Pick, Refusal, Request,
+    Resolution, TierIndex,
 };
 use crate::sync::Ordering;
 use crate::time::Timestamp;
@@ -239,13 +239,18 @@ impl Inner {
         let counter = self.counter(law, meter, applied);
         let cost = if is_repeat { 0 } else { pick.cost };
         let (mut outcome, pending) = match pick.refusal {
-            Some(refusal) if !is_repeat => {
-                let verdict = hopeless(refusal);
+            // There is no key, so no counter has its numbers.
+            Some(Refusal::KeyMissing) if !is_repeat => {
+                let verdict = Verdict::KeyMissing;
                 self.note_hopeless(verdict);
-                (
-                    Outcome::without_counter(counter.rule, now, cost, verdict),
-                    None,
-                )
+                let outcome = Outcome::without_counter(counter.rule, now, cost, verdict);
+                (outcome, None)
+            }
+            // Nothing is taken, but the caller is told where it stands.
+            Some(refusal) if !is_repeat => {
+                let seen = counter.look(now, 0);
+                let outcome = Outcome::of_look(&counter, seen, cost, false);
+                (outcome.with_verdict(hopeless(refusal)), None)
             }
             _ => {
                 let (seen, pending) = match counter.look_at_once(now, cost) {
@@ -329,8 +334,9 @@ fn permits_of(
         verdict: Verdict::Allowed,
     };
     match (pick.refusal, want) {
-        (Some(refusal), _) => entry.refuse(law, hopeless(refusal)),
-        (None, Want::Take) => entry.refuse(law, Verdict::NeedsPermit),
+        (Some(Refusal::KeyMissing), _) => entry.refuse(law, Verdict::KeyMissing),
+        (Some(refusal), _) => entry.count_and_refuse(law, hopeless(refusal)),
+        (None, Want::Take) => entry.count_and_refuse(law, Verdict::NeedsPermit),
         (None, Want::Look) => entry.looked(law),
         (None, Want::Rates | Want::Permits) => {}
     }

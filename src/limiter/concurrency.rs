@@ -5,7 +5,7 @@ use std::fmt;
 use super::law::Law;
 use super::outcome::Verdict;
 use super::semaphore::Semaphore;
-use crate::permits::{AcquireError, Ask, OwnedPermit, Permit};
+use crate::permits::{AcquireError, Ask, OwnedPermit, Permit, PermitKey};
 use crate::policy::{ConcurrencyIndex, Refusal, UNLIMITED};
 
 /// One limit's part in a decision.
@@ -78,8 +78,17 @@ impl ConcurrencyEntry {
         };
     }
 
+    /// The same, and how many run and wait now.
+    pub(super) fn count_and_refuse(&mut self, law: &Law, verdict: Verdict) {
+        self.count(law);
+        self.refuse(law, verdict);
+    }
+
     fn count(&mut self, law: &Law) {
-        let usage = law.semaphore(self.limit).permits().usage_of(self.key);
+        let usage = law
+            .semaphore(self.limit)
+            .permits()
+            .usage_of(PermitKey(self.key));
         (self.running, self.waiting) = (usage.running, usage.waiting);
     }
 }

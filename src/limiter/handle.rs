@@ -85,6 +85,26 @@ impl Limit {
         }
     }
 
+    /// True if the limit's key has this shape, so that it can be asked about: as many values, in
+    /// the order of the policy's text. Nothing is charged.
+    ///
+    /// ```
+    /// # use tollgate::{Limiter, Policy};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let policy = Policy::from_toml("[limits.l]\nrate = \"1/s\"\nkey = \"team + user\"")?;
+    /// # let limiter = Limiter::open(dir.path().join("data"), policy)?;
+    /// let per_member = limiter.limit("l")?; // by the key "team + user"
+    /// assert!(per_member.fits(&["red", "alice"]));
+    /// assert!(!per_member.fits("alice"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fits<'k>(&self, key: impl Into<Key<'k>>) -> bool {
+        let law = self.inner.law.read();
+        self.counter(&law, key.into()).is_ok()
+    }
+
     /// Takes one, if there is room.
     #[inline]
     pub fn check<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
@@ -104,7 +124,11 @@ impl Limit {
     fn take(&self, key: Key<'_>, cost: u64) -> Outcome {
         let inner = &*self.inner;
         let now = inner.counters.clock.now();
-        inner.law.with(|law| match self.counter(law, key, cost) {
+        inner.law.with(|law| match self.counter(law, key) {
+            Ok((meter, counter)) if cost > meter.max_cost => {
+                let outcome = Outcome::of_look(&counter, counter.look(now, 0), cost, false);
+                outcome.with_verdict(meter.refusing(Verdict::Impossible))
+            }
             Ok((meter, counter)) => inner.take_one(meter, &counter, now, cost),
             Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
         })
@@ -172,7 +196,7 @@ impl Limit {
         let inner = &*self.inner;
         let law = inner.law.read();
         let counters = keys.map(|key| {
-            let found = self.counter(&law, key, 1);
+            let found = self.counter(&law, key);
             if let Ok((_, counter)) = &found {
                 counter.ask_for();
             }
@@ -191,7 +215,7 @@ impl Limit {
     pub fn usage<'k>(&self, key: impl Into<Key<'k>>) -> Outcome {
         let now = self.inner.counters.clock.now();
         let law = self.inner.law.read();
-        match self.counter(&law, key.into(), 1) {
+        match self.counter(&law, key.into()) {
             Ok((meter, counter)) => {
                 Outcome::of_look(&counter, counter.look(now, 1), 1, meter.shadow)
             }
@@ -224,7 +248,7 @@ impl Limit {
     /// Forgets what a key has used.
     pub fn reset<'k>(&self, key: impl Into<Key<'k>>) {
         let law = self.inner.law.read();
-        if let Ok((_, counter)) = self.counter(&law, key.into(), 0) {
+        if let Ok((_, counter)) = self.counter(&law, key.into()) {
             counter.reset(self.inner.counters.clock.now());
         }
     }
@@ -238,7 +262,7 @@ impl Limit {
         outcome: Outcome,
     ) -> Option<(Entry, &'l Rule)> {
         let limit = self.find(law)?;
-        let (meter, counter) = self.counter(law, key, outcome.cost).ok()?;
+        let (meter, counter) = self.counter(law, key).ok()?;
         let source = outcome.taken?;
         let own = if source.is_shared {
             meter.shared
@@ -253,13 +277,12 @@ impl Limit {
         (own == source.tag).then_some((entry, counter.rule))
     }
 
-    /// The key's counter and what a check needs of the limit, or the verdict on `cost` without it.
+    /// The key's counter and what a check needs of the limit, or the verdict without it.
     #[inline(always)]
     fn counter<'l>(
         &'l self,
         law: &'l Law,
         key: Key<'_>,
-        cost: u64,
     ) -> Result<(&'l Meter, Counter<'l>), Verdict> {
         let Some(limit) = self.find(law) else {
             return Err(Verdict::Unknown);
@@ -268,9 +291,6 @@ impl Limit {
         let Some(hash) = key.hash(law, meter) else {
             return Err(meter.refusing(Verdict::KeyMissing));
         };
-        if cost > meter.max_cost {
-            return Err(meter.refusing(Verdict::Impossible));
-        }
         let rule = meter.rule_without_tier(hash);
         Ok((
             meter,

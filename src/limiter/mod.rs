@@ -29,6 +29,7 @@ mod repeat;
 mod reserving;
 mod routing;
 mod semaphore;
+mod serialize;
 mod shards;
 mod shown;
 mod store;
@@ -84,8 +85,9 @@ pub use crate::writer::{Trouble, Writing};
 
 /// A rate limiter whose counters are kept in a directory.
 ///
-/// Clones are the same limiter. A check takes no lock, does no I/O and, for a key seen before,
-/// allocates nothing.
+/// Clones are the same limiter. A check of a key seen before takes no lock, does no I/O and
+/// allocates nothing. A new key takes a lock, and while its part of the table grows it may wait
+/// up to half a second.
 ///
 /// ```
 /// use tollgate::{Limiter, Policy, Request};
@@ -213,10 +215,13 @@ impl Limiter {
     }
 
     /// Judges a request by all limits that it meets: allowed and charged to all, or refused and
-    /// charged to none. It waits for nothing, but where a strict limit must first reserve on the
-    /// disk: then for one write, at most two seconds.
-    /// Never more is admitted than a limit allows, under any number of threads;
-    /// two racing requests may both be refused where one had room, for an instant.
+    /// charged to none. Never more is admitted than a limit allows, under any number of threads:
+    /// the README's table says how many that are for each algorithm. Two racing requests may both
+    /// be refused where one had room, for an instant.
+    ///
+    /// It waits where a strict limit must first reserve on the disk: for one write, two seconds at
+    /// most; for another request with the same id; and with a new key while its part of the table
+    /// grows, half a second at most.
     ///
     /// A request that meets a limit on how many run at a time (`max_concurrent`) is refused as
     /// [`Verdict::NeedsPermit`], unless the limit is in shadow: there is nothing here to tell when

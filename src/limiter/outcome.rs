@@ -127,7 +127,9 @@ impl fmt::Display for Verdict {
 /// One limit's numbers after a check.
 ///
 /// If the check was allowed the numbers are those after its cost was taken; if not, nothing was
-/// taken and they are those it was refused on.
+/// taken and they are those it was refused on. Where there was no counter to ask, there are none:
+/// for a limit asked directly by a key of another shape ([`Verdict::KeyMissing`]) or that is gone
+/// ([`Verdict::Unknown`]) all are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome {
     pub(super) rule: Rule,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::codec::checksum;
 use crate::directory::{DirectoryError, read_bounded};
 use crate::error::Error;
-use crate::policy::{KeyParts, Overridden, Plan};
+use crate::policy::{KeyIndex, KeyParts, Overridden, Plan};
 
 const MAGIC: &str = "tollgate overrides ";
 const VERSION: u32 = 1;
@@ -34,12 +34,40 @@ pub struct Override {
 }
 
 /// A key as an override names it.
+///
+/// ```
+/// # use tollgate::{Limiter, Policy};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let policy = Policy::from_toml("[limits.l]\nrate = \"9/day\"\nkey = \"user\"")?;
+/// # let limiter = Limiter::open(dir.path().join("data"), policy)?;
+/// limiter.set_override("l", "alice", "100/day")?; // a key of one part
+/// limiter.set_override("l", &[("user", "bob")], "100/day")?; // by the attribute's name
+/// assert_eq!(limiter.overrides().len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum OverrideKey<'k> {
+    /// The value of a key that is one part.
+    One(&'k str),
     /// Its values in the order of the limit's key, if that has no alternatives.
     InOrder(&'k [&'k str]),
     /// Its values by attribute.
     Named(&'k [(&'k str, &'k str)]),
+}
+
+impl<'k> From<&'k str> for OverrideKey<'k> {
+    fn from(value: &'k str) -> Self {
+        Self::One(value)
+    }
+}
+
+impl<'k> From<&'k String> for OverrideKey<'k> {
+    fn from(value: &'k String) -> Self {
+        Self::One(value)
+    }
 }
 
 impl<'k, const N: usize> From<&'k [&'k str; N]> for OverrideKey<'k> {
@@ -76,23 +104,32 @@ impl OverrideKey<'_> {
                 .iter()
                 .map(|&(name, value)| (name.into(), value.into()))
                 .collect(),
-            Self::InOrder(values) => {
-                let parts = plan.parts_in_order(key, values);
-                let parts = parts.ok_or_else(|| {
-                    let why = "does not have these values in this order; name them";
-                    Error::invalid(format!("the key of limit {limit:?}"), why)
-                })?;
-                let names = parts
-                    .iter()
-                    .map(|part| &plan.attributes[part.attribute.0].name);
-                names
-                    .zip(values)
-                    .map(|(name, &value)| (name.to_string(), value.into()))
-                    .collect()
-            }
+            Self::InOrder(values) => in_order(plan, limit, key, values)?,
+            Self::One(value) => in_order(plan, limit, key, &[value])?,
         };
         Ok(named)
     }
+}
+
+/// Values in the order of the limit's key, by attribute.
+fn in_order(
+    plan: &Plan,
+    limit: &str,
+    key: KeyIndex,
+    values: &[&str],
+) -> Result<Vec<(String, String)>, Error> {
+    let parts = plan.parts_in_order(key, values);
+    let parts = parts.ok_or_else(|| {
+        let why = "does not have these values in this order; name them";
+        Error::invalid(format!("the key of limit {limit:?}"), why)
+    })?;
+    let names = parts
+        .iter()
+        .map(|part| &plan.attributes[part.attribute.0].name);
+    let named = names.zip(values);
+    Ok(named
+        .map(|(name, &value)| (name.to_string(), value.into()))
+        .collect())
 }
 
 impl Override {

@@ -71,7 +71,9 @@ impl Limiter {
         let index = plan.limit_named(limit);
         let index = index.ok_or_else(|| Error::unknown_limit(limit))?;
         let own = law.limit(index).key;
-        let parts = match key.into() {
+        let key = key.into();
+        let parts = match &key {
+            OverrideKey::One(value) => plan.parts_in_order(own, std::slice::from_ref(value)),
             OverrideKey::InOrder(values) => plan.parts_in_order(own, values),
             OverrideKey::Named(values) => plan.parts_by_name(own, values),
         };

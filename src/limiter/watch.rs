@@ -66,10 +66,10 @@ impl<'a> Asked<'a> {
         hashing: &impl BuildHasher,
         show: impl Fn(ShownPart<'_>) -> String,
     ) -> Option<ShownKey> {
-        let values = self.key.values();
         let law = self.limit.law();
-        law.policy
-            .show_direct_key(self.limit.name(), &values, hashing, show)
+        let (policy, name) = (&law.policy, self.limit.name());
+        self.key
+            .with_values(|values| policy.show_direct_key(name, values, hashing, show))
     }
 }
 

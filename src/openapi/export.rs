@@ -17,6 +17,7 @@ use crate::policy::Policy;
 
 /// A document that says what a policy does.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Exported {
     /// The document.
     pub document: String,

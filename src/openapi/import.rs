@@ -13,6 +13,7 @@ use crate::policy::Policy;
 
 /// A policy made of a document.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Imported {
     /// The policy, as TOML; without limits, and so none, if no operation is throttled.
     pub policy: String,

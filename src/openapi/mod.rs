@@ -75,7 +75,7 @@ impl fmt::Display for LeftOut {
 }
 
 /// A document that cannot be read, or not be written.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OpenApiError {
     line: usize,
     column: usize,
@@ -105,6 +105,13 @@ impl OpenApiError {
 impl fmt::Display for OpenApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.problem)
+    }
+}
+
+/// As `Display` shows it: what a `main` ends with is shown so.
+impl fmt::Debug for OpenApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

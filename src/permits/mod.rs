@@ -41,8 +41,37 @@ const SHARD_BITS_MAX: u32 = 4;
 /// Fewer keys than this do not get shards of their own.
 const SHARD_KEYS_MIN: u32 = 64;
 
+/// Whose permits are meant: a 64-bit fingerprint of a key, such as a number of an account.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PermitKey(pub u64);
+
+impl From<u64> for PermitKey {
+    fn from(fingerprint: u64) -> Self {
+        Self(fingerprint)
+    }
+}
+
+/// How many permits a call takes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PermitWeight(pub u32);
+
+impl PermitWeight {
+    /// One permit, as most calls take.
+    pub const ONE: Self = Self(1);
+}
+
 /// How many may run at a time under one key, and how the others wait.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::PermitRule;
+///
+/// let mut rule = PermitRule::new(4);
+/// rule.queue_max = 16;
+/// rule.wait_max = Duration::from_secs(2);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct PermitRule {
     /// Permits of one key, by weight. Zero lets nobody in.
     pub limit: u32,
@@ -124,6 +153,7 @@ impl Error for PermitRuleError {}
 
 /// How many run and wait at an instant that is past when this is read.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct PermitUsage {
     /// Permits out, by weight.
     pub running: u64,
@@ -143,7 +173,7 @@ impl From<Load> for PermitUsage {
     }
 }
 
-/// A semaphore for each key, all under one rule. A key is a 64-bit fingerprint.
+/// A semaphore for each key, all under one rule.
 ///
 /// Every key has its permits and its line; a key under which nothing runs is forgotten as soon as
 /// its place is needed. Dropping this closes it; permits given out stay valid.
@@ -153,16 +183,17 @@ impl From<Load> for PermitUsage {
 /// because of it, or after it. A call that was refused promises nothing of the kind.
 ///
 /// ```
-/// use tollgate::{AcquireError, PermitRule, Permits};
+/// use tollgate::{AcquireError, PermitKey, PermitRule, PermitWeight, Permits};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let permits = Permits::new(PermitRule::new(2))?;
-/// let alice = 17; // a fingerprint of the caller
-/// let first = permits.acquire(alice, 1)?;
-/// let second = permits.acquire(alice, 1)?;
-/// assert_eq!(permits.acquire(alice, 1).err(), Some(AcquireError::QueueFull));
+/// let alice = PermitKey(17); // a fingerprint of the caller
+/// let first = permits.acquire(alice, PermitWeight::ONE)?;
+/// let second = permits.acquire(alice, PermitWeight::ONE)?;
+/// let third = permits.acquire(alice, PermitWeight::ONE);
+/// assert_eq!(third.err(), Some(AcquireError::QueueFull));
 /// drop(first);
-/// assert!(permits.acquire(alice, 1).is_ok());
+/// assert!(permits.acquire(alice, PermitWeight::ONE).is_ok());
 /// # Ok(())
 /// # }
 /// ```
@@ -230,7 +261,11 @@ impl Permits {
     /// # Errors
     /// Any of [`AcquireError`].
     #[inline]
-    pub fn acquire(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
+    pub fn acquire(
+        &self,
+        key: PermitKey,
+        weight: PermitWeight,
+    ) -> Result<Permit<'_>, AcquireError> {
         self.acquire_within(key, weight, self.wait_max)
     }
 
@@ -241,13 +276,13 @@ impl Permits {
     #[inline]
     pub fn acquire_within(
         &self,
-        key: u64,
-        weight: u32,
+        key: PermitKey,
+        weight: PermitWeight,
         wait: Duration,
     ) -> Result<Permit<'_>, AcquireError> {
-        let shard = self.shard(key);
-        match shard.try_take(Ask::plain(key, weight))? {
-            Some(slot) => Ok(Permit::new(shard, slot, weight)),
+        let shard = self.shard(key.0);
+        match shard.try_take(Ask::plain(key.0, weight.0))? {
+            Some(slot) => Ok(Permit::new(shard, slot, weight.0)),
             None => self.acquire_async(key, weight).within(wait).block(),
         }
     }
@@ -257,8 +292,12 @@ impl Permits {
     /// # Errors
     /// [`AcquireError::QueueFull`] if it would, else as [`Permits::acquire`].
     #[inline]
-    pub fn try_acquire(&self, key: u64, weight: u32) -> Result<Permit<'_>, AcquireError> {
-        self.try_ask(Ask::plain(key, weight))
+    pub fn try_acquire(
+        &self,
+        key: PermitKey,
+        weight: PermitWeight,
+    ) -> Result<Permit<'_>, AcquireError> {
+        self.try_ask(Ask::plain(key.0, weight.0))
     }
 
     /// As [`Permits::try_acquire`], by a caller who may have a limit of its own.
@@ -281,8 +320,8 @@ impl Permits {
     /// It runs under any executor. The wait begins when it is first polled; a thread of these
     /// permits, started when first needed, ends it on time.
     #[inline]
-    pub fn acquire_async(&self, key: u64, weight: u32) -> Acquire<'_> {
-        self.ask(Ask::plain(key, weight), self.wait_max)
+    pub fn acquire_async(&self, key: PermitKey, weight: PermitWeight) -> Acquire<'_> {
+        self.ask(Ask::plain(key.0, weight.0), self.wait_max)
     }
 
     /// Permits of one key, by weight.
@@ -320,8 +359,8 @@ impl Permits {
     }
 
     /// How many run and wait under one key.
-    pub fn usage_of(&self, key: u64) -> PermitUsage {
-        self.shard(key).load_of(key).into()
+    pub fn usage_of(&self, key: PermitKey) -> PermitUsage {
+        self.shard(key.0).load_of(key.0).into()
     }
 
     /// How many run and wait under all keys. Looks at every place there is: for reports.

@@ -32,13 +32,18 @@ fn call<'a>(
 ) -> Result<Permit<'a>, AcquireError> {
     let wait = Duration::from_micros(dice.roll(300));
     match dice.roll(6) {
-        0 => permits.try_acquire(key, weight),
-        1 => permits.acquire(key, weight),
-        2 => permits.acquire_within(key, weight, wait),
-        3 => block_on(permits.acquire_async(key, weight)),
-        4 => block_on(permits.acquire_async(key, weight).within(wait)),
+        0 => permits.try_acquire(PermitKey(key), PermitWeight(weight)),
+        1 => permits.acquire(PermitKey(key), PermitWeight(weight)),
+        2 => permits.acquire_within(PermitKey(key), PermitWeight(weight), wait),
+        3 => block_on(permits.acquire_async(PermitKey(key), PermitWeight(weight))),
+        4 => block_on(
+            permits
+                .acquire_async(PermitKey(key), PermitWeight(weight))
+                .within(wait),
+        ),
         _ => {
-            let mut abandoned = Box::pin(permits.acquire_async(key, weight));
+            let mut abandoned =
+                Box::pin(permits.acquire_async(PermitKey(key), PermitWeight(weight)));
             let waker = std::task::Waker::noop();
             let _ = abandoned
                 .as_mut()
@@ -151,20 +156,20 @@ fn closing_in_the_middle_leaves_nobody_behind() {
 #[test]
 fn first_come_first_served() {
     let permits = permits(1, 64, 1);
-    let held = permits.acquire(0, 1).unwrap();
+    let held = permits.acquire(PermitKey(0), PermitWeight(1)).unwrap();
     let order = std::sync::Mutex::new(Vec::new());
     thread::scope(|scope| {
         for number in 0..THREADS {
             let (permits, order) = (&permits, &order);
             scope.spawn(move || {
                 let _permit = if number % 2 == 0 {
-                    permits.acquire(0, 1).unwrap()
+                    permits.acquire(PermitKey(0), PermitWeight(1)).unwrap()
                 } else {
-                    block_on(permits.acquire_async(0, 1)).unwrap()
+                    block_on(permits.acquire_async(PermitKey(0), PermitWeight(1))).unwrap()
                 };
                 order.lock().unwrap().push(number);
             });
-            while permits.usage_of(0).waiting <= number {
+            while permits.usage_of(PermitKey(0)).waiting <= number {
                 thread::yield_now();
             }
         }

@@ -62,7 +62,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::{AcquireError, Permits};
+    use super::super::{AcquireError, PermitKey, PermitWeight, Permits};
     use super::*;
 
     fn terms(generation: u64, limit: u32) -> Arc<PermitTerms> {
@@ -92,9 +92,10 @@ mod tests {
         permits.set_terms(&terms(2, 2));
         permits.set_terms(&terms(1, 3));
         assert_eq!(permits.limit(), 2);
-        let held = [0, 1].map(|_| permits.try_acquire(1, 1).unwrap());
+        let key = PermitKey(1);
+        let held = [0, 1].map(|_| permits.try_acquire(key, PermitWeight::ONE).unwrap());
         assert_eq!(
-            permits.try_acquire(1, 1).err(),
+            permits.try_acquire(key, PermitWeight::ONE).err(),
             Some(AcquireError::QueueFull)
         );
         drop(held);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-const KEY: u64 = 42;
+const KEY: PermitKey = PermitKey(42);
+const ONE: PermitWeight = PermitWeight::ONE;
 
 /// Counts how often it was woken.
 #[derive(Default)]
@@ -45,12 +46,14 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn permits(limit: u32, queue_max: u32) -> Permits {
-    Permits::new(PermitRule {
-        queue_max,
-        wait_max: Duration::from_secs(60),
-        ..PermitRule::new(limit)
-    })
-    .unwrap()
+    let mut rule = PermitRule::new(limit);
+    (rule.queue_max, rule.wait_max) = (queue_max, Duration::from_secs(60));
+    Permits::new(rule).unwrap()
+}
+
+fn with_keys(keys_max: u32) -> Result<Permits, PermitRuleError> {
+    let rule = PermitRule::new(1);
+    Permits::new(PermitRule { keys_max, ..rule })
 }
 
 fn counts(permits: &Permits) -> (u64, u64) {
@@ -61,45 +64,45 @@ fn counts(permits: &Permits) -> (u64, u64) {
 #[test]
 fn edge_32_released_on_drop_panic_and_cancel_but_not_when_leaked() {
     let permits = Arc::new(permits(1, 1));
-    drop(permits.acquire(KEY, 1).unwrap());
+    drop(permits.acquire(KEY, ONE).unwrap());
     assert_eq!(counts(&permits), (0, 0));
 
     let shared = Arc::clone(&permits);
     let panicked = thread::spawn(move || {
-        let _permit = shared.acquire(KEY, 1).unwrap();
+        let _permit = shared.acquire(KEY, ONE).unwrap();
         panic!("on purpose, while holding a permit");
     });
     assert!(panicked.join().is_err());
     assert_eq!(counts(&permits), (0, 0));
 
-    let held = permits.acquire(KEY, 1).unwrap();
-    let mut before_grant = permits.acquire_async(KEY, 1);
+    let held = permits.acquire(KEY, ONE).unwrap();
+    let mut before_grant = permits.acquire_async(KEY, ONE);
     assert!(poll(&mut before_grant).is_pending());
     assert_eq!(counts(&permits), (1, 1));
     drop(before_grant);
     assert_eq!(counts(&permits), (1, 0));
 
-    let mut after_grant = permits.acquire_async(KEY, 1);
+    let mut after_grant = permits.acquire_async(KEY, ONE);
     assert!(poll(&mut after_grant).is_pending());
     drop(held);
     assert_eq!(counts(&permits), (1, 0));
     drop(after_grant);
     assert_eq!(counts(&permits), (0, 0));
 
-    std::mem::forget(permits.acquire(KEY, 1).unwrap());
+    std::mem::forget(permits.acquire(KEY, ONE).unwrap());
     assert_eq!(counts(&permits), (1, 0));
 }
 
 #[test]
 fn edge_33_a_cancelled_waiter_leaves_no_hole() {
     let permits = permits(2, 3);
-    let held = permits.acquire(KEY, 2).unwrap();
-    let mut waiters: Vec<Acquire> = (0..3).map(|_| permits.acquire_async(KEY, 1)).collect();
+    let held = permits.acquire(KEY, PermitWeight(2)).unwrap();
+    let mut waiters: Vec<Acquire> = (0..3).map(|_| permits.acquire_async(KEY, ONE)).collect();
     assert!(waiters.iter_mut().all(|waiter| poll(waiter).is_pending()));
     assert_eq!(counts(&permits), (2, 3));
     drop(waiters.remove(1));
     assert_eq!(counts(&permits), (2, 2));
-    let mut last = permits.acquire_async(KEY, 1);
+    let mut last = permits.acquire_async(KEY, ONE);
     assert!(poll(&mut last).is_pending());
     drop(held);
     assert_eq!(counts(&permits), (2, 1));
@@ -118,14 +121,14 @@ fn edge_33_a_cancelled_waiter_leaves_no_hole() {
 #[test]
 fn edge_33_waiting_too_long_is_not_a_full_queue() {
     let permits = permits(1, 1);
-    let held = permits.acquire(KEY, 1).unwrap();
+    let held = permits.acquire(KEY, ONE).unwrap();
     let wait = Duration::from_millis(30);
     for block in [false, true] {
         let start = Instant::now();
         let error = if block {
-            permits.acquire_within(KEY, 1, wait).err()
+            permits.acquire_within(KEY, ONE, wait).err()
         } else {
-            block_on(permits.acquire_async(KEY, 1).within(wait)).err()
+            block_on(permits.acquire_async(KEY, ONE).within(wait)).err()
         };
         assert_eq!(error, Some(AcquireError::WaitedTooLong));
         let waited = start.elapsed();
@@ -135,9 +138,12 @@ fn edge_33_waiting_too_long_is_not_a_full_queue() {
         );
         assert_eq!(counts(&permits), (1, 0));
     }
-    let mut waiting = permits.acquire_async(KEY, 1);
+    let mut waiting = permits.acquire_async(KEY, ONE);
     assert!(poll(&mut waiting).is_pending());
-    assert_eq!(permits.acquire(KEY, 1).err(), Some(AcquireError::QueueFull));
+    assert_eq!(
+        permits.acquire(KEY, ONE).err(),
+        Some(AcquireError::QueueFull)
+    );
     drop(held);
     assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
 }
@@ -145,18 +151,18 @@ fn edge_33_waiting_too_long_is_not_a_full_queue() {
 #[test]
 fn edge_33_the_keeper_ends_a_wait_that_nobody_polls_and_lets_the_next_in() {
     let permits = permits(2, 2);
-    let _held = permits.acquire(KEY, 1).unwrap();
+    let _held = permits.acquire(KEY, ONE).unwrap();
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(Arc::clone(&bell));
     let mut big = permits
-        .acquire_async(KEY, 2)
+        .acquire_async(KEY, PermitWeight(2))
         .within(Duration::from_millis(20));
     assert!(
         Pin::new(&mut big)
             .poll(&mut Context::from_waker(&waker))
             .is_pending()
     );
-    let small = block_on(permits.acquire_async(KEY, 1));
+    let small = block_on(permits.acquire_async(KEY, ONE));
     assert!(small.is_ok(), "{small:?}");
     assert_eq!(counts(&permits), (2, 0));
     let answer = poll(&mut big);
@@ -169,14 +175,14 @@ fn edge_33_the_keeper_ends_a_wait_that_nobody_polls_and_lets_the_next_in() {
 #[test]
 fn edge_33_the_keeper_ends_waits_in_order_whatever_their_length() {
     let permits = permits(1, 8);
-    let _held = permits.acquire(KEY, 1).unwrap();
+    let _held = permits.acquire(KEY, ONE).unwrap();
     let start = Instant::now();
     thread::scope(|scope| {
         for wait_ms in [80, 20, 60, 40] {
             let permits = &permits;
             scope.spawn(move || {
                 let wait = Duration::from_millis(wait_ms);
-                let answer = block_on(permits.acquire_async(KEY, 1).within(wait));
+                let answer = block_on(permits.acquire_async(KEY, ONE).within(wait));
                 assert_eq!(answer.err(), Some(AcquireError::WaitedTooLong));
                 assert!(start.elapsed() >= wait);
             });
@@ -190,40 +196,43 @@ fn edge_33_the_keeper_ends_waits_in_order_whatever_their_length() {
 fn edge_34_the_bound_is_exact() {
     for queue_max in [0, 1, 2, 5] {
         let permits = permits(1, queue_max);
-        let _held = permits.acquire(KEY, 1).unwrap();
+        let _held = permits.acquire(KEY, ONE).unwrap();
         let mut waiting = Vec::new();
         for _ in 0..queue_max {
-            let mut waiter = permits.acquire_async(KEY, 1);
+            let mut waiter = permits.acquire_async(KEY, ONE);
             assert!(poll(&mut waiter).is_pending());
             waiting.push(waiter);
         }
         assert_eq!(counts(&permits), (1, u64::from(queue_max)));
         let start = Instant::now();
-        assert_eq!(permits.acquire(KEY, 1).err(), Some(AcquireError::QueueFull));
-        let mut one_more = permits.acquire_async(KEY, 1);
+        assert_eq!(
+            permits.acquire(KEY, ONE).err(),
+            Some(AcquireError::QueueFull)
+        );
+        let mut one_more = permits.acquire_async(KEY, ONE);
         assert!(matches!(
             poll(&mut one_more),
             Poll::Ready(Err(AcquireError::QueueFull))
         ));
         assert_eq!(
-            permits.try_acquire(KEY, 1).err(),
+            permits.try_acquire(KEY, ONE).err(),
             Some(AcquireError::QueueFull)
         );
         assert!(start.elapsed() < Duration::from_secs(30));
-        assert!(permits.try_acquire(KEY + 1, 1).is_ok());
+        assert!(permits.try_acquire(PermitKey(KEY.0 + 1), ONE).is_ok());
     }
 }
 
 #[test]
 fn edge_35_a_big_acquire_at_the_head_holds_up_small_ones() {
     let permits = permits(3, 3);
-    let held = permits.acquire(KEY, 1).unwrap();
-    let mut big = permits.acquire_async(KEY, 3);
-    let mut small = permits.acquire_async(KEY, 1);
+    let held = permits.acquire(KEY, ONE).unwrap();
+    let mut big = permits.acquire_async(KEY, PermitWeight(3));
+    let mut small = permits.acquire_async(KEY, ONE);
     assert!(poll(&mut big).is_pending());
     assert!(poll(&mut small).is_pending());
     assert_eq!(
-        permits.try_acquire(KEY, 1).err(),
+        permits.try_acquire(KEY, ONE).err(),
         Some(AcquireError::QueueFull)
     );
     drop(held);
@@ -239,9 +248,12 @@ fn edge_35_a_big_acquire_at_the_head_holds_up_small_ones() {
 #[test]
 fn edge_35_a_big_head_that_leaves_lets_the_small_ones_in() {
     let permits = permits(3, 3);
-    let _held = permits.acquire(KEY, 1).unwrap();
-    let mut big = permits.acquire_async(KEY, 3);
-    let mut small = [permits.acquire_async(KEY, 1), permits.acquire_async(KEY, 1)];
+    let _held = permits.acquire(KEY, ONE).unwrap();
+    let mut big = permits.acquire_async(KEY, PermitWeight(3));
+    let mut small = [
+        permits.acquire_async(KEY, ONE),
+        permits.acquire_async(KEY, ONE),
+    ];
     assert!(poll(&mut big).is_pending());
     assert!(small.iter_mut().all(|small| poll(small).is_pending()));
     drop(big);
@@ -258,10 +270,10 @@ fn edge_35_more_than_the_limit_or_nothing_at_all_is_an_error_not_a_hang() {
     let permits = permits(3, 3);
     for weight in [0, 4, u32::MAX] {
         assert_eq!(
-            permits.acquire(KEY, weight).err(),
+            permits.acquire(KEY, PermitWeight(weight)).err(),
             Some(AcquireError::Impossible)
         );
-        let answer = block_on(permits.acquire_async(KEY, weight));
+        let answer = block_on(permits.acquire_async(KEY, PermitWeight(weight)));
         assert_eq!(answer.err(), Some(AcquireError::Impossible));
     }
 }
@@ -269,9 +281,9 @@ fn edge_35_more_than_the_limit_or_nothing_at_all_is_an_error_not_a_hang() {
 #[test]
 fn edge_35_a_raised_limit_wakes_exactly_enough() {
     let permits = permits(1, 9);
-    let _held = permits.acquire(KEY, 1).unwrap();
+    let _held = permits.acquire(KEY, ONE).unwrap();
     let bells: Vec<Arc<Bell>> = (0..5).map(|_| Arc::default()).collect();
-    let mut waiters: Vec<Acquire> = (0..5).map(|_| permits.acquire_async(KEY, 1)).collect();
+    let mut waiters: Vec<Acquire> = (0..5).map(|_| permits.acquire_async(KEY, ONE)).collect();
     for (waiter, bell) in waiters.iter_mut().zip(&bells) {
         let waker = Waker::from(Arc::clone(bell));
         assert!(
@@ -292,9 +304,9 @@ fn edge_35_a_raised_limit_wakes_exactly_enough() {
 #[test]
 fn edge_35_a_lowered_limit_takes_nothing_away_and_refuses_the_impossible() {
     let permits = permits(4, 9);
-    let mut held: Vec<Permit> = (0..4).map(|_| permits.acquire(KEY, 1).unwrap()).collect();
-    let mut heavy = permits.acquire_async(KEY, 3);
-    let mut light = permits.acquire_async(KEY, 2);
+    let mut held: Vec<Permit> = (0..4).map(|_| permits.acquire(KEY, ONE).unwrap()).collect();
+    let mut heavy = permits.acquire_async(KEY, PermitWeight(3));
+    let mut light = permits.acquire_async(KEY, PermitWeight(2));
     assert!(poll(&mut heavy).is_pending());
     assert!(poll(&mut light).is_pending());
     permits.set_limit(2);
@@ -313,11 +325,11 @@ fn edge_35_a_lowered_limit_takes_nothing_away_and_refuses_the_impossible() {
 #[test]
 fn edge_36_a_refused_wait_leaves_nothing_to_charge_for() {
     let permits = permits(1, 1);
-    let held = permits.acquire(KEY, 1).unwrap();
+    let held = permits.acquire(KEY, ONE).unwrap();
     let mut charged = 0;
     let mut admit = |wait| {
         permits
-            .acquire_within(KEY, 1, wait)
+            .acquire_within(KEY, ONE, wait)
             .map(|_permit| charged += 1)
     };
     assert_eq!(admit(Duration::ZERO), Err(AcquireError::WaitedTooLong));
@@ -333,22 +345,22 @@ fn edge_36_a_refused_wait_leaves_nothing_to_charge_for() {
 #[test]
 fn edge_37_permits_of_another_life_are_not_inherited() {
     let first = permits(1, 0);
-    std::mem::forget(first.acquire(KEY, 1).unwrap());
+    std::mem::forget(first.acquire(KEY, ONE).unwrap());
     assert_eq!(counts(&first), (1, 0));
     let second = permits(1, 0);
     assert_eq!(second.usage(), PermitUsage::default());
-    assert!(second.acquire(KEY, 1).is_ok());
+    assert!(second.acquire(KEY, ONE).is_ok());
 }
 
 #[test]
 fn closing_refuses_all_who_wait_and_come_and_lets_holders_finish() {
     let permits = permits(1, 4);
-    let held = permits.acquire(KEY, 1).unwrap();
-    let mut waiting = permits.acquire_async(KEY, 1);
-    let mut unpolled = permits.acquire_async(KEY, 1);
+    let held = permits.acquire(KEY, ONE).unwrap();
+    let mut waiting = permits.acquire_async(KEY, ONE);
+    let mut unpolled = permits.acquire_async(KEY, ONE);
     assert!(poll(&mut waiting).is_pending());
     thread::scope(|scope| {
-        let blocked = scope.spawn(|| permits.acquire(KEY, 1).err());
+        let blocked = scope.spawn(|| permits.acquire(KEY, ONE).err());
         while counts(&permits).1 < 2 {
             thread::yield_now();
         }
@@ -363,7 +375,7 @@ fn closing_refuses_all_who_wait_and_come_and_lets_holders_finish() {
     }
     permits.set_limit(9);
     assert_eq!(
-        permits.try_acquire(KEY, 1).err(),
+        permits.try_acquire(KEY, ONE).err(),
         Some(AcquireError::Closed)
     );
     assert_eq!(counts(&permits), (1, 0));
@@ -374,8 +386,8 @@ fn closing_refuses_all_who_wait_and_come_and_lets_holders_finish() {
 #[test]
 fn closing_lets_nobody_in_behind_a_heavy_head() {
     let permits = permits(2, 4);
-    let _held = permits.acquire(KEY, 1).unwrap();
-    let mut waiting = [2, 1].map(|weight| permits.acquire_async(KEY, weight));
+    let _held = permits.acquire(KEY, ONE).unwrap();
+    let mut waiting = [2, 1].map(|weight| permits.acquire_async(KEY, PermitWeight(weight)));
     assert!(waiting.iter_mut().all(|one| poll(one).is_pending()));
     permits.close();
     let told = waiting.each_mut().map(|one| poll(one).map(Result::err));
@@ -385,8 +397,8 @@ fn closing_lets_nobody_in_behind_a_heavy_head() {
 #[test]
 fn dropping_the_permits_ends_waits_and_leaves_guards_valid() {
     let permits = permits(1, 1);
-    let held = permits.acquire(KEY, 1).unwrap().into_owned();
-    let mut waiting = permits.acquire_async(KEY, 1);
+    let held = permits.acquire(KEY, ONE).unwrap().into_owned();
+    let mut waiting = permits.acquire_async(KEY, ONE);
     assert!(poll(&mut waiting).is_pending());
     let mut waiting = waiting.into_owned();
     assert_eq!(counts(&permits), (1, 1));
@@ -404,20 +416,19 @@ fn dropping_the_permits_ends_waits_and_leaves_guards_valid() {
 
 #[test]
 fn idle_keys_are_forgotten_and_busy_ones_never() {
-    let permits = Permits::new(PermitRule {
-        keys_max: 100,
-        ..PermitRule::new(1)
-    })
-    .unwrap();
+    let permits = with_keys(100).unwrap();
     let busy: Vec<Permit> = (0..100)
-        .map(|key| permits.acquire(key, 1).unwrap())
+        .map(|key| permits.acquire(PermitKey(key), ONE).unwrap())
         .collect();
     for key in 1000..50_000 {
-        drop(permits.acquire(key, 1).unwrap());
+        drop(permits.acquire(PermitKey(key), ONE).unwrap());
     }
     assert_eq!(permits.usage().keys, 100);
     for key in 0..100 {
-        assert_eq!(permits.acquire(key, 1).err(), Some(AcquireError::QueueFull));
+        assert_eq!(
+            permits.acquire(PermitKey(key), ONE).err(),
+            Some(AcquireError::QueueFull)
+        );
     }
     drop(busy);
     assert_eq!(permits.usage(), PermitUsage::default());
@@ -425,35 +436,27 @@ fn idle_keys_are_forgotten_and_busy_ones_never() {
 
 #[test]
 fn a_key_too_many_is_refused_as_such() {
-    let permits = Permits::new(PermitRule {
-        keys_max: 1,
-        ..PermitRule::new(1)
-    })
-    .unwrap();
+    let permits = with_keys(1).unwrap();
     let mut held = Vec::new();
     let error = loop {
-        match permits.acquire(u64::try_from(held.len()).unwrap(), 1) {
+        match permits.acquire(PermitKey(u64::try_from(held.len()).unwrap()), ONE) {
             Ok(permit) => held.push(permit),
             Err(error) => break error,
         }
     };
     assert_eq!((held.len(), error), (2, AcquireError::TooManyKeys));
     held.pop();
-    assert!(permits.acquire(99, 1).is_ok());
+    assert!(permits.acquire(PermitKey(99), ONE).is_ok());
 }
 
 #[test]
 fn as_many_keys_as_promised_have_room() {
     for keys_max in [1, 2, 63, 64, 1000, 4096] {
-        let rule = PermitRule {
-            keys_max,
-            ..PermitRule::new(1)
-        };
         for spread in [1, 0x0001_0001_0000_0000, 0xD6E8_FEB8_6659_FD93] {
-            let permits = Permits::new(rule).unwrap();
+            let permits = with_keys(keys_max).unwrap();
             let key = |n: u32| u64::from(n).wrapping_mul(spread);
             let held: Vec<_> = (0..keys_max)
-                .map(|n| permits.try_acquire(key(n), 1))
+                .map(|n| permits.try_acquire(PermitKey(key(n)), ONE))
                 .collect();
             assert!(
                 held.iter().all(Result::is_ok),
@@ -466,11 +469,7 @@ fn as_many_keys_as_promised_have_room() {
 #[test]
 fn keys_out_of_range_are_an_error() {
     for keys_max in [0, PermitRule::KEYS_MAX + 1] {
-        let rule = PermitRule {
-            keys_max,
-            ..PermitRule::new(1)
-        };
-        let error = Permits::new(rule).unwrap_err();
+        let error = with_keys(keys_max).unwrap_err();
         assert_eq!(error, PermitRuleError::Keys { keys_max });
         assert!(error.to_string().contains(&keys_max.to_string()));
     }
@@ -479,9 +478,9 @@ fn keys_out_of_range_are_an_error() {
 #[test]
 fn a_future_may_change_its_task_while_it_waits() {
     let permits = permits(1, 1);
-    let held = permits.acquire(KEY, 1).unwrap();
+    let held = permits.acquire(KEY, ONE).unwrap();
     let [first, second] = [Arc::<Bell>::default(), Arc::default()];
-    let mut waiting = permits.acquire_async(KEY, 1);
+    let mut waiting = permits.acquire_async(KEY, ONE);
     for bell in [&first, &second] {
         let waker = Waker::from(Arc::clone(bell));
         assert!(

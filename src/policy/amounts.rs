@@ -22,17 +22,15 @@ pub(super) struct MostText {
     pub(super) place: Place,
 }
 
-/// Reads a rate's text.
-pub(super) fn read_rate(spot: &Spot<'_>, faults: &mut Faults) -> RateText {
+/// Reads a rate's text; `example` is one that its limit can have.
+pub(super) fn read_rate(spot: &Spot<'_>, example: &str, faults: &mut Faults) -> RateText {
     let rate = match spot.value {
         Value::List(_) => {
             let advice = "write a limit of its own for each rate";
             faults.push(&spot.place, fix("one limit has one rate", advice));
             None
         }
-        _ => spot
-            .text(PHRASE_BYTES_MAX, faults)
-            .and_then(|text| faults.take(&spot.place, Rate::parse(text))),
+        _ => spot.parsed(PHRASE_BYTES_MAX, example, Rate::parse, faults),
     };
     RateText {
         rate,

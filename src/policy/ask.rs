@@ -5,7 +5,8 @@ use super::bounds::{REQUEST_ATTRIBUTES_MAX, VALUE_BYTES_MAX};
 use super::fault::{Faults, Fix, fix, quoted};
 use super::intake::is_referred_to;
 use super::key::Attributes;
-use super::tree::{Spot, check_name};
+use super::template::check_method;
+use super::tree::{Like, Spot, check_name};
 
 /// What can be asked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -31,17 +32,17 @@ pub(super) fn read(spot: &Spot<'_>, attributes: &Attributes, faults: &mut Faults
     if let Some(spot) = fields.require("endpoints", example, faults) {
         for (name, spot) in spot.entries(ROUTES_MAX, faults) {
             check_name(name, &spot.place, faults);
-            let text = spot.text(PHRASE_BYTES_MAX, faults);
-            let read = text.and_then(|text| faults.take(&spot.place, endpoint(name, text)));
+            let read = |text: &str| endpoint(name, text);
+            let read = spot.parsed(PHRASE_BYTES_MAX, "GET /connect", read, faults);
             ask.endpoints.extend(read);
         }
     }
     if let Some(spot) = fields.get("by") {
         for (name, spot) in spot.entries(REQUEST_ATTRIBUTES_MAX, faults) {
-            faults.take(&spot.place, is_referred_to(name, attributes));
+            is_referred_to(name, attributes, &spot.place, faults);
             let mut values = Vec::new();
             for item in spot.items_or_one(CRITERION_VALUES_MAX, faults) {
-                let text = item.text(VALUE_BYTES_MAX.min(NAME_BYTES_MAX), faults);
+                let text = item.text(VALUE_BYTES_MAX.min(NAME_BYTES_MAX), Like::Any, faults);
                 values.extend(text.map(Box::from));
             }
             ask.by.push((name.into(), values));
@@ -63,6 +64,7 @@ fn endpoint(name: &str, text: &str) -> Result<Endpoint, Fix> {
         [method, path]
             if method.bytes().all(|byte| byte.is_ascii_uppercase()) && path.starts_with('/') =>
         {
+            check_method(method)?;
             Ok(Endpoint {
                 name: name.into(),
                 method: (*method).into(),

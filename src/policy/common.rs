@@ -44,9 +44,18 @@ pub(super) fn read_key(
     attributes: &mut Attributes,
     faults: &mut Faults,
 ) -> Option<KeySpec> {
-    let text = spot.text(PHRASE_BYTES_MAX, faults)?;
     attributes.here = spot.place.clone();
-    faults.take(&spot.place, KeySpec::parse(text, attributes))
+    let parse = |text: &str| {
+        let key = KeySpec::parse(text, attributes)?;
+        match key.is_global() {
+            true => Err(fix(
+                "this key is empty",
+                "leave it out for one counter that all share",
+            )),
+            false => Ok(key),
+        }
+    };
+    spot.parsed(PHRASE_BYTES_MAX, "api_key | ip", parse, faults)
 }
 
 fn read_when_key_missing(fields: &Fields<'_>, faults: &mut Faults) -> WhenKeyMissing {
@@ -75,9 +84,10 @@ fn read_cost(
     let cost_spot = fields.get("cost");
     let cost = match cost_spot.map(|spot| (spot, spot.value)) {
         None => Cost::Request,
-        Some((spot, Value::Text(text))) => {
+        Some((spot, Value::Text(_))) => {
             attributes.here = spot.place.clone();
-            match faults.take(&spot.place, parse_one(text, attributes)) {
+            let parse = |text: &str| parse_one(text, attributes);
+            match spot.parsed(PHRASE_BYTES_MAX, "page_size", parse, faults) {
                 Some(attribute) => Cost::Attribute {
                     attribute,
                     unsaid: unsaid.unwrap_or(1),
@@ -91,8 +101,10 @@ fn read_cost(
         },
     };
     let names_attribute = cost_spot.is_some_and(|spot| matches!(spot.value, Value::Text(_)));
+    let is_fault = cost_spot.is_some_and(|spot| faults.is_at(&spot.place.path));
     if let Some(spot) = unsaid_spot
         && !names_attribute
+        && !is_fault
     {
         let advice = "add cost = \"page_size\", the attribute that tells the cost";
         faults.push(&spot.place, fix("cost_unsaid means nothing here", advice));

@@ -35,7 +35,6 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
     let mut keys = Vec::new();
     let mut calendars = Calendars::default();
     let mut limits = compile_limits(&text, &pending, &mut keys, &mut calendars, faults);
-    check_captures(&text, faults);
     let concurrency = concurrency::compile(&text.limits.concurrency, &text.tiers, &mut keys);
     let new_keys = compile_new_keys(&text, &mut limits, &mut keys, &mut calendars, faults);
     let scopes = scope::compile(&text, &limit_names, &limits, &concurrency, faults);
@@ -45,6 +44,8 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
         keys: &keys,
     };
     let overrides = overrides::compile(&text, pending, &targets, faults);
+    // After the overrides: a key that captures what no route does is sound to them.
+    check_captures(&text, faults);
     // Last of all: no route leads to these, and nothing can refer to them.
     let counts_new_keys = !new_keys.is_empty();
     limits.extend(new_keys);
@@ -215,7 +216,10 @@ fn check_captures(text: &PolicyText, faults: &mut Faults) {
                     _ => "capture it in a route's template".to_owned(),
                 };
                 let problem = format!("no route captures {}", spec.name);
-                faults.push(place, fix(problem, advice));
+                // A key that is a fault may have named it on the way to that.
+                if !text.has_unread_routes {
+                    faults.push_unless(&[&place.path], place, fix(problem, advice));
+                }
             }
             None if !spec.is_declared => {
                 if let Some(template) = captured.get(&*spec.name) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::amounts::{MostText, UNLIMITED, read_most};
 use super::bounds::{NAME_BYTES_MAX, PERMIT_KEYS_MAX, PERMIT_QUEUE_MAX, PERMIT_WAIT_MAX};
 use super::common::{Common, read_common};
-use super::fault::{Faults, fix, quoted};
+use super::fault::{Faults, Fix, fix, quoted};
 use super::key::{Attributes, KeySpec, intern};
 use super::rate::Span;
 use super::terms::{Cost, KeyIndex, TierIndex, WhenKeyMissing};
@@ -105,19 +105,17 @@ pub(super) fn read(
 }
 
 fn read_wait(spot: &Spot<'_>, faults: &mut Faults) -> Option<Duration> {
-    let advice = "write it like \"4s\" or \"500 ms\"";
-    let text = spot.text(NAME_BYTES_MAX, faults)?;
-    let span = Span::parse(text).map_err(|wrong| fix(wrong.problem, advice));
-    let nanos = faults.take(&spot.place, span)?.nanos();
-    let wait = nanos.map(Duration::from_nanos);
+    spot.parsed(NAME_BYTES_MAX, "4s", parse_wait, faults)
+}
+
+fn parse_wait(text: &str) -> Result<Duration, Fix> {
+    let wait = Span::parse(text)?.nanos().map(Duration::from_nanos);
     let fits = wait.filter(|wait| !wait.is_zero() && *wait <= PERMIT_WAIT_MAX);
-    if fits.is_none() {
+    fits.ok_or_else(|| {
         let most = PERMIT_WAIT_MAX.as_secs() / 60;
         let problem = format!("nobody can wait {}", quoted(text));
-        let advice = format!("write from 1 ms to {most} min");
-        faults.push(&spot.place, fix(problem, advice));
-    }
-    fits
+        fix(problem, format!("write from \"1 ms\" to \"{most} min\""))
+    })
 }
 
 /// The limits, ready. A number that is missing is a fault, and the plan is not used.

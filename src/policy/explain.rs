@@ -7,7 +7,7 @@ use super::plan::{LimitSpec, Overridden, OverrideSpec, Plan};
 use super::request::{Request, RequestError};
 use super::resolve::{PermitPick, Pick, Refusal, Resolution};
 use super::terms::{KeyIndex, KeyParts, KeyValue, LimitIndex, TierIndex};
-use super::{Policy, key::KeySpec};
+use super::{Policy, key::KeySpec, meaning};
 
 /// What a policy makes of a request. `Display` tells it in lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +35,9 @@ pub struct LimitExplanation {
     /// Its rate for the caller's tier, such as `100 per minute, burst 150`, or for this key; or how
     /// many run at a time, such as `10 at a time, 20 more may wait up to 4 s`.
     pub rate: String,
+    /// What that means to a caller who asks as fast as may be, such as `150 at once, then one every
+    /// 600 ms`; for a limit on how many run at a time the same as `rate`.
+    pub meaning: String,
     /// The policy overrides the rate for this key.
     pub overridden: bool,
     /// Its algorithm and window; `max_concurrent` for a limit on how many run at a time.
@@ -182,9 +185,11 @@ fn explain_pick(
         Overridden::Rate(limit, rate) if *limit == pick.limit => Some(rate),
         _ => None,
     });
+    let rate = own.or(limit.rate(tier))?;
     Some(LimitExplanation {
         limit: limit.name.to_string(),
-        rate: own.or(limit.rate(tier))?.words.to_string(),
+        rate: rate.words.to_string(),
+        meaning: meaning::of(limit, rate),
         overridden: own.is_some(),
         algorithm: limit.shape.to_string(),
         key: shown_key(plan, parts),
@@ -211,6 +216,7 @@ fn explain_permits(
     LimitExplanation {
         limit: limit.name.to_string(),
         rate: limit.words(most),
+        meaning: limit.words(most),
         overridden: own.is_some(),
         algorithm: MAX_CONCURRENT.to_owned(),
         key: shown_key(plan, parts),
@@ -289,6 +295,9 @@ impl fmt::Display for Explanation {
                 "\n  {}: {} ({})",
                 limit.limit, limit.rate, limit.algorithm
             )?;
+            if limit.meaning != limit.rate {
+                write!(f, ": {}", limit.meaning)?;
+            }
             if !limit.key.is_empty() {
                 write!(f, ", key {}", limit.key)?;
             }

@@ -1,11 +1,12 @@
 //! Faults of a policy: all of them in one go, each with its place and its cure.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use super::bounds::{FAULTS_KEPT_MAX, FAULTS_SHOWN_MAX};
 
 /// One fault of a policy's text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PolicyFault {
     line: Option<usize>,
     column: Option<usize>,
@@ -64,7 +65,7 @@ impl fmt::Display for PolicyFault {
 /// Why a text is no policy: every fault found in it, in the order of the text.
 ///
 /// At most a hundred faults are shown; [`PolicyFaults::count`] tells how many there were.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PolicyFaults {
     shown: Vec<PolicyFault>,
     count: usize,
@@ -96,6 +97,20 @@ impl fmt::Display for PolicyFaults {
     }
 }
 
+/// As `Display` shows it: what a `main` ends with is shown so.
+impl fmt::Debug for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// As `Display` shows them: what a `main` ends with is shown so.
+impl fmt::Debug for PolicyFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for PolicyFaults {}
 
 /// Where a value stands: its offset in the text, if the format tells, and its path.
@@ -106,6 +121,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The place of the limit of this name.
+    pub(super) fn limit(name: &str) -> Self {
+        Self::default().inside("limits", None).inside(name, None)
+    }
+
     /// The place of the value named `name` inside this one.
     pub(super) fn inside(&self, name: &str, offset: Option<usize>) -> Self {
         let name = clip(name);
@@ -128,7 +148,8 @@ impl Place {
     }
 }
 
-/// What is wrong with a value and what to write instead, before its place is known.
+/// What is wrong with a value and what to write instead, before its place is known. What an advice
+/// has in quotes after `write` is accepted where the value stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Fix {
     pub(super) problem: String,
@@ -153,6 +174,32 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn push(&mut self, place: &Place, fix: Fix) {
         self.push_on_line(place, None, fix);
+    }
+
+    /// A fault that may follow from others: it is told unless one was found in a value that
+    /// `causes` name, for then its advice would lead away from what is wrong.
+    pub(super) fn push_unless(&mut self, causes: &[&str], place: &Place, fix: Fix) {
+        if !causes.iter().any(|cause| self.is_within(cause)) {
+            self.push(place, fix);
+        }
+    }
+
+    /// True if the value at `path` is itself a fault.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        self.any(|known| known == path)
+    }
+
+    /// True if a fault was found at a path that `is` holds for.
+    pub(super) fn any(&self, is: impl Fn(&str) -> bool) -> bool {
+        self.kept.iter().any(|(place, _, _)| is(&place.path))
+    }
+
+    /// True if a fault was found in the value at `path`.
+    pub(super) fn is_within(&self, path: &str) -> bool {
+        self.any(|known| {
+            let rest = known.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
     }
 
     /// A fault of which only the line is known.
@@ -261,15 +308,22 @@ pub(super) fn nearest<'o>(
         return None;
     }
     let lower = text.to_ascii_lowercase();
+    let is_near = |distance: usize, option: &str| {
+        // What has nothing in common is another word, however short.
+        distance <= 1 + option.len() / 4 && distance < text.len().max(option.len())
+    };
     options
         .into_iter()
         .map(|option| {
-            let distance = strsim::osa_distance(&lower, &option.to_ascii_lowercase());
-            (distance, option)
+            let option_lower = option.to_ascii_lowercase();
+            let pairs = lower.chars().zip(option_lower.chars());
+            let same_start = pairs.take_while(|(a, b)| a == b).count();
+            let distance = strsim::osa_distance(&lower, &option_lower);
+            (distance, Reverse(same_start), option)
         })
-        .filter(|(distance, option)| *distance <= 1 + option.len() / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, option)| option)
+        .filter(|(distance, _, option)| is_near(*distance, option))
+        .min_by_key(|(distance, same_start, _)| (*distance, *same_start))
+        .map(|(_, _, option)| option)
 }
 
 /// Advice that names the nearest option, or else all of them.
@@ -281,7 +335,7 @@ pub(super) fn suggest(text: &str, options: &[&str]) -> String {
 }
 
 fn clip_list(options: &[&str]) -> String {
-    const SHOWN: usize = 20;
+    const SHOWN: usize = 40;
     let mut list = options
         .iter()
         .take(SHOWN)

@@ -14,6 +14,8 @@ use super::rate::{Quota, Rate, Span, Unit};
 use super::shape::Algorithm;
 use super::terms::{Cost, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
 use super::tree::{Fields, Spot};
+use crate::algorithm::{Frame, Window};
+use crate::time::NANOS_PER_SEC;
 
 /// The limit's name, which none in a policy can have.
 const NAME: &str = "[idempotency]";
@@ -43,18 +45,16 @@ pub(super) fn read(
         Some(spot) => read_span(spot, faults)?,
     };
     let key = fields.require("key", "key = \"user + request_id\"", faults)?;
-    let text = key.text(PHRASE_BYTES_MAX, faults)?;
     attributes.here = key.place.clone();
-    let parsed = faults.take(&key.place, KeySpec::parse(text, attributes))?;
-    let ids = faults.take(&key.place, check(&parsed))?;
+    let parse = |text: &str| check(KeySpec::parse(text, attributes)?);
+    let ids = key.parsed(PHRASE_BYTES_MAX, "user + request_id", parse, faults)?;
     Some(limit(ids, repeats, span, place))
 }
 
 /// The key, if what it leaves out cannot make one request pass for another.
-fn check(key: &KeySpec) -> Result<KeySpec, Fix> {
+fn check(key: KeySpec) -> Result<KeySpec, Fix> {
     if key.is_global() {
-        let advice = "write who sends it and its id, as in key = \"user + request_id\"";
-        return Err(fix("this tells no request from another", advice));
+        return Err(fix("this tells no request from another", ""));
     }
     if key.has_optional() {
         let problem = "without its optional part all requests of a caller would be one";
@@ -63,7 +63,7 @@ fn check(key: &KeySpec) -> Result<KeySpec, Fix> {
             "leave the ? out: a request without an id is charged each time",
         ));
     }
-    Ok(key.clone())
+    Ok(key)
 }
 
 /// How many repeats of one request are let in without a charge.
@@ -88,18 +88,26 @@ fn read_repeats(fields: &Fields<'_>, faults: &mut Faults) -> u64 {
 }
 
 fn read_span(spot: &Spot<'_>, faults: &mut Faults) -> Option<Span> {
-    let text = spot.text(NAME_BYTES_MAX, faults)?;
-    let advice = "write it like \"24h\" or \"10 min\"";
-    let span = Span::parse(text).map_err(|wrong| fix(wrong.problem, advice));
-    let span = faults.take(&spot.place, span)?;
-    if span.count == 0 {
-        faults.push(
-            &spot.place,
-            fix("what is remembered for no time is not", advice),
-        );
-        return None;
+    spot.parsed(NAME_BYTES_MAX, "24h", parse_span, faults)
+}
+
+fn parse_span(text: &str) -> Result<Span, Fix> {
+    let span = Span::parse(text)?;
+    let nanos = match span.nanos() {
+        _ if span.count == 0 => return Err(fix("what is remembered for no time is not", "")),
+        Some(nanos) => nanos,
+        None if span.unit == Unit::Month => {
+            let advice = "write days, as in \"30d\"";
+            return Err(fix("months differ in length", advice));
+        }
+        None => return Err(fix("nothing is remembered so long", "")),
+    };
+    if !nanos.is_multiple_of(NANOS_PER_SEC) {
+        return Err(fix("ids are remembered for whole seconds", ""));
     }
-    Some(span)
+    Window::new(1, nanos / NANOS_PER_SEC, Frame::FirstHit)
+        .map_err(|wrong| fix(wrong.to_string(), ""))?;
+    Ok(span)
 }
 
 fn limit(key: KeySpec, repeats: u64, span: Span, place: Place) -> LimitText {

@@ -12,8 +12,7 @@ use super::bounds::{
 };
 use super::fault::{Faults, Fix, Place, fix, nearest, quoted};
 use super::key::{Attributes, Source};
-use super::terms::AttributeIndex;
-use super::tree::Spot;
+use super::tree::{Like, Spot};
 
 /// How an HTTP request becomes one that limits are asked about.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -156,7 +155,7 @@ fn read_table(
     let fields = spot.fields(known, faults);
     if let Some(spot) = fields.get("attributes") {
         for (name, spot) in spot.entries(REQUEST_ATTRIBUTES_MAX, faults) {
-            faults.take(&spot.place, is_referred_to(name, attributes));
+            is_referred_to(name, attributes, &spot.place, faults);
             if let Some(origins) = read_origins(&spot, faults) {
                 intake.attributes.push((name.into(), origins));
             }
@@ -164,8 +163,7 @@ fn read_table(
     }
     if let Some(spot) = fields.get("trusted_proxies") {
         for item in spot.items_or_one(PROXIES_MAX, faults) {
-            let text = item.text(NAME_BYTES_MAX, faults);
-            let network = text.and_then(|text| faults.take(&item.place, Network::parse(text)));
+            let network = item.parsed(NAME_BYTES_MAX, "10.0.0.0/8", Network::parse, faults);
             intake.trusted.extend(network);
         }
     }
@@ -185,23 +183,50 @@ fn read_table(
 }
 
 /// A fault unless a key, a tier or a cost refers to the attribute.
-pub(super) fn is_referred_to(name: &str, attributes: &Attributes) -> Result<AttributeIndex, Fix> {
-    let brought = |at: &usize| attributes.specs[*at].source == Source::Request;
-    let mut places = (0..attributes.specs.len()).filter(brought);
-    let found = places.find(|at| &*attributes.specs[*at].name == name);
-    found.map(AttributeIndex).ok_or_else(|| {
-        let specs = attributes.specs.iter();
-        let known = specs.filter(|spec| spec.source == Source::Request);
-        let advice = match nearest(name, known.map(|spec| &*spec.name)) {
-            Some(near) => format!("did you mean {near}?"),
-            None => "leave it out, or name it in a key, a tier or a cost".to_owned(),
-        };
-        fix(format!("nothing refers to {}", quoted(name)), advice)
-    })
+pub(super) fn is_referred_to(
+    name: &str,
+    attributes: &Attributes,
+    place: &Place,
+    faults: &mut Faults,
+) {
+    let specs = attributes.specs.iter();
+    let known = specs.filter(|spec| spec.source == Source::Request);
+    if known.clone().any(|spec| &*spec.name == name) {
+        return;
+    }
+    if matches!(name, "method" | "path" | "route") {
+        let problem = format!("{name} is known of every request");
+        faults.push(place, fix(problem, "leave it out"));
+        return;
+    }
+    let problem = format!("nothing refers to {}", quoted(name));
+    match nearest(name, known.map(|spec| &*spec.name)) {
+        // Either of the two may be the one that is meant.
+        Some(near) => {
+            let advice = format!("{near} is referred to: write the same name in both places");
+            faults.push(place, fix(problem, advice));
+        }
+        None => {
+            let advice = "leave it out, or name it in a key, a tier or a cost";
+            // What refers to it may be what is a fault.
+            if !faults.any(may_refer) {
+                faults.push(place, fix(problem, advice));
+            }
+        }
+    }
+}
+
+/// True if the value at this path refers to attributes, or has such values in it.
+fn may_refer(path: &str) -> bool {
+    let (table, rest) = path.split_once('.').unwrap_or((path, ""));
+    let is_whole = !rest.contains('.');
+    let refers = rest.ends_with("key") || rest.contains(".cost");
+    matches!(table, "limits" | "tiers" | "idempotency") && (is_whole || refers)
+        || table == "tiers" && rest.contains(".when")
 }
 
 fn read_origins(spot: &Spot<'_>, faults: &mut Faults) -> Option<Vec<Origin>> {
-    let text = spot.text(PHRASE_BYTES_MAX, faults)?;
+    let text = spot.text(PHRASE_BYTES_MAX, Like::Form("header X-Api-Key"), faults)?;
     let place: &Place = &spot.place;
     let mut origins = Vec::new();
     for part in text.split('|') {

@@ -95,7 +95,10 @@ impl Attributes {
     }
 }
 
-/// The attribute that is all `text` names.
+/// What to write where an attribute is to be named.
+pub(super) const NAME_ADVICE: &str = "name an attribute, such as api_key";
+
+/// The attribute that is all `text` names. A fault may lack its advice.
 pub(super) fn parse_one(text: &str, attributes: &mut Attributes) -> Result<AttributeIndex, Fix> {
     let mut scan = Scan::new(text);
     let name = parse_name(&mut scan)?;
@@ -103,7 +106,7 @@ pub(super) fn parse_one(text: &str, attributes: &mut Attributes) -> Result<Attri
         "" => attributes.index(&name),
         rest => Err(fix(
             format!("{} is left over after the name", quoted(rest)),
-            "write one attribute's name",
+            NAME_ADVICE,
         )),
     }
 }
@@ -137,8 +140,6 @@ pub(crate) enum KeySpec {
     First(Vec<KeySpec>),
 }
 
-const EXAMPLE: &str = "write it like \"api_key | ip\" or \"user + {sessionId}?\"";
-
 impl KeySpec {
     /// The key of a limit with one counter for all.
     pub(super) const fn global() -> Self {
@@ -158,7 +159,8 @@ impl KeySpec {
         }
     }
 
-    /// What `text` says; its attributes are added to `attributes`.
+    /// What `text` says; its attributes are added to `attributes`. A fault may lack its advice: who
+    /// knows what the key is for has an example.
     pub(super) fn parse(text: &str, attributes: &mut Attributes) -> Result<Self, Fix> {
         let mut scan = Scan::new(text);
         if scan.rest().is_empty() {
@@ -170,7 +172,7 @@ impl KeySpec {
             "" => Ok(key),
             rest => Err(fix(
                 format!("{} is left over after the key", quoted(rest)),
-                EXAMPLE,
+                "",
             )),
         }
     }
@@ -326,11 +328,11 @@ fn parse_part(
     let key = if scan.eat("(") {
         // Bound: parentheses recurse.
         if depth >= KEY_PARTS_MAX {
-            return Err(fix("parentheses are nested too deep", EXAMPLE));
+            return Err(fix("parentheses are nested too deep", ""));
         }
         let key = parse_first(scan, attributes, parts, depth + 1)?;
         if !scan.eat(")") {
-            return Err(fix("a parenthesis is not closed", EXAMPLE));
+            return Err(fix("a parenthesis is not closed", ""));
         }
         key
     } else {
@@ -356,16 +358,13 @@ fn parse_name(scan: &mut Scan<'_>) -> Result<String, Fix> {
             "" => "an attribute's name is missing".to_owned(),
             rest => format!("an attribute's name belongs before {}", quoted(rest)),
         };
-        return Err(fix(problem, EXAMPLE));
+        return Err(fix(problem, ""));
     }
     if !is_capture {
         return Ok(name.to_owned());
     }
     if !scan.eat("}") {
-        return Err(fix(
-            format!("the brace before {name} is not closed"),
-            EXAMPLE,
-        ));
+        return Err(fix(format!("the brace before {name} is not closed"), ""));
     }
     Ok(format!("{{{name}}}"))
 }

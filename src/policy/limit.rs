@@ -5,12 +5,13 @@ use super::bounds::{ATTRIBUTES_MAX, LIMITS_MAX, NAME_BYTES_MAX};
 use super::common::{Common, read_common, read_key};
 use super::concurrency::{self, ConcurrencyText};
 use super::fault::{Faults, Fix, Place, fix, quoted};
-use super::key::{Attributes, KeySpec, Source, parse_one};
+use super::key::{Attributes, KeySpec, NAME_ADVICE, Source, parse_one};
 use super::new_keys::{self, NewKeysText};
+use super::rate::{Quota, Rate};
 use super::shape::{Algorithm, check_zone};
 use super::statuses::Statuses;
 use super::terms::{Durability, Strict, WhenFull, WhenUnwritable};
-use super::tree::{Fields, Spot, Value, check_name};
+use super::tree::{Fields, Like, Spot, Value, check_name};
 
 /// A rate limit as read.
 pub(super) struct LimitText {
@@ -40,6 +41,19 @@ pub(super) struct LimitTexts {
 }
 
 impl LimitTexts {
+    /// A rate that the limit of this name could have in a tier or for one key.
+    pub(super) fn example(&self, name: &str) -> String {
+        let limit = self.rates.iter().find(|limit| limit.common.name == name);
+        let own = limit.and_then(|limit| limit.rate.as_ref()?.rate.as_ref());
+        match (own, limit) {
+            (Some(Rate::Quota(Quota { span, .. }) | Rate::Share { span, .. }), _) => {
+                format!("100 per {span}")
+            }
+            (_, Some(limit)) => example(limit.algorithm).to_owned(),
+            (_, None) => example(Algorithm::TokenBucket).to_owned(),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rates.is_empty() && self.concurrency.is_empty()
     }
@@ -96,10 +110,12 @@ pub(super) fn read_attributes(spot: &Spot<'_>, attributes: &mut Attributes, faul
     for (name, spot) in spot.entries(ATTRIBUTES_MAX, faults) {
         let place = &spot.place;
         attributes.here = place.clone();
-        let Some(index) = faults.take(place, parse_one(name, attributes)) else {
+        let named = parse_one(name, attributes).map_err(|wrong| fix(wrong.problem, NAME_ADVICE));
+        let Some(index) = faults.take(place, named) else {
             continue;
         };
-        let Some(text) = spot.text(NAME_BYTES_MAX, faults) else {
+        let like = Like::Form("address");
+        let Some(text) = spot.text(NAME_BYTES_MAX, like, faults) else {
             continue;
         };
         let Some(kind) = faults.take(place, attribute_kind(text)) else {
@@ -142,7 +158,7 @@ fn attribute_kind(text: &str) -> Result<Option<Option<u8>>, Fix> {
 
 /// A zone's name, if the database knows it.
 pub(super) fn read_zone(spot: &Spot<'_>, faults: &mut Faults) -> Option<String> {
-    let name = spot.text(NAME_BYTES_MAX, faults)?;
+    let name = spot.text(NAME_BYTES_MAX, Like::Form("Europe/Berlin"), faults)?;
     faults.take(&spot.place, check_zone(name))?;
     Some(name.to_owned())
 }
@@ -203,24 +219,17 @@ fn read_limit(
     attributes: &mut Attributes,
     faults: &mut Faults,
 ) -> LimitText {
+    let said = read_algorithm(fields, faults);
+    let algorithm = said.unwrap_or(Algorithm::TokenBucket);
+    let example = example(algorithm);
     let rate = fields
-        .require("rate", "rate = \"100/min\"", faults)
-        .map(|rate| read_rate(rate, faults));
+        .require("rate", &format!("rate = \"{example}\""), faults)
+        .map(|rate| read_rate(rate, example, faults));
     let common = read_common(name, fields, attributes, faults);
-    let algorithm = choice(
-        fields,
-        "algorithm",
-        &[
-            ("token bucket", Algorithm::TokenBucket),
-            ("fixed window", Algorithm::FixedWindow),
-            ("fixed window from first hit", Algorithm::FirstHit),
-            ("sliding window", Algorithm::SlidingWindow),
-            ("calendar", Algorithm::Calendar),
-        ],
-        faults,
-    )
-    .unwrap_or(Algorithm::TokenBucket);
-    let (own_zone, week_from_sunday) = read_calendar(fields, algorithm, faults);
+    // If the algorithm is a fault, it may have been meant as a calendar.
+    let has_calendar =
+        algorithm == Algorithm::Calendar || said.is_none() && fields.get("algorithm").is_some();
+    let (own_zone, week_from_sunday) = read_calendar(fields, has_calendar, faults);
     LimitText {
         place: fields.place.clone(),
         rate,
@@ -239,6 +248,25 @@ fn read_limit(
         new_keys: new_keys::read(&common, fields, attributes, faults),
         common,
     }
+}
+
+/// A rate that a limit with this algorithm can have.
+fn example(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Calendar => "1000/day",
+        _ => "100/min",
+    }
+}
+
+fn read_algorithm(fields: &Fields<'_>, faults: &mut Faults) -> Option<Algorithm> {
+    let options = [
+        ("token bucket", Algorithm::TokenBucket),
+        ("fixed window", Algorithm::FixedWindow),
+        ("fixed window from first hit", Algorithm::FirstHit),
+        ("sliding window", Algorithm::SlidingWindow),
+        ("calendar", Algorithm::Calendar),
+    ];
+    choice(fields, "algorithm", &options, faults)
 }
 
 fn choice<T: Copy>(
@@ -261,10 +289,14 @@ fn read_durability(fields: &Fields<'_>, faults: &mut Faults) -> Option<Durabilit
 
 /// What a strict limit says beside; nothing that any other limit may say.
 fn read_strict(fields: &Fields<'_>, faults: &mut Faults) -> Strict {
-    let is_strict = |spot: &Spot<'_>| matches!(spot.value, Value::Text(text) if text == "strict");
+    // What is no durability at all may have been meant as strict.
+    let may_be_strict = |spot: &Spot<'_>| match spot.value {
+        Value::Text(text) => !matches!(text.as_str(), "memory" | "logged"),
+        _ => true,
+    };
     for name in ["reserve", "when_unwritable"] {
         if let Some(spot) = fields.get(name)
-            && !fields.get("durability").is_some_and(is_strict)
+            && !fields.get("durability").is_some_and(may_be_strict)
         {
             let problem = format!("{name} means nothing to a limit that is not strict");
             let advice = "add durability = \"strict\", or leave it out";
@@ -296,12 +328,12 @@ fn read_when_full(fields: &Fields<'_>, faults: &mut Faults) -> WhenFull {
 /// The time zone and whether weeks start on Sunday; both only mean something for a calendar.
 fn read_calendar(
     fields: &Fields<'_>,
-    algorithm: Algorithm,
+    has_calendar: bool,
     faults: &mut Faults,
 ) -> (Option<String>, bool) {
     for name in ["time_zone", "week_starts"] {
         if let Some(spot) = fields.get(name)
-            && algorithm != Algorithm::Calendar
+            && !has_calendar
         {
             let problem = format!("{name} means nothing to this algorithm");
             let advice = "add algorithm = \"calendar\", or leave it out";

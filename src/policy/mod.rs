@@ -12,6 +12,7 @@ mod amounts;
 mod ask;
 mod bounds;
 mod buckets;
+mod builder;
 mod common;
 mod compile;
 mod concurrency;
@@ -22,6 +23,7 @@ mod idempotency;
 mod intake;
 mod key;
 mod limit;
+mod meaning;
 mod names;
 mod new_keys;
 mod overrides;
@@ -45,6 +47,7 @@ mod shape;
 #[cfg(feature = "dashboard")]
 mod shown;
 mod statuses;
+mod syntax;
 mod template;
 mod terms;
 mod text;
@@ -53,11 +56,13 @@ mod tier;
 mod tree;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 pub(crate) use amounts::UNLIMITED;
 pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
+pub use builder::{LimitAlgorithm, LimitDurability, LimitRule, PolicyBuilder};
 pub(crate) use concurrency::ConcurrencySpec;
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
@@ -87,7 +92,7 @@ use tree::{Fields, Node, Spot};
 
 /// The limits of a service, read from a text.
 ///
-/// Immutable and cheap to clone. `docs` of the crate tell the language; a taste of it:
+/// Immutable and cheap to clone. The README shows the language; a taste of it:
 ///
 /// ```
 /// let policy = tollgate::Policy::from_toml(r#"
@@ -121,25 +126,60 @@ impl Policy {
         Self::read(text, text::from_json)
     }
 
+    /// Reads a policy from a file's bytes.
+    pub(crate) fn from_bytes(bytes: &[u8], is_json: bool) -> Result<Self, PolicyFaults> {
+        let read = match is_json {
+            true => Self::from_json,
+            false => Self::from_toml,
+        };
+        std::str::from_utf8(bytes)
+            .map_err(|error| {
+                let at = error.valid_up_to();
+                let place = Place {
+                    offset: Some(at),
+                    path: String::new(),
+                };
+                let mut faults = Faults::default();
+                faults.push(&place, fix("this is not UTF-8", "save the file as UTF-8"));
+                faults.report(&String::from_utf8_lossy(
+                    bytes.get(..at).unwrap_or_default(),
+                ))
+            })
+            .and_then(read)
+    }
+
     fn read(
         text: &str,
         parse: fn(&str, &mut Faults) -> Option<Node>,
     ) -> Result<Self, PolicyFaults> {
         let mut faults = Faults::default();
-        let plan = parse(text, &mut faults).map(|tree| {
-            let read = read_policy(&tree, &mut faults);
-            compile::compile(read, &mut faults)
-        });
-        match plan {
-            Some(plan) if faults.is_empty() => Ok(Self {
-                plan: Arc::new(plan),
-            }),
-            _ => Err(faults.report(text)),
+        match parse(text, &mut faults) {
+            Some(tree) => Self::of_tree(&tree, faults, text),
+            None => Err(faults.report(text)),
         }
     }
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+}
+
+/// From TOML; from JSON if the text begins with a brace, as no TOML does.
+///
+/// ```
+/// let policy: tollgate::Policy = "limits.all = { rate = \"100/s\" }".parse()?;
+/// let same: tollgate::Policy = r#"{"limits": {"all": {"rate": "100/s"}}}"#.parse()?;
+/// assert!(policy.limits().eq(same.limits()));
+/// # Ok::<(), tollgate::PolicyFaults>(())
+/// ```
+impl FromStr for Policy {
+    type Err = PolicyFaults;
+
+    fn from_str(text: &str) -> Result<Self, PolicyFaults> {
+        match text.trim_start().starts_with('{') {
+            true => Self::from_json(text),
+            false => Self::from_toml(text),
+        }
     }
 }
 
@@ -194,13 +234,14 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         .get("limits")
         .map(|spot| limit::read_limits(spot, &zone, &mut attributes, faults))
         .unwrap_or_default();
-    if limits.is_empty() {
+    if limits.is_empty() && !faults.is_within("limits") {
         let advice = "add [limits.NAME] with rate = \"100/min\"";
         faults.push(&fields.place, fix("the policy has no limits", advice));
     }
+    let example = |name: &str| limits.example(name);
     let tiers = fields
         .get("tiers")
-        .map(|spot| tier::read(spot, &mut attributes, faults));
+        .map(|spot| tier::read(spot, &example, &mut attributes, faults));
     let mut routes = Vec::new();
     let buckets = fields
         .get("buckets")
@@ -212,9 +253,10 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
     let default = fields
         .get("default")
         .map(|spot| route::read_default(spot, faults));
+    let has_unread_routes = ["buckets", "routes", "default"].map(|part| faults.is_within(part));
     let overrides = fields
         .get("overrides")
-        .map(|spot| route::read_overrides(spot, faults));
+        .map(|spot| route::read_overrides(spot, &example, faults));
     let idempotency = fields
         .get("idempotency")
         .and_then(|spot| idempotency::read(spot, &mut attributes, faults));
@@ -225,6 +267,7 @@ fn read_policy(tree: &Node, faults: &mut Faults) -> PolicyText {
         tiers: tiers.unwrap_or_default(),
         buckets: buckets.unwrap_or_default(),
         routes,
+        has_unread_routes: has_unread_routes.contains(&true),
         default: default.flatten(),
         overrides: overrides.unwrap_or_default(),
         idempotency,

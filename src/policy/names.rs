@@ -41,7 +41,10 @@ impl<'t> Names<'t> {
                 None => format!("add [{}s.{name}]", self.what),
             };
             let problem = format!("there is no {} {}", self.what, quoted(name));
-            faults.push(place, fix(problem, super::fault::clip(&advice)));
+            let is_unread = faults.is_at(&format!("{}s", self.what));
+            if !is_unread {
+                faults.push(place, fix(problem, super::fault::clip(&advice)));
+            }
         }
         found
     }
@@ -55,5 +58,8 @@ pub(super) fn wrong_kind(limit: &str, place: &Place, example: &str, faults: &mut
     };
     let problem = format!("limit {} {is}", quoted(limit));
     let example = example.replace("NAME", limit);
-    faults.push(place, fix(problem, format!("write {example}")));
+    // A limit that lacks both counts as a rate, and is a fault already.
+    if !faults.is_at(&Place::limit(limit).path) {
+        faults.push(place, fix(problem, format!("write {example}")));
+    }
 }

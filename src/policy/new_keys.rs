@@ -32,7 +32,7 @@ pub(super) fn read(
         let problem = "new_keys means nothing here: no address brings more than one key";
         faults.push(&spot.place, fix(problem, "leave it out"));
     }
-    let rate = read_rate(spot, faults);
+    let rate = read_rate(spot, "20/min", faults);
     if let Rate::Share { of, .. } = rate.rate.as_ref()? {
         let problem = format!("a share of {} cannot stand here", quoted(of));
         let advice = "write a rate with numbers of its own";

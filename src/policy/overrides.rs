@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::concurrency::ConcurrencySpec;
-use super::fault::{Faults, Fix, fix, quoted};
+use super::fault::{Faults, Fix, Place, fix, quoted};
 use super::key::{Attributes, KeySpec, Sequence};
 use super::names::{Names, wrong_kind};
 use super::plan::{LimitSpec, Overridden, OverrideSpec};
@@ -130,7 +130,18 @@ pub(super) fn compile(
         let Some(key) = targets.keys.get(index.0) else {
             continue;
         };
-        let values = faults.take(&entry.key_place, values(&entry.key, key, &text.attributes));
+        let values = match values(&entry.key, key, &text.attributes) {
+            Ok(values) => Some(values),
+            Err(fix) => {
+                let limit = Place::limit(name);
+                let own = ["key", "override_key"].map(|key| limit.inside(key, None).path);
+                let causes = [&*own[0], &*own[1], &*entry.key_place.path];
+                if !faults.is_at(&limit.path) {
+                    faults.push_unless(&causes, &entry.key_place, fix);
+                }
+                None
+            }
+        };
         let of = faults.take(entry.value.place(), targets.ready(&pending.value));
         let (Some(values), Some(Some(of))) = (values, of) else {
             continue;

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use super::fault::{Fix, fix, quoted, suggest};
+use super::fault::{Fix, fix, nearest, quoted};
 use super::scan::Scan;
 
 /// What a rate says, before an algorithm makes a rule of it.
@@ -93,8 +93,6 @@ const NOUNS: [&str; 13] = [
     "time", "times",
 ];
 
-const EXAMPLE: &str = "write it like \"100/min\", \"5 per 10 s\" or \"100/min burst 150\"";
-
 impl Unit {
     /// Nanoseconds of the unit; none for a month.
     pub(super) const fn nanos(self) -> Option<u64> {
@@ -124,7 +122,8 @@ impl Unit {
 }
 
 impl Span {
-    /// What `text` says, as in `4s`.
+    /// What `text` says, as in `4s`. A fault may lack its advice: who knows what the span is for
+    /// has an example.
     pub(super) fn parse(text: &str) -> Result<Self, Fix> {
         let mut scan = Scan::new(text);
         let count = number(&mut scan)?;
@@ -165,7 +164,7 @@ impl fmt::Display for Quota {
 }
 
 impl Rate {
-    /// What `text` says.
+    /// What `text` says. A fault may lack its advice: who knows the limit has an example.
     pub(super) fn parse(text: &str) -> Result<Self, Fix> {
         let mut scan = Scan::new(text);
         let rate = if scan.eat_word("unlimited") {
@@ -187,7 +186,7 @@ impl Rate {
             )),
             rest => Err(fix(
                 format!("{} is left over after the rate", quoted(rest)),
-                EXAMPLE,
+                "",
             )),
         }
     }
@@ -248,7 +247,7 @@ fn number(scan: &mut Scan<'_>) -> Result<u64, Fix> {
             rest if rest.starts_with('-') => "a rate cannot be negative".to_owned(),
             rest => format!("a number belongs before {}", quoted(rest)),
         };
-        return Err(fix(problem, EXAMPLE));
+        return Err(fix(problem, ""));
     }
     if scan.rest().starts_with('.') {
         let advice = "for 0.5/s write 1 per 2s, for 1.5h write 90min";
@@ -268,12 +267,12 @@ fn parse_span(scan: &mut Scan<'_>) -> Result<Span, Fix> {
             "" => "a span of time is missing".to_owned(),
             rest => format!("\"/\" or \"per\" belongs before {}", quoted(rest)),
         };
-        return Err(fix(problem, EXAMPLE));
+        return Err(fix(problem, ""));
     }
     let count = if scan.at_digit() { number(scan)? } else { 1 };
     let unit = parse_unit(scan)?;
     if count == 0 {
-        return Err(fix("a span of 0 is no span", EXAMPLE));
+        return Err(fix("a span of 0 is no span", ""));
     }
     if unit
         .nanos()
@@ -294,7 +293,7 @@ fn parse_unit(scan: &mut Scan<'_>) -> Result<Unit, Fix> {
         return Ok(*unit);
     }
     if word.is_empty() {
-        return Err(fix("a unit of time is missing", EXAMPLE));
+        return Err(fix("a unit of time is missing", ""));
     }
     let advice = if ["y", "year", "years"]
         .iter()
@@ -302,10 +301,10 @@ fn parse_unit(scan: &mut Scan<'_>) -> Result<Unit, Fix> {
     {
         "years differ in length; write days, as in 365d".to_owned()
     } else {
-        suggest(
-            word,
-            &["ms", "second", "minute", "hour", "day", "week", "month"],
-        )
+        match nearest(word, UNITS.map(|(name, _)| name)) {
+            Some(unit) => format!("did you mean {unit}?"),
+            None => String::new(),
+        }
     };
     Err(fix(format!("{} is no unit of time", quoted(word)), advice))
 }

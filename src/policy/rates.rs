@@ -194,6 +194,10 @@ impl<'t> Sources<'t> {
             .filter_map(Allowance::quota)
             .collect();
         let span = quotas.first().map(|quota| quota.span);
+        if quotas.is_empty() && allowances.iter().all(|(tier, _)| tier.is_some()) {
+            // Its rate is a fault already; what else could be said of the limit leads away from it.
+            return None;
+        }
         let shape = self.shape(limit, &quotas, calendars);
         let shape = faults.take(self.place(limit, None), shape)?;
         let mut made = Vec::new();

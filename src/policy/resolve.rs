@@ -415,7 +415,10 @@ impl Plan {
         Rate::parse(text)
             .and_then(|rate| plain(&rate)?.rate(&limit.shape))
             .map(|rate| Overridden::Rate(index, rate))
-            .map_err(|fix| format!("{}; {}", fix.problem, fix.advice))
+            .map_err(|fix| match fix.advice.as_str() {
+                "" => format!("{}; write it like {:?}", fix.problem, limit.shape.example()),
+                advice => format!("{}; {advice}", fix.problem),
+            })
     }
 }
 

@@ -11,7 +11,7 @@ use super::bounds::{
 use super::fault::{Faults, Fix, Place, fix, quoted, suggest};
 use super::names::Names;
 use super::pieces::{Fact, Piece, joined, json, parse_text};
-use super::tree::{Fields, Spot, Value};
+use super::tree::{Fields, Like, Spot, Value};
 
 /// What responses say, made ready.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -191,7 +191,7 @@ pub(super) fn read(spot: &Spot<'_>, faults: &mut Faults) -> ResponseText {
     text.spec.limit = limit.unwrap_or_default();
     text.spec.body = read_body(&fields, faults);
     if let Some(spot) = fields.get("refusals") {
-        for spot in spot.items(REFUSALS_MAX, faults) {
+        for spot in spot.tables(REFUSALS_MAX, faults) {
             let (spec, places) = read_refusal(&spot, faults);
             let is_hidden = |before: &RefusalSpec| {
                 before.when == spec.when
@@ -245,7 +245,7 @@ fn read_refusal(spot: &Spot<'_>, faults: &mut Faults) -> (RefusalSpec, Vec<Place
     let mut limits = Vec::new();
     let mut places = Vec::new();
     for item in named {
-        if let Some(name) = item.text(NAME_BYTES_MAX, faults) {
+        if let Some(name) = item.text(NAME_BYTES_MAX, Like::NameOf("a limit"), faults) {
             limits.push(name.into());
             places.push(item.place);
         }
@@ -276,7 +276,8 @@ fn read_headers(fields: &Fields<'_>, faults: &mut Faults) -> Option<Vec<HeaderSp
     let spot = fields.get("headers")?;
     let mut headers = Vec::new();
     for item in spot.items_or_one(HEADERS_MAX, faults) {
-        let Some(text) = item.text(PHRASE_BYTES_MAX, faults) else {
+        let like = Like::Form("X-Left: {remaining}");
+        let Some(text) = item.text(PHRASE_BYTES_MAX, like, faults) else {
             continue;
         };
         let Some(read) = faults.take(&item.place, parse_headers(text)) else {
@@ -391,7 +392,7 @@ fn read_body(fields: &Fields<'_>, faults: &mut Faults) -> Option<BodySpec> {
     }
     let kind = match content_type {
         Some(spot) => {
-            let text = spot.text(NAME_BYTES_MAX, faults)?;
+            let text = spot.text(NAME_BYTES_MAX, Like::Form("text/html"), faults)?;
             if !text.contains('/') || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
                 let problem = format!("{} is no media type", quoted(text));
                 faults.push(&spot.place, fix(problem, "write it like \"text/html\""));

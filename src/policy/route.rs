@@ -7,7 +7,7 @@ use super::bounds::{
 };
 use super::fault::{Faults, Place, fix};
 use super::template::RouteText;
-use super::tree::{Fields, Spot, Value, check_name};
+use super::tree::{Fields, Like, Spot, Value, check_name};
 
 /// A reference by name.
 #[derive(Clone)]
@@ -71,15 +71,20 @@ pub(super) enum OverrideKey {
     Named(Vec<(String, String)>),
 }
 
-fn read_name(spot: &Spot<'_>, faults: &mut Faults) -> Option<Name> {
-    let text = spot.text(NAME_BYTES_MAX, faults)?.to_owned();
+/// A reference to something that `what` says, such as `a limit`.
+fn read_name(spot: &Spot<'_>, what: &'static str, faults: &mut Faults) -> Option<Name> {
+    let like = Like::NameOf(what);
+    let text = spot.text(NAME_BYTES_MAX, like, faults)?.to_owned();
     let place = spot.place.clone();
     Some(Name { text, place })
 }
 
 fn read_names(spot: &Spot<'_>, faults: &mut Faults) -> Vec<Name> {
-    let items = spot.items(LIMITS_MAX, faults).into_iter();
-    items.filter_map(|item| read_name(&item, faults)).collect()
+    let items = spot.items(LIMITS_MAX, Like::NameOf("a limit"), faults);
+    let items = items.into_iter();
+    items
+        .filter_map(|item| read_name(&item, "a limit", faults))
+        .collect()
 }
 
 /// Reads `[buckets]`; the routes that they list are added to `routes`.
@@ -98,8 +103,8 @@ pub(super) fn read_buckets(
             .unwrap_or_default();
         let inside = fields
             .get("inside")
-            .and_then(|inside| read_name(inside, faults));
-        if fields.get("limits").is_none() && fields.get("inside").is_none() {
+            .and_then(|inside| read_name(inside, "a bucket", faults));
+        if fields.is_table && fields.get("limits").is_none() && fields.get("inside").is_none() {
             let advice = "write limits = [\"...\"], or inside = \"...\"";
             faults.push(&spot.place, fix("the bucket has no limits", advice));
         }
@@ -127,9 +132,8 @@ fn read_templates(
     faults: &mut Faults,
 ) {
     for item in spot.items_or_one(ROUTES_MAX, faults) {
-        let route = item
-            .text(PHRASE_BYTES_MAX, faults)
-            .and_then(|text| faults.take(&item.place, RouteText::parse(text)));
+        let example = "GET /users/{id}";
+        let route = item.parsed(PHRASE_BYTES_MAX, example, RouteText::parse, faults);
         if let Some(route) = route {
             routes.push(RouteEntry {
                 place: item.place,
@@ -142,7 +146,7 @@ fn read_templates(
 
 /// Reads `[[routes]]` into `routes`.
 pub(super) fn read_routes(spot: &Spot<'_>, routes: &mut Vec<RouteEntry>, faults: &mut Faults) {
-    for item in spot.items(ROUTES_MAX, faults) {
+    for item in spot.tables(ROUTES_MAX, faults) {
         let fields = item.fields(&["route", "bucket", "limits", "exempt"], faults);
         let target = read_target(&fields, faults);
         let list = fields.require("route", "route = \"GET /users/{id}\"", faults);
@@ -169,11 +173,13 @@ fn read_target(fields: &Fields<'_>, faults: &mut Faults) -> Option<TargetText> {
             0 => "it leads nowhere",
             _ => "it leads to more than one place",
         };
-        faults.push(&fields.place, fix(problem, advice));
+        if fields.is_table {
+            faults.push(&fields.place, fix(problem, advice));
+        }
         return None;
     };
     if fields.get("bucket").is_some() {
-        return read_name(spot, faults).map(TargetText::Bucket);
+        return read_name(spot, "a bucket", faults).map(TargetText::Bucket);
     }
     if fields.get("limits").is_some() {
         return Some(TargetText::Limits(read_names(spot, faults)));
@@ -187,16 +193,21 @@ fn read_target(fields: &Fields<'_>, faults: &mut Faults) -> Option<TargetText> {
     }
 }
 
-/// Reads `[[overrides]]`.
-pub(super) fn read_overrides(spot: &Spot<'_>, faults: &mut Faults) -> Vec<OverrideText> {
+/// Reads `[[overrides]]`; `example` tells a rate that the limit of a name could have.
+pub(super) fn read_overrides(
+    spot: &Spot<'_>,
+    example: &dyn Fn(&str) -> String,
+    faults: &mut Faults,
+) -> Vec<OverrideText> {
     let mut overrides = Vec::new();
-    for item in spot.items(OVERRIDES_MAX, faults) {
+    for item in spot.tables(OVERRIDES_MAX, faults) {
         let fields = item.fields(&["limit", "key", "rate", "max_concurrent"], faults);
         let limit = fields
             .require("limit", "limit = \"per-minute\"", faults)
-            .and_then(|limit| read_name(limit, faults));
+            .and_then(|limit| read_name(limit, "a limit", faults));
         let key = fields.require("key", "key = \"pk_live_42\"", faults);
-        let value = read_override_value(&fields, faults);
+        let example = example(limit.as_ref().map_or("", |limit| &limit.text));
+        let value = read_override_value(&fields, &example, faults);
         if let (Some(limit), Some(key), Some(value)) = (limit, key, value) {
             overrides.push(OverrideText {
                 place: item.place,
@@ -210,10 +221,14 @@ pub(super) fn read_overrides(spot: &Spot<'_>, faults: &mut Faults) -> Vec<Overri
     overrides
 }
 
-fn read_override_value(fields: &Fields<'_>, faults: &mut Faults) -> Option<OverrideValue> {
+fn read_override_value(
+    fields: &Fields<'_>,
+    example: &str,
+    faults: &mut Faults,
+) -> Option<OverrideValue> {
     let Some(most) = fields.get("max_concurrent") else {
-        let rate = fields.require("rate", "rate = \"500/min\"", faults)?;
-        return Some(OverrideValue::Rate(read_rate(rate, faults)));
+        let rate = fields.require("rate", &format!("rate = \"{example}\""), faults)?;
+        return Some(OverrideValue::Rate(read_rate(rate, example, faults)));
     };
     if let Some(rate) = fields.get("rate") {
         let advice = "keep the one that the limit has";
@@ -229,7 +244,7 @@ fn read_override_key(spot: &Spot<'_>, faults: &mut Faults) -> OverrideKey {
             spot.entries(KEY_PARTS_MAX, faults)
                 .into_iter()
                 .filter_map(|(name, value)| {
-                    let value = value.text(VALUE_BYTES_MAX, faults)?;
+                    let value = value.text(VALUE_BYTES_MAX, Like::Any, faults)?;
                     Some((name.to_owned(), value.to_owned()))
                 })
                 .collect(),
@@ -237,7 +252,8 @@ fn read_override_key(spot: &Spot<'_>, faults: &mut Faults) -> OverrideKey {
         _ => OverrideKey::Values(
             spot.items_or_one(KEY_PARTS_MAX, faults)
                 .into_iter()
-                .filter_map(|item| item.text(VALUE_BYTES_MAX, faults).map(str::to_owned))
+                .filter_map(|item| item.text(VALUE_BYTES_MAX, Like::Any, faults))
+                .map(str::to_owned)
                 .collect(),
         ),
     }

@@ -57,7 +57,9 @@ pub(super) fn compile(
     let everywhere = (TargetText::Limits(Vec::new()), Place::default());
     let (target, place) = text.default.as_ref().unwrap_or(&everywhere);
     let default = builder.target(target, place, faults);
-    builder.buckets.check_use(faults);
+    if !text.has_unread_routes {
+        builder.buckets.check_use(faults);
+    }
     Scopes {
         routes,
         router,

@@ -119,7 +119,7 @@ fn whole_secs(span: Span) -> Result<u64, Fix> {
 fn month_fix() -> Fix {
     fix(
         "months differ in length",
-        "add algorithm = \"calendar\", or write days, as in 30d",
+        "write days, as in 30d; a limit with algorithm = \"calendar\" counts months",
     )
 }
 
@@ -208,8 +208,30 @@ impl Shape {
         }
         Err(fix(
             format!("this limit counts over a {self}, and its counts mean that"),
-            "use the same span here, or write another limit",
+            format!(
+                "write it like \"{}\", or write another limit",
+                self.example()
+            ),
         ))
+    }
+
+    /// A rate that a limit of this shape can have.
+    pub(super) fn example(&self) -> String {
+        match self {
+            Self::Bucket { .. } => "100/min".to_owned(),
+            Self::Window {
+                span_secs: secs, ..
+            }
+            | Self::Sliding { window_secs: secs } => {
+                format!("100 per {secs} s")
+            }
+            Self::Calendar { unit, .. } => match unit {
+                CalendarUnit::Hour => "100/hour".to_owned(),
+                CalendarUnit::Day => "100/day".to_owned(),
+                CalendarUnit::Week | CalendarUnit::WeekFromSunday => "100/week".to_owned(),
+                CalendarUnit::Month => "100/month".to_owned(),
+            },
+        }
     }
 
     /// Where a limit of this shape is kept if it does not say so.

@@ -23,9 +23,7 @@ impl Statuses {
                     .whole(100..=599, faults)
                     .and_then(|status| u16::try_from(status).ok())
                     .map(|status| (status, status)),
-                _ => item
-                    .text(NAME_BYTES_MAX, faults)
-                    .and_then(|text| faults.take(&item.place, parse(text))),
+                _ => item.parsed(NAME_BYTES_MAX, "4xx", parse, faults),
             };
             ranges.extend(range);
         }

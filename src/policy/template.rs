@@ -13,6 +13,16 @@ use super::fault::{Fix, fix, quoted};
 /// Where in the path each capture lies, in the order of the template.
 pub(super) type Captures = ArrayVec<(usize, usize), CAPTURES_MAX>;
 
+/// Methods that nobody means to be others, near as they are.
+const METHODS: &[&str] = &[
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY",
+    "COPY", "MOVE", "LINK", "UNLINK", "BIND", "UNBIND", "LOCK", "UNLOCK", "PURGE", "BAN", "SET",
+];
+/// What a mistyped method was probably meant to be.
+const COMMON_METHODS: &[&str] = &[
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
+];
+
 /// A route's methods and template.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct RouteText {
@@ -137,10 +147,9 @@ impl PartialOrd for Pattern {
     }
 }
 
-const EXAMPLE: &str = "write it like \"GET|POST /users/{id}/posts\"";
-
 impl RouteText {
-    /// What `text` says: methods, or none, and a template.
+    /// What `text` says: methods, or none, and a template. A fault may lack its advice: who reads
+    /// routes has an example.
     pub(super) fn parse(text: &str) -> Result<Self, Fix> {
         let text = text.trim();
         let (methods, path) = match text.split_once(char::is_whitespace) {
@@ -162,13 +171,14 @@ fn parse_methods(text: &str) -> Result<Vec<String>, Fix> {
     for method in text.split(['|', ',']) {
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             let problem = format!("{} is no method", quoted(method));
-            return Err(fix(problem, EXAMPLE));
+            return Err(fix(problem, ""));
         }
         if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let problem = format!("methods count their case, so {method} matches nothing");
             let advice = format!("write {}", method.to_ascii_uppercase());
             return Err(fix(problem, advice));
         }
+        check_method(method)?;
         if methods.iter().any(|known| known == method) {
             return Err(fix(format!("{method} is said twice"), "keep one of them"));
         }
@@ -181,11 +191,26 @@ fn parse_methods(text: &str) -> Result<Vec<String>, Fix> {
     Ok(methods)
 }
 
+/// A fault if `method` is no method, but nearly one. Others may be a service's own.
+pub(super) fn check_method(method: &str) -> Result<(), Fix> {
+    if METHODS.contains(&method) {
+        return Ok(());
+    }
+    let near = |known: &&&str| strsim::osa_distance(method, known) == 1;
+    match COMMON_METHODS.iter().find(near) {
+        Some(known) => Err(fix(
+            format!("{} is no method", quoted(method)),
+            format!("did you mean {known}?"),
+        )),
+        None => Ok(()),
+    }
+}
+
 impl Template {
     fn parse(text: &str) -> Result<Self, Fix> {
         if !text.starts_with('/') {
             let problem = format!("a path starts with a slash, not with {}", quoted(text));
-            return Err(fix(problem, EXAMPLE));
+            return Err(fix(problem, ""));
         }
         if let Some(sign) = text
             .chars()
@@ -290,7 +315,7 @@ impl Template {
                 '{' => {
                     let Some((name, after)) = after.split_once('}') else {
                         let problem = format!("a brace in {} is not closed", quoted(segment));
-                        return Err(fix(problem, EXAMPLE));
+                        return Err(fix(problem, ""));
                     };
                     rest = after;
                     self.capture(name)?;
@@ -299,7 +324,7 @@ impl Template {
                 }
                 '}' => {
                     let problem = format!("a brace in {} was not opened", quoted(segment));
-                    return Err(fix(problem, EXAMPLE));
+                    return Err(fix(problem, ""));
                 }
                 literal => {
                     if let Some(last) = literals.last_mut() {

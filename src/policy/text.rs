@@ -1,4 +1,4 @@
-//! The two formats, TOML and JSON, read into the tree. The only door of `toml` and `serde`.
+//! The two formats, TOML and JSON, read into the tree. The door of `serde`.
 
 use std::fmt;
 
@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::bounds::{DEPTH_MAX, TEXT_BYTES_MAX};
 use super::fault::{Faults, Place, fix, quoted};
+use super::syntax::toml_fix;
 use super::tree::{Entry, Node, Value};
 
 /// The tree of a TOML document; nothing if its syntax is broken.
@@ -25,8 +26,7 @@ pub(super) fn from_toml(text: &str, faults: &mut Faults) -> Option<Node> {
                 offset: error.span().map(|span| span.start),
                 path: String::new(),
             };
-            let problem = format!("this is not TOML: {}", error.message());
-            faults.push(&place, fix(problem, "mend the syntax here"));
+            faults.push(&place, toml_fix(text, place.offset, error.message()));
             None
         }
     }
@@ -108,7 +108,7 @@ pub(super) fn from_json(text: &str, faults: &mut Faults) -> Option<Node> {
     bound_text(text, faults)?;
     match serde_json::from_str::<Json>(text) {
         Ok(Json(value)) => {
-            check_json(&value, &Place::default(), 1, faults);
+            check_tree(&value, faults);
             Some(Node {
                 offset: None,
                 value,
@@ -123,8 +123,12 @@ pub(super) fn from_json(text: &str, faults: &mut Faults) -> Option<Node> {
     }
 }
 
-/// Names said twice, which JSON allows and a policy does not, and values nested too deep.
-fn check_json(value: &Value, place: &Place, depth: usize, faults: &mut Faults) {
+/// Faults of a tree that is not from TOML: names said twice, and values nested too deep.
+pub(super) fn check_tree(value: &Value, faults: &mut Faults) {
+    check_value(value, &Place::default(), 1, faults);
+}
+
+fn check_value(value: &Value, place: &Place, depth: usize, faults: &mut Faults) {
     if depth > DEPTH_MAX {
         let problem = format!("values are nested deeper than {DEPTH_MAX}");
         faults.push(place, fix(problem, "nothing in a policy is so deep"));
@@ -134,7 +138,7 @@ fn check_json(value: &Value, place: &Place, depth: usize, faults: &mut Faults) {
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 if matches!(item.value, Value::List(_) | Value::Table(_)) {
-                    check_json(&item.value, &place.item(index, None), depth + 1, faults);
+                    check_value(&item.value, &place.item(index, None), depth + 1, faults);
                 }
             }
         }
@@ -147,7 +151,7 @@ fn check_json(value: &Value, place: &Place, depth: usize, faults: &mut Faults) {
                     faults.push(&inside, fix(problem, "keep one of them"));
                 }
                 if matches!(entry.node.value, Value::List(_) | Value::Table(_)) {
-                    check_json(&entry.node.value, &inside, depth + 1, faults);
+                    check_value(&entry.node.value, &inside, depth + 1, faults);
                 }
             }
         }

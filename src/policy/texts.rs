@@ -16,6 +16,8 @@ pub(super) struct PolicyText {
     pub(super) tiers: Vec<TierText>,
     pub(super) buckets: Vec<BucketText>,
     pub(super) routes: Vec<RouteEntry>,
+    /// There may be others: some could not be read, which is a fault.
+    pub(super) has_unread_routes: bool,
     pub(super) default: Option<(TargetText, Place)>,
     pub(super) overrides: Vec<OverrideText>,
     /// The limit that ids are counted by.

@@ -4,9 +4,9 @@ use super::address;
 use super::amounts::{MostText, RateText, read_most, read_rate};
 use super::bounds::{CRITERION_VALUES_MAX, LIMITS_MAX, TIERS_MAX, VALUE_BYTES_MAX};
 use super::fault::{Faults, Fix, Place, fix, quoted};
-use super::key::{Attributes, parse_one};
+use super::key::{Attributes, NAME_ADVICE, parse_one};
 use super::terms::{AttributeIndex, KeyValue};
-use super::tree::{Spot, Value, check_name};
+use super::tree::{Like, Spot, Value, check_name};
 
 /// A tier. The first whose criteria all hold is a request's tier.
 #[derive(Debug)]
@@ -97,9 +97,10 @@ pub(super) struct TierText {
     pub(super) most: Vec<(String, MostText)>,
 }
 
-/// Reads `[tiers]`.
+/// Reads `[tiers]`; `example` tells a rate that the limit of a name could have.
 pub(super) fn read(
     spot: &Spot<'_>,
+    example: &dyn Fn(&str) -> String,
     attributes: &mut Attributes,
     faults: &mut Faults,
 ) -> Vec<TierText> {
@@ -114,7 +115,10 @@ pub(super) fn read(
         let rates = fields.get("rates").map(|rates| {
             let entries = rates.entries(LIMITS_MAX, faults).into_iter();
             entries
-                .map(|(limit, rate)| (limit.to_owned(), read_rate(&rate, faults)))
+                .map(|(limit, rate)| {
+                    let example = example(limit);
+                    (limit.to_owned(), read_rate(&rate, &example, faults))
+                })
                 .collect()
         });
         let most = fields.get("max_concurrent").map(|most| {
@@ -147,7 +151,7 @@ fn read_when(spot: &Spot<'_>, attributes: &mut Attributes, faults: &mut Faults) 
     }
     for (name, spot) in entries {
         attributes.here = spot.place.clone();
-        let index = parse_one(name, attributes);
+        let index = parse_one(name, attributes).map_err(|wrong| fix(wrong.problem, NAME_ADVICE));
         let Some(attribute) = faults.take(&spot.place, index) else {
             continue;
         };
@@ -167,7 +171,7 @@ fn read_test(spot: &Spot<'_>, ipv6_prefix: u8, faults: &mut Faults) -> Option<Te
     }
     let mut patterns = Vec::new();
     for item in spot.items_or_one(CRITERION_VALUES_MAX, faults) {
-        let text = item.text(VALUE_BYTES_MAX, faults)?;
+        let text = item.text(VALUE_BYTES_MAX, Like::Any, faults)?;
         patterns.push(faults.take(&item.place, Pattern::parse(text, ipv6_prefix))?);
     }
     if patterns.is_empty() {

@@ -57,25 +57,38 @@ pub(super) struct Spot<'n> {
     pub(super) value: &'n Value,
 }
 
+/// What texts a field takes: what to advise where something else stands.
+#[derive(Clone, Copy)]
+pub(super) enum Like<'l> {
+    /// Any text.
+    Any,
+    /// Texts of a form, such as this one.
+    Form(&'l str),
+    /// The name of something, such as `a limit`.
+    NameOf(&'static str),
+}
+
+impl Like<'_> {
+    fn advice(self, value: &Value) -> String {
+        match (self, value) {
+            (Self::Any, Value::Whole(whole)) => format!("write \"{whole}\""),
+            (Self::Any, Value::Number(number)) => format!("write \"{number}\""),
+            (Self::Any, Value::Flag(flag)) => format!("write \"{flag}\""),
+            (Self::Any, _) => "write a text in quotes".to_owned(),
+            (Self::Form(example), _) => format!("write it like \"{example}\""),
+            (Self::NameOf(what), _) => format!("write the name of {what} in quotes"),
+        }
+    }
+}
+
 impl<'n> Spot<'n> {
-    fn wrong_type(&self, wanted: &str, faults: &mut Faults) {
+    fn wrong_type(&self, wanted: &str, advice: impl Into<String>, faults: &mut Faults) {
         let problem = format!("{wanted} belongs here, not {}", self.value.kind());
-        let advice = match (self.value, wanted) {
-            (Value::Whole(whole), "a text") => format!("write \"{whole}\""),
-            (Value::Text(text), "a whole number") if text.parse::<u64>().is_ok() => {
-                format!("write {text} without quotes")
-            }
-            (Value::Text(text), "true or false") if text == "true" || text == "false" => {
-                format!("write {text} without quotes")
-            }
-            (_, "a list") => "write it in square brackets: [...]".to_owned(),
-            _ => format!("write {wanted}"),
-        };
         faults.push(&self.place, fix(problem, advice));
     }
 
     /// The text, at most `most` bytes of it.
-    pub(super) fn text(&self, most: usize, faults: &mut Faults) -> Option<&'n str> {
+    pub(super) fn text(&self, most: usize, like: Like<'_>, faults: &mut Faults) -> Option<&'n str> {
         match self.value {
             Value::Text(text) if text.len() <= most => Some(text),
             Value::Text(text) => {
@@ -84,17 +97,48 @@ impl<'n> Spot<'n> {
                 None
             }
             _ => {
-                self.wrong_type("a text", faults);
+                self.wrong_type("a text", like.advice(self.value), faults);
                 None
             }
         }
     }
 
+    /// What `parse` makes of the text. An advice that is missing is filled with `example`, which
+    /// `parse` takes; where a number stands that is one with its unit, if `parse` takes that.
+    pub(super) fn parsed<T>(
+        &self,
+        most: usize,
+        example: &str,
+        mut parse: impl FnMut(&str) -> Result<T, Fix>,
+        faults: &mut Faults,
+    ) -> Option<T> {
+        let unit = example.trim_start_matches(|c: char| c.is_ascii_digit());
+        if let Value::Whole(whole) = self.value
+            && unit != example
+            && parse(&format!("{whole}{unit}")).is_ok()
+        {
+            self.wrong_type("a text", format!("write \"{whole}{unit}\""), faults);
+            return None;
+        }
+        let like = Like::Form(example);
+        let parsed = parse(self.text(most, like, faults)?).map_err(|wrong| match wrong.advice {
+            advice if advice.is_empty() => fix(wrong.problem, like.advice(self.value)),
+            advice => fix(wrong.problem, advice),
+        });
+        faults.take(&self.place, parsed)
+    }
+
     pub(super) fn flag(&self, faults: &mut Faults) -> Option<bool> {
         match self.value {
             Value::Flag(flag) => Some(*flag),
-            _ => {
-                self.wrong_type("true or false", faults);
+            value => {
+                let advice = match value {
+                    Value::Text(text) if text == "true" || text == "false" => {
+                        format!("write {text} without quotes")
+                    }
+                    _ => "write true or false".to_owned(),
+                };
+                self.wrong_type("true or false", advice, faults);
                 None
             }
         }
@@ -102,23 +146,30 @@ impl<'n> Spot<'n> {
 
     /// The whole number, if it is in `range`.
     pub(super) fn whole(&self, range: RangeInclusive<u64>, faults: &mut Faults) -> Option<u64> {
+        let advice = match (range.start(), range.end()) {
+            (least, &u64::MAX) => format!("write a whole number from {least} on"),
+            (least, most) => format!("write a whole number from {least} to {most}"),
+        };
         match self.value {
             Value::Whole(whole) => {
                 let found = u64::try_from(*whole).ok().filter(|n| range.contains(n));
                 if found.is_none() {
-                    let (least, most) = range.into_inner();
-                    let advice = format!("a whole number from {least} to {most}");
                     faults.push(&self.place, fix(format!("{whole} is out of range"), advice));
                 }
                 found
             }
             Value::Number(text) => {
                 let problem = format!("{} is not a whole number", quoted(text));
-                faults.push(&self.place, fix(problem, "write digits only"));
+                faults.push(&self.place, fix(problem, advice));
+                None
+            }
+            Value::Text(text) if text.parse().is_ok_and(|number| range.contains(&number)) => {
+                let advice = format!("write {text} without quotes");
+                self.wrong_type("a whole number", advice, faults);
                 None
             }
             _ => {
-                self.wrong_type("a whole number", faults);
+                self.wrong_type("a whole number", advice, faults);
                 None
             }
         }
@@ -130,20 +181,44 @@ impl<'n> Spot<'n> {
         options: &[(&'static str, T)],
         faults: &mut Faults,
     ) -> Option<T> {
-        let text = self.text(NAME_BYTES_MAX, faults)?;
+        let names: Vec<_> = options.iter().map(|(name, _)| *name).collect();
+        let Value::Text(text) = self.value else {
+            self.wrong_type("a text", suggest("", &names), faults);
+            return None;
+        };
         let found = options.iter().find(|(name, _)| *name == text);
         if found.is_none() {
-            let names: Vec<_> = options.iter().map(|(name, _)| *name).collect();
             let problem = format!("{} is none of the choices", quoted(text));
             faults.push(&self.place, fix(problem, suggest(text, &names)));
         }
         found.map(|(_, value)| *value)
     }
 
-    /// The list's items, at most `most` of them.
-    pub(super) fn items(&self, most: usize, faults: &mut Faults) -> Vec<Spot<'n>> {
+    /// The items of a list of tables, at most `most` of them.
+    pub(super) fn tables(&self, most: usize, faults: &mut Faults) -> Vec<Spot<'n>> {
+        if !matches!(self.value, Value::List(_)) {
+            // Only in TOML are places known, and only there tables have headings.
+            let advice = match self.place.offset {
+                Some(_) => format!("write [[{}]] above each table", self.place.path),
+                None => "write a list of tables: [{ ... }]".to_owned(),
+            };
+            self.wrong_type("a list of tables", advice, faults);
+            return Vec::new();
+        }
+        self.items(most, Like::Any, faults)
+    }
+
+    /// The list's items, at most `most` of them, each a text like `like`.
+    pub(super) fn items(&self, most: usize, like: Like<'_>, faults: &mut Faults) -> Vec<Spot<'n>> {
         let Value::List(nodes) = self.value else {
-            self.wrong_type("a list", faults);
+            let advice = match (self.value, like) {
+                (Value::Text(text), _) => format!("write [{}]", quoted(text)),
+                (_, Like::NameOf(what)) => {
+                    format!("write the name of {what} in quotes and brackets")
+                }
+                _ => "write it in square brackets".to_owned(),
+            };
+            self.wrong_type("a list", advice, faults);
             return Vec::new();
         };
         self.bound("items", nodes.len(), most, faults);
@@ -161,7 +236,7 @@ impl<'n> Spot<'n> {
     /// The list's items, or the value itself where one stands for a list of one.
     pub(super) fn items_or_one(&self, most: usize, faults: &mut Faults) -> Vec<Spot<'n>> {
         match self.value {
-            Value::List(_) => self.items(most, faults),
+            Value::List(_) => self.items(most, Like::Any, faults),
             _ => vec![self.clone()],
         }
     }
@@ -169,7 +244,7 @@ impl<'n> Spot<'n> {
     /// The table's named values, at most `most` of them, whatever their names.
     pub(super) fn entries(&self, most: usize, faults: &mut Faults) -> Vec<(&'n str, Spot<'n>)> {
         let Value::Table(entries) = self.value else {
-            self.wrong_type("a table", faults);
+            self.no_table(faults);
             return Vec::new();
         };
         self.bound("entries", entries.len(), most, faults);
@@ -184,10 +259,11 @@ impl<'n> Spot<'n> {
     pub(super) fn fields(&self, known: &'static [&'static str], faults: &mut Faults) -> Fields<'n> {
         let mut fields = Fields {
             place: self.place.clone(),
+            is_table: matches!(self.value, Value::Table(_)),
             found: Vec::new(),
         };
         let Value::Table(entries) = self.value else {
-            self.wrong_type("a table", faults);
+            self.no_table(faults);
             return fields;
         };
         for entry in entries {
@@ -204,6 +280,17 @@ impl<'n> Spot<'n> {
             }
         }
         fields
+    }
+
+    fn no_table(&self, faults: &mut Faults) {
+        let Place { offset, path } = &self.place;
+        let advice = match self.value {
+            Value::List(_) if offset.is_some() && !path.is_empty() && !path.ends_with(']') => {
+                format!("write [{path}], with one bracket on each side")
+            }
+            _ => "write it in braces: { name = value }".to_owned(),
+        };
+        self.wrong_type("a table", advice, faults);
     }
 
     fn inside(&self, entry: &'n Entry) -> Spot<'n> {
@@ -239,6 +326,8 @@ fn unknown_field(entry: &Entry, known: &[&str]) -> Fix {
 /// A table's values of known names.
 pub(super) struct Fields<'n> {
     pub(super) place: Place,
+    /// False if what stands there is no table, which is a fault already.
+    pub(super) is_table: bool,
     found: Vec<(&'static str, Spot<'n>)>,
 }
 
@@ -258,7 +347,7 @@ impl<'n> Fields<'n> {
         faults: &mut Faults,
     ) -> Option<&Spot<'n>> {
         let spot = self.get(name);
-        if spot.is_none() {
+        if spot.is_none() && self.is_table {
             let problem = format!("{name} is missing");
             faults.push(&self.place, fix(problem, format!("write {example}")));
         }

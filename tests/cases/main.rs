@@ -8,6 +8,8 @@
 mod common;
 mod policy;
 mod run;
+#[path = "../common/skipped.rs"]
+mod skipped;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -143,10 +145,8 @@ fn trials(folder: &Path) -> Vec<Trial> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/cases");
-    if !folder.exists() {
-        println!("SKIPPED: the cases of other limiters, which needs ../shared");
+    let Some(folder) = skipped::shared("cases") else {
         return ExitCode::SUCCESS;
-    }
+    };
     libtest_mimic::run(&arguments, trials(&folder)).exit_code()
 }

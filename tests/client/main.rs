@@ -18,7 +18,7 @@ mod skipped;
 mod structured;
 mod systems;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,18 +66,6 @@ fn secs(secs: u64) -> Duration {
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-/// A file of the shared data, unless it is not here.
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/data")
-        .join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    skipped::say(format!("{name} needs ../shared"));
-    None
 }
 
 fn json(path: &Path) -> serde_json::Value {

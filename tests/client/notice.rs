@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate::Timestamp;
 use tollgate::client::Notice;
 
-use super::{START, json, millis, secs, shared};
+use super::{START, json, millis, secs};
+use crate::skipped::shared;
 
 pub(super) fn headers(fields: &[(&str, &str)]) -> HeaderMap {
     let fields = fields.iter().map(|(name, value)| {

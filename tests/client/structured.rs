@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use tollgate::client::{HeaderFault, Notice};
 
-use super::{START, json, secs, shared};
+use super::{START, json, secs};
+use crate::skipped::shared;
 
 const STATE: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";

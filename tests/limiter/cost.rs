@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::{Request, Verdict};
+use tollgate::{Outcome, Request, Verdict};
 
 use super::{of, user, world};
 
@@ -117,6 +117,77 @@ fn a_request_may_not_cost_more_than_max_cost() {
     let rows = world.limiter.limit("rows").unwrap();
     assert_eq!(rows.check_cost("alice", 51).verdict(), Verdict::Impossible);
     assert!(rows.check_cost("alice", 50).is_allowed());
+}
+
+/// Row W11: who asks for more than a request may cost, or what cannot be read, is told the numbers
+/// that there are, not those of a counter at rest.
+#[test]
+fn w11_a_refusal_for_its_cost_tells_true_numbers() {
+    let all = "max_cost = 5\ncost = \"size\"";
+    for text in each(&format!("{TEN}\n{all}")) {
+        let world = world(&text);
+        let of_size = |size: &str| world.limiter.check(&user("alice").attribute("size", size));
+        assert!(of_size("4").is_allowed());
+        let numbers = |outcome: &Outcome| {
+            let (limit, used) = (outcome.limit(), outcome.used());
+            (limit, used, outcome.remaining(), outcome.reset_after())
+        };
+        let ten = world.limiter.limit("ten").unwrap();
+        let wanted = numbers(&ten.usage("alice"));
+        assert_eq!((wanted.0, wanted.1, wanted.2), (10, 4, 6), "{text}");
+        for (size, verdict) in [("6", Verdict::Impossible), ("six", Verdict::CostUnreadable)] {
+            let refused = of_size(size);
+            assert_eq!(refused.verdict(), verdict, "{text}");
+            assert_eq!(numbers(&of(&refused, "ten")), wanted, "{text} {size}");
+            assert_eq!(refused.retry_after(), None);
+        }
+        let direct = ten.check_cost("alice", 6);
+        assert_eq!(direct.verdict(), Verdict::Impossible, "{text}");
+        assert_eq!(numbers(&direct), wanted, "{text}");
+        assert_eq!(direct.retry_after(), None);
+        assert_eq!(numbers(&ten.usage("alice")), wanted, "nothing was taken");
+    }
+}
+
+/// Row W11, for permits: what is refused for its cost is told how many run.
+#[test]
+fn w11_a_refusal_of_permits_tells_how_many_run() {
+    let world = world(
+        r#"
+        [limits.jobs]
+        max_concurrent = 4
+        key = "user"
+        cost = "size"
+        max_cost = 3
+        "#,
+    );
+    let of_size = |size: &'static str| user("alice").attribute("size", size);
+    let held = world.limiter.try_acquire(&of_size("2"));
+    assert!(held.is_allowed());
+    for size in ["4", "four"] {
+        let refused = world.limiter.try_acquire(&of_size(size));
+        assert!(!refused.is_allowed());
+        let jobs = refused.decision().concurrency().next().unwrap();
+        assert_eq!((jobs.limit(), jobs.running()), (4, 2), "{size}");
+    }
+    let checked = world.limiter.check(&of_size("1"));
+    assert_eq!(checked.verdict(), Verdict::NeedsPermit);
+    assert_eq!(checked.concurrency().next().unwrap().running(), 2);
+}
+
+/// Row W11: without a key there is no counter, so no header says what is left of it.
+#[test]
+fn w11_a_refusal_without_a_counter_tells_no_numbers() {
+    let headers = "[response]\nheaders = [\"x-ratelimit-seconds\"]";
+    let rest = "key = \"user\"\nwhen_key_missing = \"refuse\"";
+    let world = world(&format!("[limits.ten]\nrate = \"10/h\"\n{rest}\n{headers}"));
+    let refused = world.limiter.check(&Request::new());
+    assert_eq!(refused.verdict(), Verdict::KeyMissing);
+    let mut told = Vec::new();
+    refused
+        .answer()
+        .headers(|name, _| told.push(name.to_owned()));
+    assert_eq!(told, ["x-ratelimit-limit"]);
 }
 
 #[test]

@@ -293,3 +293,54 @@ fn a_key_of_another_shape_is_missing() {
     all.refund((), all.check(()));
     assert_eq!(all.usage(()).used(), 2);
 }
+
+/// A key is the same counter, however it is given.
+#[test]
+fn a_key_can_be_a_number_an_address_or_whatever_text() {
+    use std::borrow::Cow;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    let world = world("[limits.l]\nrate = \"100/h\"\nkey = \"ip\"");
+    let limit = world.limiter.limit("l").unwrap();
+    let (v4, v6) = (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+    assert!(limit.check(v4).is_allowed() && limit.check(v6).is_allowed());
+    assert_eq!(limit.usage(IpAddr::V4(v4)).used(), 1);
+    assert_eq!(limit.usage("127.0.0.1").used(), 1);
+    assert_eq!(limit.usage("::1").used(), 1);
+    for (number, text) in [(0, "0"), (42, "42"), (u64::MAX, "18446744073709551615")] {
+        assert!(limit.check(number).is_allowed());
+        assert!(limit.check(u128::from(number)).is_allowed());
+        assert_eq!(limit.usage(text).used(), 2, "{text}");
+    }
+    assert!(limit.check(u128::MAX).is_allowed());
+    let text = u128::MAX.to_string();
+    assert!(limit.check(&text).is_allowed());
+    assert!(limit.check(&Cow::from(text.as_str())).is_allowed());
+    assert!(limit.check(&Cow::from(text.clone())).is_allowed());
+    assert_eq!(limit.usage(u128::MAX).used(), 4);
+    assert!(limit.check(b"bytes").is_allowed());
+    assert_eq!(limit.usage("bytes").used(), 1);
+    // In a batch, and refunded.
+    limit.check_many(&[7u64, 7], |_, outcome| assert!(outcome.is_allowed()));
+    assert_eq!(limit.usage("7").used(), 2);
+    let taken = limit.check(7u64);
+    limit.refund(7u64, taken);
+    assert_eq!(limit.usage(7u64).used(), 2);
+}
+
+#[test]
+fn an_override_of_one_part_is_named_by_its_value() {
+    let world = world(UPLOAD);
+    world
+        .limiter
+        .set_override("upload", "alice", "50/h")
+        .unwrap();
+    let upload = world.limiter.limit("upload").unwrap();
+    assert_eq!(upload.usage("alice").limit(), 50);
+    upload.check("alice");
+    world.limiter.reset("upload", "alice").unwrap();
+    assert_eq!(upload.usage("alice").used(), 0);
+    let name = "alice".to_owned();
+    assert!(world.limiter.remove_override("upload", &name).unwrap());
+    assert_ne!(upload.usage("alice").limit(), 50);
+}

@@ -1,5 +1,6 @@
 //! Scenarios of a limiter's whole life through its public API, on a clock moved by hand.
 
+mod allows;
 mod calendar;
 #[path = "../common/mod.rs"]
 mod common;

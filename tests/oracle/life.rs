@@ -106,11 +106,15 @@ impl Life {
                 Durability::Logged => "logged",
                 Durability::Strict => "strict",
             };
-            let key = if limit.is_keyed { "user" } else { "" };
+            let key = if limit.is_keyed {
+                "key = \"user\"\n"
+            } else {
+                ""
+            };
             let (kind, is_shadow) = (limit.kind.text(), limit.is_shadow);
             write!(
                 text,
-                "[limits.limit-{number}]\n{kind}\nkey = \"{key}\"\nshadow = {is_shadow}\n\
+                "[limits.limit-{number}]\n{kind}\n{key}shadow = {is_shadow}\n\
                  durability = \"{durability}\"\nwhen_full = \"refuse\"\n"
             )
             .expect("text grows");

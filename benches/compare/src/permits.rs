@@ -17,7 +17,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
-use tollgate::{Limiter, PermitRule, Permits, Policy, Request};
+use tollgate::{Limiter, PermitKey, PermitRule, PermitWeight, Permits, Policy, Request};
 
 use crate::Plan;
 use crate::keys::{Keys, Order};
@@ -69,12 +69,10 @@ pub fn table(plan: &Plan, report: &mut Report) {
 }
 
 fn permits(limit: u32, keys_max: u32) -> Permits {
-    let rule = PermitRule {
-        queue_max: 1_000,
-        wait_max: Duration::MAX,
-        keys_max,
-        ..PermitRule::new(limit)
-    };
+    let mut rule = PermitRule::new(limit);
+    rule.queue_max = 1_000;
+    rule.wait_max = Duration::MAX;
+    rule.keys_max = keys_max;
     Permits::new(rule).expect("the rule is sound")
 }
 
@@ -100,7 +98,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 fn uncontended(plan: &Plan) -> Vec<Figure> {
     let (ours, theirs) = (permits(4, 64), Semaphore::new(4));
-    let our = || drop(black_box(ours.try_acquire(1, 1).expect("there is room")));
+    let our = || {
+        drop(black_box(
+            ours.try_acquire(PermitKey(1), PermitWeight::ONE)
+                .expect("there is room"),
+        ))
+    };
     let their = || drop(black_box(theirs.try_acquire().expect("there is room")));
     let mut all: Vec<Timed<'_>> = vec![
         ("Tollgate", Box::new(|times| (0..times).for_each(|_| our()))),
@@ -125,7 +128,12 @@ fn race(times: u64, turn: impl Fn() + Sync) {
 /// Two threads: with room for both, or with room for one, so that each waits for the other.
 fn contended(plan: &Plan, limit: u32) -> Vec<Figure> {
     let (ours, theirs) = (permits(limit, 64), Semaphore::new(limit as usize));
-    let our = || drop(black_box(ours.acquire(1, 1).expect("its turn comes")));
+    let our = || {
+        drop(black_box(
+            ours.acquire(PermitKey(1), PermitWeight::ONE)
+                .expect("its turn comes"),
+        ))
+    };
     let their = || {
         drop(black_box(
             block_on(theirs.acquire()).expect("its turn comes"),
@@ -171,7 +179,7 @@ fn waiters(plan: &Plan, keys: u64) -> Vec<Figure> {
                 } else {
                     hasher.hash_one(&names[place(number)])
                 };
-                let permit = ours.acquire_async(key, 1).await;
+                let permit = ours.acquire_async(PermitKey(key), PermitWeight::ONE).await;
                 tokio::task::yield_now().await;
                 drop(permit);
             }
@@ -219,7 +227,7 @@ fn keyed(plan: &Plan) -> [Figure; 3] {
     let (ours, hasher) = (permits(4, 100_000), RandomState::new());
     let our = |key: &String| {
         drop(black_box(
-            ours.try_acquire(hasher.hash_one(key), 1)
+            ours.try_acquire(PermitKey(hasher.hash_one(key)), PermitWeight::ONE)
                 .expect("there is room"),
         ));
     };

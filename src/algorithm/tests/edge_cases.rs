@@ -112,8 +112,8 @@ fn edge_06_idling_grants_no_more_than_the_burst() {
         admitted += burst + 1;
         now = now.plus_nanos(600_000_000);
     }
-    assert!(admitted <= 1_100, "{admitted}");
-    assert!(admitted >= 990, "{admitted}");
+    // The burst, and what 599 seconds bring.
+    assert!((990..=1_008).contains(&admitted), "{admitted}");
 }
 
 #[test]

@@ -51,7 +51,8 @@ status, bytes, referer, user_agent, forwarded_for. In JSON and CSV every field i
 or by the one that --map gives it; time, method, path, request and cost have a meaning of their own.
 
 A killed replay goes on with --resume from its last checkpoint, which holds the counters and the
-totals of one and the same moment: nothing is lost or counted twice.";
+totals of one and the same moment: nothing is lost or counted twice. The same command again, without
+--resume, begins anew if the replay was finished; --fresh begins anew in any case.";
 
 /// Replay access logs against a policy: what would have been refused, and why
 ///
@@ -66,12 +67,16 @@ pub(crate) struct ReplayArgs {
     /// The policy, as TOML or JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
-    /// Directory to keep counters and checkpoints in; made if it does not exist
+    /// Directory to keep counters and checkpoints in; made if it does not exist, and cleared of a
+    /// replay that is finished
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// Go on with the replay that the directory holds
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Begin anew, even if the directory holds a replay that is not finished
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) fresh: bool,
     /// Format of the logs; told by their first lines if unsaid
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,

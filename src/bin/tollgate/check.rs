@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
-use tollgate::{ConcurrencyOutcome, Decision, Key, Limiter, ManualClock, Mapping, Outcome};
+use tollgate::{ConcurrencyOutcome, Decision, Key, Limiter, ManualClock, Mapping, Outcome, Policy};
 
 use crate::args::{Asked, CheckArgs, Place, UsageArgs};
 use crate::out;
@@ -83,7 +83,7 @@ fn ask(at: &Place, asked: &Asked, as_json: bool, want: Want) -> anyhow::Result<b
 }
 
 fn open(at: &Place) -> anyhow::Result<Limiter> {
-    let (policy, _) = crate::policy::read(&at.policy)?;
+    let policy = Policy::from_path(&at.policy)?;
     let mut builder = Limiter::builder(policy).mapping(Mapping::DataDirectory);
     if let Some(time) = at.at {
         builder = builder.clock(ManualClock::new(time));
@@ -98,10 +98,38 @@ fn ask_limit(limiter: &Limiter, name: &str, asked: &Asked, want: Want) -> anyhow
     let limit = limiter.limit(name)?;
     let values: Vec<&str> = asked.key.iter().map(String::as_str).collect();
     let key = Key::from(values.as_slice());
+    if !limit.fits(key) {
+        bail!("{}", misfit(&limiter.policy(), name, values.len()));
+    }
     Ok(match want {
         Want::Charge => limit.check_cost(key, asked.request.cost.unwrap_or(1)),
         Want::Look => limit.usage(key),
     })
+}
+
+/// Why so many values are no key of this limit.
+fn misfit(policy: &Policy, name: &str, given: usize) -> String {
+    let words = policy.limits().find(|(known, _)| *known == name);
+    let words = words.map_or(String::new(), |(_, words)| words);
+    let Some((_, key)) = words.split_once(", for each ") else {
+        return format!("limit {name} has one counter for all: leave --key out");
+    };
+    let key = key.strip_suffix(", shadow").unwrap_or(key);
+    let parts: Vec<_> = key.split(" + ").collect();
+    // Parts in their order, if there are no alternatives.
+    let is_plain = !key.contains(['|', '(']);
+    let how = "give --key once for each part of the first alternative, in its order";
+    match parts.get(given..) {
+        Some([]) | None if is_plain => format!(
+            "the key of limit {name} is {key}: it has no value number {}",
+            parts.len() + 1
+        ),
+        Some(missing) if is_plain => format!(
+            "the key of limit {name} is {key}: --key for {} is missing",
+            missing.join(" and ")
+        ),
+        _ => format!("the key of limit {name} is {key}: {how}"),
+    }
 }
 
 /// A decision in a line; a look, limit by limit.

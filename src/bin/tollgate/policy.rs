@@ -1,51 +1,15 @@
-//! Reading policies, and `tollgate policy`: finding their faults and explaining them.
+//! `tollgate policy`: finding the faults of policies and explaining them.
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use tollgate::openapi::{self, LeftOut};
 use tollgate::{Policy, Request};
 
 use crate::args::{PolicyCommand, RequestArgs};
 use crate::out;
-
-/// The longest policy that is read, in bytes.
-// Bound: as the library's own; here it keeps a wrong file from being read whole.
-const POLICY_BYTES_MAX: u64 = 4 << 20;
-
-/// The policy in the file at `path`, and its text. A name that ends in `.json` is JSON, any other
-/// TOML.
-///
-/// # Errors
-/// If the file cannot be read, or with every fault that the policy has.
-pub(crate) fn read(path: &Path) -> anyhow::Result<(Policy, String)> {
-    let shown = path.display();
-    let bytes = fs::metadata(path)
-        .with_context(|| format!("cannot read {shown}"))?
-        .len();
-    ensure!(
-        bytes <= POLICY_BYTES_MAX,
-        "{shown} is too large for a policy: {bytes} bytes"
-    );
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-    let is_json = path
-        .extension()
-        .is_some_and(|extension| extension == "json");
-    let policy = if is_json {
-        Policy::from_json(&text)
-    } else {
-        Policy::from_toml(&text)
-    };
-    match policy {
-        Ok(policy) => Ok((policy, text)),
-        Err(faults) => {
-            let faults = faults.to_string();
-            Err(anyhow!("{shown} is no valid policy\n{}", faults.trim_end()))
-        }
-    }
-}
 
 impl RequestArgs {
     /// The request that was described.
@@ -74,7 +38,7 @@ impl RequestArgs {
 pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Lint { policy } => {
-            let (policy, _) = read(policy)?;
+            let policy = Policy::from_path(policy)?;
             for (name, words) in policy.limits().chain(policy.concurrency()) {
                 out::print(format_args!("{name}: {words}"))?;
             }
@@ -83,7 +47,7 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
             }
         }
         PolicyCommand::Explain { policy, request } => {
-            let (policy, _) = read(policy)?;
+            let policy = Policy::from_path(policy)?;
             out::print(policy.explain(&request.request())?)?;
         }
         PolicyCommand::Import { document, base } => {
@@ -97,7 +61,7 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
             document,
             base,
         } => {
-            let (policy, _) = read(policy)?;
+            let policy = Policy::from_path(policy)?;
             let text = read_document(document)?;
             let exported = openapi::export(&text, &policy, base);
             let exported = exported.with_context(|| in_file(document))?;

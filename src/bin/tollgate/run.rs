@@ -6,17 +6,17 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use flate2::Crc;
-use tollgate::Timestamp;
+use tollgate::{Policy, Timestamp};
 
 use crate::args::ReplayArgs;
 use crate::judge::LimiterJudge;
 use crate::log::{FieldMap, Reading, Stamps};
 use crate::replay::{
-    AmountsSummary, Attempts, Ended, Home, Judge, LimitAmounts, Memory, Options, Progress, Recipe,
-    Recorder, Replay, State, Summary, find,
+    AmountsSummary, Attempts, Ended, Held, Home, Judge, LimitAmounts, Memory, Options, Progress,
+    Recipe, Recorder, Replay, State, Summary, find,
 };
 use crate::trial::{Candidate, Places};
-use crate::{out, policy, report};
+use crate::{out, report};
 
 /// Exit status of a replay that a signal ended.
 const INTERRUPTED: u8 = 130;
@@ -29,9 +29,14 @@ const INTERRUPTED: u8 = 130;
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let streams = args.logs.iter().filter(|log| *log == "-").count();
     ensure!(streams <= 1, "standard input can only be read once");
-    let (policy, text) = policy::read(&args.policy)?;
-    let (recipe, reading) = recipe(args, &text)?;
-    let home = Home::open(&args.data, args.resume)?;
+    let policy = Policy::from_path(&args.policy)?;
+    let (recipe, reading) = recipe(args)?;
+    let held = match (args.resume, args.fresh) {
+        (true, _) => Held::Resume,
+        (false, true) => Held::Replace,
+        (false, false) => Held::ReplaceFinished,
+    };
+    let home = Home::open(&args.data, held)?;
     let kept = home
         .progress()?
         .map(|text| State::read(&text, &recipe))
@@ -87,19 +92,22 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     let summary = Summary::new(&state, &args.policy.to_string_lossy(), args.worst, amounts);
     show(args, &summary)?;
+    home.set_finished(true)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What is replayed, and how it is read.
-fn recipe(args: &ReplayArgs, policy: &str) -> anyhow::Result<(Recipe, Reading)> {
+fn recipe(args: &ReplayArgs) -> anyhow::Result<(Recipe, Reading)> {
     let mut map = FieldMap::default();
     for more in &args.map {
         map.merge(more.clone())
             .map_err(anyhow::Error::msg)
             .context("--map")?;
     }
+    let policy =
+        fs::read(&args.policy).with_context(|| format!("cannot read {}", args.policy.display()))?;
     let mut crc = Crc::new();
-    crc.update(policy.as_bytes());
+    crc.update(&policy);
     let zone = args.time_zone.iana_name().unwrap_or("a zone of its own");
     let recipe = Recipe {
         policy: format!("{:08x} {}", crc.sum(), policy.len()),

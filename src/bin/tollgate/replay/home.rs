@@ -7,6 +7,7 @@
 //! DIR/trial/            while amounts are tried
 //! DIR/attempts          what trials of amounts came to
 //! DIR/checkpoint-7/     progress.json and counters/, of one and the same moment
+//! DIR/finished          once the results were told: the next replay may begin anew
 //! ```
 //!
 //! A checkpoint is written beside the others, made durable and then named, so one that has its
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use flate2::Crc;
 
+use crate::out;
+
 const LOCK: &str = "replay.lock";
 const COUNTERS: &str = "counters";
 const TRACE: &str = "trace";
@@ -28,9 +31,21 @@ const ATTEMPTS: &str = "attempts";
 const CHECKPOINT: &str = "checkpoint-";
 const UNFINISHED: &str = "checkpoint.tmp";
 const PROGRESS: &str = "progress.json";
+const FINISHED: &str = "finished";
 
 /// What the progress file begins with: its kind and version.
 const MAGIC: &str = "tollgate replay 1";
+
+/// What to do with the replay that a directory holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Held {
+    /// Go on with it.
+    Resume,
+    /// Remove it, if it is finished.
+    ReplaceFinished,
+    /// Remove it, finished or not.
+    Replace,
+}
 
 /// A directory that one replay, this one, works in.
 pub(crate) struct Home {
@@ -42,13 +57,13 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Takes the directory `path`, which may not exist yet, for a new replay or, if `resume`, for
-    /// going on with the one that it holds.
+    /// Takes the directory `path`, which may not exist yet, for a new replay or for going on with
+    /// the one that it holds.
     ///
     /// # Errors
-    /// If another replay works in it, if it holds something else, or, unless `resume`, if it holds
-    /// a replay.
-    pub(crate) fn open(path: &Path, resume: bool) -> anyhow::Result<Self> {
+    /// If another replay works in it, if it holds something else, or a replay that is not finished
+    /// and is neither to be resumed nor replaced.
+    pub(crate) fn open(path: &Path, held: Held) -> anyhow::Result<Self> {
         let shown = path.display();
         // Keys are names and addresses of people: nobody else's business.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -67,19 +82,55 @@ impl Home {
             }
         }
         let begun = |name: &String| name == COUNTERS || name.starts_with(CHECKPOINT);
-        ensure!(
-            resume || !names.iter().any(begun),
-            "{shown} holds a replay already; --resume goes on with it, and a directory that does \
-             not exist yet starts another"
-        );
+        let is_finished = names.iter().any(|name| name == FINISHED);
         let numbers = names
             .iter()
             .filter_map(|name| name.strip_prefix(CHECKPOINT)?.parse().ok());
-        Ok(Self {
+        let mut home = Self {
             path: path.to_owned(),
             _lock: lock,
             standing: numbers.max(),
-        })
+        };
+        if held != Held::Resume && (is_finished || names.iter().any(begun)) {
+            ensure!(
+                is_finished || held == Held::Replace,
+                "{shown} holds a replay that is not finished; --resume goes on with it, --fresh \
+                 begins anew"
+            );
+            out::note(format_args!("beginning anew: {shown} held another replay"));
+            home.clear(&names)?;
+        }
+        Ok(home)
+    }
+
+    /// Removes the replay that the directory holds. What says that it is finished goes last: a kill
+    /// on the way leaves what may be replaced.
+    fn clear(&mut self, names: &[String]) -> anyhow::Result<()> {
+        let ours = |name: &&String| {
+            name.starts_with(CHECKPOINT)
+                || [COUNTERS, TRACE, TRIAL, UNFINISHED].contains(&name.as_str())
+        };
+        for name in names.iter().filter(ours) {
+            remove(&self.path.join(name))?;
+        }
+        self.standing = None;
+        self.set_finished(false)
+    }
+
+    /// Notes that the results were told, or that they will be others.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub(crate) fn set_finished(&self, is_finished: bool) -> anyhow::Result<()> {
+        let path = self.path.join(FINISHED);
+        let done = match is_finished {
+            true => File::create(&path).map(|_| ()),
+            false => match fs::remove_file(&path) {
+                Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            },
+        };
+        done.with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Where the limiter's counters are.
@@ -253,7 +304,7 @@ mod tests {
     fn counters_and_progress_come_back_together() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data");
-        let mut home = Home::open(&path, false).unwrap();
+        let mut home = Home::open(&path, Held::ReplaceFinished).unwrap();
         home.restore().unwrap();
         assert_eq!(home.progress().unwrap(), None);
         for step in ["one", "two", "three"] {
@@ -263,7 +314,7 @@ mod tests {
         count(&home, "lost");
         drop(home);
 
-        let home = Home::open(&path, true).unwrap();
+        let home = Home::open(&path, Held::Resume).unwrap();
         assert_eq!(home.progress().unwrap().as_deref(), Some("three"));
         home.restore().unwrap();
         assert_eq!(counted(&home), "three");
@@ -276,14 +327,14 @@ mod tests {
     fn what_a_kill_leaves_behind_is_cleared() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
-        let mut home = Home::open(&path, false).unwrap();
+        let mut home = Home::open(&path, Held::ReplaceFinished).unwrap();
         count(&home, "one");
         keep(&mut home, "one");
         drop(home);
         // Killed while the next checkpoint was written, and while an older one was removed.
         fs::create_dir_all(path.join(UNFINISHED).join(COUNTERS)).unwrap();
         fs::create_dir_all(path.join("checkpoint-0")).unwrap();
-        let mut home = Home::open(&path, true).unwrap();
+        let mut home = Home::open(&path, Held::Resume).unwrap();
         home.restore().unwrap();
         assert_eq!(counted(&home), "one");
         assert!(!path.join(UNFINISHED).exists() && !path.join("checkpoint-0").exists());
@@ -294,7 +345,7 @@ mod tests {
     #[test]
     fn a_failed_backup_leaves_the_standing_checkpoint() {
         let directory = tempfile::tempdir().unwrap();
-        let mut home = Home::open(directory.path(), false).unwrap();
+        let mut home = Home::open(directory.path(), Held::ReplaceFinished).unwrap();
         count(&home, "one");
         keep(&mut home, "one");
         assert!(home.keep("two", |_| bail!("full")).is_err());
@@ -306,24 +357,43 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
         fs::write(path.join("precious"), "x").unwrap();
-        let fault = |resume| Home::open(&path, resume).err().unwrap().to_string();
-        assert!(fault(false).contains("not empty"));
-        assert!(fault(true).contains("not empty"));
+        let fault = |held| Home::open(&path, held).err().unwrap().to_string();
+        for held in [Held::ReplaceFinished, Held::Resume, Held::Replace] {
+            assert!(fault(held).contains("not empty"));
+        }
         assert_eq!(names(&path).unwrap(), ["precious"]);
 
         fs::remove_file(path.join("precious")).unwrap();
-        let mut home = Home::open(&path, false).unwrap();
-        assert!(fault(true).contains("another replay"));
+        let mut home = Home::open(&path, Held::ReplaceFinished).unwrap();
+        assert!(fault(Held::Resume).contains("another replay"));
+        assert!(fault(Held::Replace).contains("another replay"));
         count(&home, "one");
         keep(&mut home, "one");
         drop(home);
-        assert!(fault(false).contains("--resume"));
+        assert!(fault(Held::ReplaceFinished).contains("--resume"));
+    }
+
+    /// Row T10.
+    #[test]
+    fn t10_a_replay_that_is_finished_is_replaced_and_any_if_it_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        for held in [Held::ReplaceFinished, Held::Replace] {
+            let mut home = Home::open(&path, Held::Resume).unwrap();
+            count(&home, "one");
+            keep(&mut home, "one");
+            home.set_finished(held == Held::ReplaceFinished).unwrap();
+            drop(home);
+            let home = Home::open(&path, held).unwrap();
+            assert_eq!(home.progress().unwrap(), None);
+            assert_eq!(names(&path).unwrap(), [LOCK], "{held:?}");
+        }
     }
 
     #[test]
     fn damage_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
-        let mut home = Home::open(directory.path(), false).unwrap();
+        let mut home = Home::open(directory.path(), Held::ReplaceFinished).unwrap();
         count(&home, "one");
         keep(&mut home, "{\"lines\": 12}");
         let path = directory.path().join("checkpoint-1/progress.json");

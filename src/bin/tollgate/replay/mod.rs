@@ -15,7 +15,7 @@ mod trace;
 
 pub(crate) use amounts::{Memory, Trial, find};
 pub(crate) use attempts::Attempts;
-pub(crate) use home::Home;
+pub(crate) use home::{Held, Home};
 pub(crate) use judge::{Judge, Outcome, Ruling};
 pub(crate) use progress::{Progress, Show};
 pub(crate) use state::{Recipe, State};

@@ -142,7 +142,7 @@ fn everything_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
     let mut judge = Hourly::new(200);
-    let home = Home::open(&directory.path().join("data"), false).unwrap();
+    let home = Home::open(&directory.path().join("data"), Held::ReplaceFinished).unwrap();
     let mut replay = replay(&mut judge, &logs, home, Duration::from_secs(60));
     assert_eq!(replay.run().unwrap(), Ended::Finished);
     let totals = &replay.state.totals;
@@ -204,7 +204,7 @@ fn a_replay_that_died_many_times_ends_the_same() {
         serde_json::to_string(&Summary::new(&replay.state, "p", 50, None)).unwrap()
     };
     let mut judge = Hourly::new(150);
-    let home = Home::open(&directory.path().join("whole"), false).unwrap();
+    let home = Home::open(&directory.path().join("whole"), Held::ReplaceFinished).unwrap();
     let mut whole = replay(&mut judge, &logs, home, Duration::from_secs(60));
     whole.run().unwrap();
     let expected = summary(&whole);
@@ -213,7 +213,7 @@ fn a_replay_that_died_many_times_ends_the_same() {
     let path = directory.path().join("parts");
     let mut deaths = 0;
     for left in (0_u64..).map(|round| 5 + 300 * round) {
-        let home = Home::open(&path, true).unwrap();
+        let home = Home::open(&path, Held::Resume).unwrap();
         home.restore().unwrap();
         let mut judge = match home.progress().unwrap() {
             Some(_) => Hourly::restored(150, &home.counters()),
@@ -234,7 +234,7 @@ fn a_replay_that_died_many_times_ends_the_same() {
     }
     assert!(deaths >= 5, "{deaths} deaths");
     // Finished is finished: nothing is read again.
-    let home = Home::open(&path, true).unwrap();
+    let home = Home::open(&path, Held::Resume).unwrap();
     let mut judge = Hourly::new(0);
     let mut again = replay(&mut judge, &logs, home, Duration::ZERO);
     again.run().unwrap();
@@ -251,7 +251,7 @@ fn another_log_of_the_same_name_is_noticed() {
         judge: &mut judge,
         left: 4_500,
     };
-    let home = Home::open(&path, false).unwrap();
+    let home = Home::open(&path, Held::ReplaceFinished).unwrap();
     assert!(
         replay(&mut dying, &logs, home, Duration::ZERO)
             .run()
@@ -259,7 +259,7 @@ fn another_log_of_the_same_name_is_noticed() {
     );
     let other = fs::read_to_string(&logs[1]).unwrap();
     fs::write(&logs[0], other).unwrap();
-    let home = Home::open(&path, true).unwrap();
+    let home = Home::open(&path, Held::Resume).unwrap();
     let mut judge = Hourly::new(150);
     let mut resumed = replay(&mut judge, &logs, home, Duration::ZERO);
     resumed.options.strict = true;
@@ -275,7 +275,7 @@ fn strictness_ends_at_the_first_malformed_line() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
     let mut judge = Hourly::new(150);
-    let home = Home::open(&directory.path().join("data"), false).unwrap();
+    let home = Home::open(&directory.path().join("data"), Held::ReplaceFinished).unwrap();
     let mut strict = replay(&mut judge, &logs, home, Duration::from_secs(60));
     strict.options.strict = true;
     let fault = strict.run().unwrap_err().to_string();

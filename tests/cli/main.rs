@@ -10,9 +10,10 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[path = "../examples/demo_log.rs"]
+#[path = "../../examples/demo_log.rs"]
 #[expect(dead_code, reason = "its main is another program's")]
 mod demo_log;
+mod mistakes;
 
 const DEMO_LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/logs/demo.log.gz");
 const DEMO_POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/policies/demo.toml");
@@ -309,7 +310,8 @@ fn a_policy_is_linted_and_explained() {
     assert_eq!(explain.status(), 0, "{}", explain.err());
     for part in [
         "route /login",
-        "login: 5 per minute",
+        // Row T8.
+        "login: 5 per minute, burst 10 (token bucket): 10 at once, then one every 12 s",
         "key ip=2001:db8::",
         "shadow",
     ] {
@@ -362,12 +364,21 @@ fn strictness_and_directories() {
         strict.err()
     );
 
-    assert_eq!(replay("--data data").status(), 0);
+    let first = replay("--data data");
+    assert_eq!(first.status(), 0);
+    // Row T10: a replay that is finished is replaced, and it is said.
     let again = replay("--data data");
-    assert_eq!(again.status(), 2);
-    assert!(again.err().contains("--resume"), "{}", again.err());
+    assert_eq!(again.status(), 0, "{}", again.err());
+    assert_eq!(again.out(), first.out());
+    assert!(again.err().contains("beginning anew"), "{}", again.err());
     let resumed = replay("--data data --resume");
     assert_eq!(resumed.out(), replay("--data fresh").out());
+    // One that is not, only if it is said.
+    fs::remove_file(bench.path("data/finished")).unwrap();
+    let unfinished = replay("--data data");
+    assert_eq!(unfinished.status(), 2);
+    assert!(unfinished.err().contains("--fresh"), "{}", unfinished.err());
+    assert_eq!(replay("--data data --fresh").out(), first.out());
     // What is resumed must be what was begun.
     for (more, why) in [
         ("--data data --resume --trusted-hops 1", "--trusted-hops"),
