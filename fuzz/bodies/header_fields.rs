@@ -171,6 +171,15 @@ fn written(dialect: u8, asked: &[u8]) {
     }
 }
 
+fn within(told: Duration, truth: Duration) {
+    let is_up = told >= truth && told < truth + Duration::from_secs(1);
+    // A wait is at least a second.
+    assert!(
+        is_up || told == Duration::from_secs(1),
+        "{told:?} for {truth:?}"
+    );
+}
+
 /// That a client knows of `decision` what its numbers are, whole seconds rounded up.
 fn as_meant(decision: &Decision, now: Timestamp, is_draft: bool) {
     let answer = decision.answer();
@@ -183,14 +192,6 @@ fn as_meant(decision: &Decision, now: Timestamp, is_draft: bool) {
     let notice = Notice::read(status, &headers, now);
     assert_eq!(notice.faults(), [], "{headers:?}");
     let ruling = decision.ruling().expect("a limit rules");
-    let within = |told: Duration, truth: Duration| {
-        let is_up = told >= truth && told < truth + Duration::from_secs(1);
-        // A wait is at least a second.
-        assert!(
-            is_up || told == Duration::from_secs(1),
-            "{told:?} for {truth:?}"
-        );
-    };
     let has_wait = ["retry-after", "x-retry-after", "x-ratelimit-wait"]
         .iter()
         .any(|name| headers.contains_key(*name));

@@ -7,6 +7,7 @@ use http::Uri;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use super::Attributes;
+use super::origin::matched_path;
 use super::proxies::client;
 use crate::policy::{AttributeValue, Origin, Plan, Request};
 
@@ -42,6 +43,8 @@ impl<'r> Taken<'r> {
                 Origin::Address => {
                     client(&plan.intake, request.headers(), peer).map(Value::Address)
                 }
+                Origin::MatchedPath => matched_path(request.extensions())
+                    .map(|path| Value::Text(path.as_bytes().into())),
                 _ => text(origin, request.headers(), uri).map(Value::Text),
             };
             if let Some(value) = origins.iter().find_map(look) {
@@ -105,7 +108,7 @@ fn text<'r>(origin: &Origin, headers: &'r HeaderMap, uri: &'r Uri) -> Option<Cow
                 Cow::Owned(text) => text.into_bytes().into(),
             }
         }
-        Origin::Address => return None,
+        Origin::Address | Origin::MatchedPath => return None,
     };
     (!found.is_empty()).then_some(found)
 }

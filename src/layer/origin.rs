@@ -21,6 +21,18 @@ pub(super) fn original_uri(_: &Extensions) -> Option<&Uri> {
     None
 }
 
+/// The template of the route by which axum serves; nothing before axum has routed.
+#[cfg(feature = "axum")]
+pub(super) fn matched_path(extensions: &Extensions) -> Option<&str> {
+    let matched = extensions.get::<axum::extract::MatchedPath>()?;
+    Some(matched.as_str())
+}
+
+#[cfg(not(feature = "axum"))]
+pub(super) fn matched_path(_: &Extensions) -> Option<&str> {
+    None
+}
+
 /// The address in the extension [`Peer`].
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     Some(extensions.get::<Peer>()?.0)

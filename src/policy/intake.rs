@@ -1,7 +1,7 @@
 //! Where the attributes of an HTTP request come from: `[request]`.
 //!
 //! ```text
-//! origin = "header NAME" | "bearer" | "query NAME" | "cookie NAME" | "address"
+//! origin = "header NAME" | "bearer" | "query NAME" | "cookie NAME" | "address" | "matched-path"
 //! list   = origin { "|" origin }       the first that is present
 //! ```
 
@@ -47,6 +47,8 @@ pub(crate) enum Origin {
     Cookie(Box<str>),
     /// The client's address: the peer's, or what trusted proxies say.
     Address,
+    /// The template of the route by which axum serves.
+    MatchedPath,
 }
 
 /// The header in which proxies say for whom they ask.
@@ -242,8 +244,8 @@ fn read_origins(spot: &Spot<'_>, faults: &mut Faults) -> Option<Vec<Origin>> {
 fn parse_origin(text: &str) -> Result<Origin, Fix> {
     let mut words = text.split_whitespace();
     let (kind, name, rest) = (words.next(), words.next(), words.next());
-    let advice = "write \"header X-Api-Key\", \"bearer\", \"query NAME\", \"cookie NAME\" or \
-                  \"address\"";
+    let advice = "write \"header X-Api-Key\", \"bearer\", \"query NAME\", \"cookie NAME\", \
+                  \"address\" or \"matched-path\"";
     let wrong = || fix(format!("{} is no place in a request", quoted(text)), advice);
     let is_token = |name: &str| {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -252,6 +254,7 @@ fn parse_origin(text: &str) -> Result<Origin, Fix> {
     match (kind, name, rest) {
         (Some("bearer"), None, None) => Ok(Origin::Bearer),
         (Some("address"), None, None) => Ok(Origin::Address),
+        (Some("matched-path"), None, None) => Ok(Origin::MatchedPath),
         (Some(kind), Some(name), None) if is_token(name) => match kind {
             "header" => Ok(Origin::Header(name.to_ascii_lowercase().into())),
             "query" => Ok(Origin::Query(name.into())),
@@ -297,6 +300,7 @@ mod tests {
         let header = |name: &str| Origin::Header(name.into());
         assert_eq!(parse_origin(" header X-Api-Key "), Ok(header("x-api-key")));
         assert_eq!(parse_origin("bearer"), Ok(Origin::Bearer));
+        assert_eq!(parse_origin("matched-path"), Ok(Origin::MatchedPath));
         assert_eq!(
             parse_origin("query limit"),
             Ok(Origin::Query("limit".into()))

@@ -160,6 +160,31 @@ async fn h3_no_spelling_of_a_path_makes_a_request_exempt() {
 }
 
 #[tokio::test]
+async fn h1_a_policy_may_count_by_the_route_that_axum_has_matched() {
+    let policy = r#"
+        [limits.each]
+        rate = "2/min"
+        key = "endpoint"
+        [request.attributes]
+        endpoint = "matched-path"
+    "#;
+    let (one, _dir) = limiter(policy);
+    let layer = LimitLayer::axum(one.clone());
+    let inner = items(layer.clone()).route("/other", any(|| async {}).layer(layer.clone()));
+    let router = Router::new().nest("/api", inner);
+    let mut answers = Vec::new();
+    for uri in ["/api/items/1", "/api/items/2", "/api/items/3", "/api/other"] {
+        answers.extend(statuses(&router, "GET", uri, 1).await);
+    }
+    assert_eq!(answers, [200, 200, 429, 200]);
+    let used = |endpoint| one.limit("each").unwrap().usage(endpoint).used();
+    assert_eq!((used("/api/items/{id}"), used("/api/other")), (2, 1));
+    // A fallback has no route, so there is nothing to count it by.
+    let router = Router::new().fallback(|| async {}).layer(layer);
+    assert_eq!(statuses(&router, "GET", "/x", 1).await, [400]);
+}
+
+#[tokio::test]
 async fn h1_health_says_when_no_request_meets_any_route() {
     let (one, _dir) = limiter(POLICY);
     assert_eq!(one.health().routes.to_string(), "no request was judged yet");
