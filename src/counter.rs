@@ -133,14 +133,6 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Asks for the memory in which it is looked for first, so that it will be at hand.
-    #[inline]
-    pub(crate) fn ask_for(&self) {
-        if let Some(home) = self.table().home(self.tag) {
-            home.ask_for();
-        }
-    }
-
     /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
     pub(crate) fn look(&self, now: Timestamp, cost: u64) -> Seen {

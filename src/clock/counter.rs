@@ -9,7 +9,7 @@
 #[inline(always)]
 pub(super) fn read() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 processor has the instruction, and Linux allows it to user space unless
+    // Safety: every x86-64 processor has the instruction, and Linux allows it to user space unless
     // a process forbids it to itself (`PR_SET_TSC`). It reads a register and touches no memory.
     unsafe {
         core::arch::x86_64::_rdtsc()
@@ -17,7 +17,7 @@ pub(super) fn read() -> u64 {
     #[cfg(target_arch = "aarch64")]
     {
         let ticks: u64;
-        // SAFETY: Linux lets user space read the virtual counter. It touches no memory.
+        // Safety: Linux lets user space read the virtual counter. It touches no memory.
         unsafe {
             core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack));
         }
@@ -31,12 +31,12 @@ pub(super) fn read() -> u64 {
 #[inline(always)]
 pub(super) fn read_in_order() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 processor has SSE2, to which the fence belongs. It touches no memory.
+    // Safety: every x86-64 processor has SSE2, to which the fence belongs. It touches no memory.
     unsafe {
         core::arch::x86_64::_mm_lfence();
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: a barrier, which any code may use.
+    // Safety: a barrier, which any code may use.
     unsafe {
         core::arch::asm!("isb", options(nostack));
     }

@@ -13,9 +13,11 @@ use super::meter::Meter;
 use super::outcome::{Outcome, Verdict};
 use super::{Inner, Limiter};
 use crate::algorithm::Rule;
-use crate::counter::{Counter, Take};
+use crate::counter::{Counter, CounterStore, Take};
 use crate::error::Error;
+use crate::key::KeyHash;
 use crate::policy::LimitIndex;
+use crate::time::Timestamp;
 
 /// A limit of a limiter, to be asked directly.
 ///
@@ -122,16 +124,37 @@ impl Limit {
     }
 
     fn take(&self, key: Key<'_>, cost: u64) -> Outcome {
-        let inner = &*self.inner;
-        let now = inner.counters.clock.now();
-        inner.law.with(|law| match self.counter(law, key) {
-            Ok((meter, counter)) if cost > meter.max_cost => {
-                let outcome = Outcome::of_look(&counter, counter.look(now, 0), cost, false);
-                outcome.with_verdict(meter.refusing(Verdict::Impossible))
-            }
-            Ok((meter, counter)) => inner.take_one(meter, &counter, now, cost),
-            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, cost, verdict),
+        let now = self.inner.counters.clock.now();
+        self.inner.law.with(|law| {
+            let Some(limit) = self.find(law) else {
+                return Outcome::without_counter(&Rule::Deny, now, cost, Verdict::Unknown);
+            };
+            let meter = law.meter(limit);
+            self.take_hashed(law, meter, key.hash(law, meter), now, cost)
         })
+    }
+
+    /// Takes `cost` for the key of this hash; `None` is a key that does not fit the limit.
+    #[inline(always)]
+    fn take_hashed(
+        &self,
+        law: &Law,
+        meter: &Meter,
+        key: Option<KeyHash>,
+        now: Timestamp,
+        cost: u64,
+    ) -> Outcome {
+        let Some(key) = key else {
+            let verdict = meter.refusing(Verdict::KeyMissing);
+            return Outcome::without_counter(&Rule::Deny, now, cost, verdict);
+        };
+        let rule = meter.rule_without_tier(key);
+        let counter = self.inner.counter_of(law, meter, rule, meter.tag(key));
+        if cost > meter.max_cost {
+            let outcome = Outcome::of_look(&counter, counter.look(now, 0), cost, false);
+            return outcome.with_verdict(meter.refusing(Verdict::Impossible));
+        }
+        self.inner.take_one(meter, &counter, now, cost)
     }
 
     /// Tells of an outcome whoever wants to know.
@@ -192,23 +215,30 @@ impl Limit {
     }
 
     /// Takes one of each key, at one instant. The memory of all counters is asked for first.
-    fn take_batch<'k>(&self, keys: impl Iterator<Item = Key<'k>>) -> ArrayVec<Outcome, BATCH> {
-        let inner = &*self.inner;
-        let law = inner.law.read();
-        let counters = keys.map(|key| {
-            let found = self.counter(&law, key);
-            if let Ok((_, counter)) = &found {
-                counter.ask_for();
-            }
-            found
-        });
-        let counters: ArrayVec<_, BATCH> = counters.collect();
-        let now = inner.counters.clock.now();
-        let taken = counters.into_iter().map(|found| match found {
-            Ok((meter, counter)) => inner.take_one(meter, &counter, now, 1),
-            Err(verdict) => Outcome::without_counter(&Rule::Deny, now, 1, verdict),
-        });
-        taken.collect()
+    fn take_batch<'k>(
+        &self,
+        keys: impl ExactSizeIterator<Item = Key<'k>>,
+    ) -> ArrayVec<Outcome, BATCH> {
+        let CounterStore { table, clock, .. } = &self.inner.counters;
+        self.inner.law.with(|law| {
+            let Some(limit) = self.find(law) else {
+                let unknown =
+                    Outcome::without_counter(&Rule::Deny, clock.now(), 1, Verdict::Unknown);
+                return std::iter::repeat_n(unknown, keys.len()).collect();
+            };
+            let meter = law.meter(limit);
+            let hashes = keys.map(|key| {
+                let hash = key.hash(law, meter)?;
+                table.ask_for(meter.tag(hash));
+                Some(hash)
+            });
+            let hashes: ArrayVec<_, BATCH> = hashes.collect();
+            let now = clock.now();
+            let taken = hashes
+                .into_iter()
+                .map(|hash| self.take_hashed(law, meter, hash, now, 1));
+            taken.collect()
+        })
     }
 
     /// The key's numbers, charging nothing: `is_allowed` says whether one more could be taken.

@@ -31,7 +31,7 @@ use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
-use layout::{Line, PROBE_LINES, Slot};
+use layout::{PROBE_LINES, Slot};
 use lines::Wanted;
 use room::{Room, Waiting};
 use shard::{Insert, Shard, Want};
@@ -84,18 +84,6 @@ impl Found<'_> {
     #[inline]
     pub(crate) fn replace(&self, next: Word) -> bool {
         self.slot.is_some_and(|slot| slot.swap(self.word, next))
-    }
-}
-
-/// The line at which the search for a tag begins.
-#[derive(Clone, Copy)]
-pub(crate) struct Home<'t>(&'t Line);
-
-impl Home<'_> {
-    /// Asks for its memory, so that it will be at hand.
-    #[inline(always)]
-    pub(crate) fn ask_for(self) {
-        prefetch(self.0);
     }
 }
 
@@ -169,10 +157,12 @@ impl Table {
         }
     }
 
-    /// Where the search for a tag begins.
+    /// Asks for the memory in which a tag is looked for first, so that it will be at hand.
     #[inline(always)]
-    pub(crate) fn home(&self, tag: Tag) -> Option<Home<'_>> {
-        self.shard(tag).home(self.wanted(tag)).map(Home)
+    pub(crate) fn ask_for(&self, tag: Tag) {
+        if let Some(home) = self.shard(tag).home(self.wanted(tag)) {
+            prefetch(home);
+        }
     }
 
     /// Finds the tag's word. Loads only.
