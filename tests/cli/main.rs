@@ -412,7 +412,12 @@ fn a_directory_is_examined_and_repaired() {
         "{}",
         healthy.out()
     );
+    // As a killed process leaves it.
     bench.file("data/marks.next", "half");
+    assert_eq!(bench.run("doctor data").status(), 0);
+    let marks = bench.0.path().join("data/marks");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(marks, open).unwrap();
     let found = bench.run("doctor data --json");
     assert_eq!(found.status(), 1);
     let json: Value = serde_json::from_str(&found.out()).unwrap();
@@ -422,7 +427,7 @@ fn a_directory_is_examined_and_repaired() {
     let repaired = bench.run("doctor data --repair");
     assert_eq!(repaired.status(), 0, "{}", repaired.out());
     assert!(
-        repaired.out().contains("repaired: remove it"),
+        repaired.out().contains("repaired: make it private"),
         "{}",
         repaired.out()
     );

@@ -165,9 +165,9 @@ Examples:
   tollgate doctor /var/lib/app/limits --repair
 
 No limiter may have the directory open meanwhile. Without --repair nothing in it is changed. The
-repairs: what a killed process left half made is removed, files are made private, a journal that
-cannot be read is put out of the way, and a table whose slots contradict each other is given up, for
-the next opening to rebuild it from the journal.";
+repairs: files are made private, and a journal that cannot be read is put out of the way. Counters
+are never touched. What a killed process left half made is nothing wrong: the next opening removes
+it.";
 
 /// Verify a limiter's directory: exit status 0 healthy, 1 something is wrong, 2 error
 #[derive(Debug, Args)]
