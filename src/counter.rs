@@ -179,8 +179,9 @@ impl<'a> Counter<'a> {
         if self.is_simple() {
             let found = self.table().find(self.tag);
             let seen = self.judge(found.word, now, cost);
+            // A cost of zero takes nothing, and so no slot.
             if let Step::Admit(next) = seen.step
-                && Pending::new(found, self.marked(next), now).make(self)
+                && (next == found.word || Pending::new(found, self.marked(next), now).make(self))
             {
                 return Take::Judged(seen);
             }
