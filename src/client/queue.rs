@@ -15,8 +15,6 @@ use crate::time::Timestamp;
 
 /// A wait that the limiter cannot tell the end of is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// And one that has just ended, after so long.
-const JUST_ENDED: Duration = Duration::from_micros(100);
 
 /// A line in front of a limit of one's own: N requests a second, or whatever the limit says.
 ///
@@ -156,17 +154,10 @@ impl Queue {
                 let queue = self.clone();
                 return Ok(Turn { queue, outcome });
             }
-            let wait = match outcome.verdict() {
-                // A check may tell a tick of the kernel too much, and each turn would lose that.
-                Verdict::Refused => limit.usage(self.key()).retry_after(),
-                _ => outcome.retry_after(),
+            let Some(wait) = outcome.retry_after() else {
+                return Err(QueueError::Never(outcome.verdict()));
             };
-            let wait = match (wait, outcome.verdict()) {
-                (None, verdict) => return Err(QueueError::Never(verdict)),
-                (Some(Duration::ZERO), Verdict::Refused) => JUST_ENDED,
-                (Some(Duration::ZERO), _) => LOOK_AGAIN,
-                (Some(wait), _) => wait,
-            };
+            let wait = if wait.is_zero() { LOOK_AGAIN } else { wait };
             if wait > end.since(timing.now()) {
                 return Err(QueueError::TooLong);
             }
