@@ -88,6 +88,18 @@ pub(crate) struct Seen {
     pub(crate) now: Timestamp,
 }
 
+impl Seen {
+    #[inline(always)]
+    fn new(step: Step, words: Pair, period: Period, now: Timestamp) -> Self {
+        Self {
+            step,
+            words,
+            period,
+            now,
+        }
+    }
+}
+
 /// What a take came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Take {
@@ -160,14 +172,7 @@ impl<'a> Counter<'a> {
                     (refused_on, now) = (Some(stands), self.no_earlier(now));
                 }
                 Step::Future => now = self.explain(words, now, &mut suspect),
-                step => {
-                    return Seen {
-                        step,
-                        words,
-                        period,
-                        now,
-                    };
-                }
+                step => return Seen::new(step, words, period, now),
             }
         }
     }
@@ -241,12 +246,8 @@ impl<'a> Counter<'a> {
             main: word,
             other: Word::ABSENT,
         };
-        Seen {
-            step: self.rule.step(period, words, now, cost),
-            words,
-            period,
-            now,
-        }
+        let step = self.rule.step(period, words, now, cost);
+        Seen::new(step, words, period, now)
     }
 
     /// A take where there is more to it: no slot yet, another thread that was faster, a second
@@ -281,10 +282,9 @@ impl<'a> Counter<'a> {
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
-        // The words on which it was refused by a time that was read before them.
-        let mut refused_on = None;
-        // The words for which the disk was asked, and until when it is waited for in all.
-        let (mut secured_for, mut patience) = (None, None);
+        // The words that were refused by a time from before them, those for which the disk was
+        // asked, and until when it is waited for in all.
+        let (mut refused_on, mut secured_for, mut patience) = (None, None, None);
         loop {
             let period = self.rule.period(now, self.calendars);
             let (main_tag, other_tag) = self.tags(period);
@@ -300,16 +300,9 @@ impl<'a> Counter<'a> {
                 continue;
             }
             let words = self.known(period, stands, now);
-            let step = judge(self.rule, period, words, now);
-            let seen = Seen {
-                step,
-                words,
-                period,
-                now,
-            };
-            let next = match step {
-                // By a time that was read after the words: by an earlier one, another thread's take
-                // of a moment ago may leave too little room, or seem to.
+            let seen = Seen::new(judge(self.rule, period, words, now), words, period, now);
+            let next = match seen.step {
+                // Only by a time that was read after the words, see `refuse_at_once`.
                 Step::Refuse if refused_on != Some(stands) => {
                     (refused_on, now) = (Some(stands), self.no_earlier(now));
                     continue;
@@ -319,28 +312,21 @@ impl<'a> Counter<'a> {
                     continue;
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),
+                // Nothing is taken that the disk would have to know of, whatever its ceiling.
+                Step::Admit(next) if next == main => return Take::Judged(seen),
                 Step::Admit(next) => next,
             };
-            // Nothing is taken that the disk would have to know of, whatever its ceiling.
-            if next == main {
-                return Take::Judged(seen);
-            }
             if !is_unsecured && !self.is_covered(main_tag, next) {
-                if !found.has_slot() {
-                    match self.make_slot(main_tag, words.main, now) {
-                        true => continue,
-                        false => return Take::Full,
+                if found.has_slot() {
+                    let patience = *patience.get_or_insert_with(Patience::begin);
+                    match self.secure(main_tag, next, now, patience, must) {
+                        Ok(is_secured) => is_unsecured = !is_secured,
+                        Err(why) => return unraised(why, seen),
                     }
+                    secured_for = Some(stands);
+                } else if !self.make_slot(main_tag, words.main, now) {
+                    return Take::Full;
                 }
-                let patience = *patience.get_or_insert_with(Patience::begin);
-                if let Err(why) = self.secure(main_tag, next, now, patience) {
-                    if !must {
-                        return unraised(why, seen);
-                    }
-                    is_unsecured = true;
-                    self.store.ceilings.note_unsecured();
-                }
-                secured_for = Some(stands);
                 continue;
             }
             let after = self.marked(next);

@@ -94,6 +94,7 @@ fn a_check_allocates_nothing() {
     );
     assert!(day.check("alice").is_allowed());
     let bob = Request::http("GET", "/a/1/2/3/4/5/state").attribute("user", "bob");
+    let bob = bob.address("ip", Ipv4Addr::BROADCAST);
     let (allowed, refused) = (limiter.usage(&bob), check());
     for (decision, count) in [(allowed, 4), (refused, 5)] {
         let mut written = 0;

@@ -141,7 +141,8 @@ impl Case {
             parts.join(" + ")
         });
         let key = joins.collect::<Vec<_>>().join(" | ");
-        let mut each = json!({"rate": "9/min", "durability": "memory"});
+        let mut each =
+            json!({"rate": "9/min", "durability": "memory", "when_key_missing": "share"});
         // A key that says nothing is left out.
         if !key.is_empty() {
             each["key"] = json!(key);

@@ -167,8 +167,8 @@ impl Shared {
     ///
     /// A taker reads the ceiling, changes the word, and reads the ceiling again; here the ceiling
     /// is changed before the word is read. So at least one of the two sees the other. A word that
-    /// has moved on meanwhile is followed, not given up on: nobody would ask again, and what was
-    /// given back would count after a power cut.
+    /// has moved meanwhile, up or down, is followed, not given up on: nobody would ask again, and
+    /// what was given back would count after a power cut.
     fn bring_down(&self, (tag, target): &Record) -> Option<Record> {
         let keep = |from: Word, to: Word| if from.is_dirty() { to.dirty() } else { to };
         // Only this thread changes ceilings, so this one stays what the disk knows at least.
@@ -176,22 +176,19 @@ impl Shared {
         if highest.bits() <= target.clean().bits() {
             return None;
         }
-        let mut ceiling = target.clean();
         loop {
-            ceiling = self.later_of(*tag, ceiling);
+            let mut ceiling = self.later_of(*tag, target.clean());
             if ceiling.bits() > highest.bits() {
                 ceiling = highest;
             }
             self.table.amend(*tag, |before| keep(before, ceiling));
-            if ceiling == highest {
-                return None;
-            }
-            // Ordering: a full fence between the ceiling and the look at the word, against the one
-            // in a take between the word and the second look at the ceiling.
+            // Ordering: a full fence between the ceiling and the look at the word, against the ones
+            // in a take and in a refund between the word and their second look at the ceiling.
             fence(Ordering::SeqCst);
-            // Bound: each time round another take has come, which is not covered any more.
-            if self.later_of(*tag, ceiling) == ceiling {
-                return Some((*tag, ceiling));
+            // Bound: each time round another thread has changed the word.
+            let word = self.later_of(*tag, target.clean());
+            if word == ceiling || ceiling == highest && word.bits() > highest.bits() {
+                return (ceiling != highest).then_some((*tag, ceiling));
             }
         }
     }

@@ -53,7 +53,7 @@ impl Instruments for Arc<Model> {
 #[test]
 fn loom_clock_look_against_readings() {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(1);
     builder.check(|| {
         let model = Arc::new(Model {
             step: AtomicU64::new(1_000),

@@ -295,6 +295,7 @@ impl<I: Instruments> SystemClock<I> {
             (&self.is_slow, u64::from(timeline.is_slow)),
             (&self.floor_nanos, floor_nanos),
         ] {
+            // Ordering: as above.
             word.store(value, Ordering::Relaxed);
         }
         // Ordering: release, pairs with the acquire in `read`.

@@ -127,7 +127,7 @@ fn loom_counter_window_roll() {
             for which in (0..=1).filter(|_| has_slots) {
                 let tag = Tag::from_bits(4).sibling(which);
                 let update = world
-                    .ground
+                    .store
                     .table
                     .update(tag, NOW, |_| Some(Word::window(90, 1)));
                 assert_ne!(update, Update::Full);
@@ -258,7 +258,7 @@ fn loom_counter_dirty_against_drain() {
         drain();
         assert_eq!(written, [2, 1]);
         world
-            .ground
+            .store
             .table
             .for_each(|_, word| assert!(!word.is_dirty()));
     });
@@ -287,7 +287,7 @@ fn loom_counter_overflow() {
             // One dies at 110, the others live on.
             let dies_at = if bits == 1 { 110 } else { 200 };
             let update = world
-                .ground
+                .store
                 .table
                 .update(Tag::from_bits(bits << 2), NOW, |_| {
                     Some(Word::window(dies_at, 1))
@@ -341,6 +341,7 @@ fn strict_model(run: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     // Three threads, one of which writes: with more preemptions it takes minutes.
     builder.preemption_bound = Some(1);
+    builder.max_branches = 20_000;
     builder.check(run);
 }
 
@@ -399,6 +400,13 @@ fn loom_ceiling_brought_down() {
                     GivesBack::Reset => strict(&world, &rule).reset(NOW),
                 }
                 assert!(took(strict(&world, &rule).take(NOW, 1)));
+                // And one that comes and goes again, while the ceiling is on its way.
+                let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
+                    unreachable!("there is room")
+                };
+                if let Step::Admit(word) = seen.step {
+                    strict(&world, &rule).refund(seen.period, word, 2);
+                }
                 assert_eq!(world.store.ceilings.settle(), Ok(()));
                 world.store.ceilings.stop();
                 let tag = Tag::from_bits(4);

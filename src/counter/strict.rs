@@ -63,6 +63,9 @@ impl Counter<'_> {
             return;
         };
         let amount = reserve.amount(self.rule);
+        // Ordering: a full fence between the word that was amended and the look at the ceiling, see
+        // `Shared::bring_down`: the thread that lowers it does the reverse.
+        fence(Ordering::SeqCst);
         let now = self.store.clock.now();
         let above = |amount| match word.is_live(now) {
             true => self.rule.ahead(word.clean(), now, amount),
@@ -101,7 +104,8 @@ impl Counter<'_> {
         self.table().update(tag, now, place) != Update::Full
     }
 
-    /// Waits until the disk knows that the word may stand here, unless it refuses.
+    /// Waits until the disk knows that the word may stand here. False if it refuses, and the word
+    /// must stand here all the same.
     #[cold]
     pub(super) fn secure(
         &self,
@@ -109,10 +113,18 @@ impl Counter<'_> {
         word: Word,
         now: Timestamp,
         patience: Patience,
-    ) -> Result<(), Unraised> {
+        must: bool,
+    ) -> Result<bool, Unraised> {
         let amount = self.reserve.map_or(0, |reserve| reserve.amount(self.rule));
         let demand = self.demand(tag, word, now, amount);
-        self.store.ceilings.raise(demand, patience)
+        match self.store.ceilings.raise(demand, patience) {
+            Ok(()) => Ok(true),
+            Err(_) if must => {
+                self.store.ceilings.note_unsecured();
+                Ok(false)
+            }
+            Err(why) => Err(why),
+        }
     }
 
     /// Asks for a later ceiling when half of what was reserved is used.

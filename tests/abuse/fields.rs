@@ -232,6 +232,7 @@ fn a_client_without_a_key_is_not_without_limit() {
         [limits.key]
         rate = "5/min"
         key = "key"
+        when_key_missing = "share"
         [request.attributes]
         key = "header X-Api-Key | bearer"
     "#;

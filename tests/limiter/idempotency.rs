@@ -364,8 +364,8 @@ fn h2_an_id_opens_nothing_but_what_it_came_with() {
     let (is_new, is_repeat) = (Verdict::Allowed, Verdict::Repeated);
     assert_eq!(send("alice", "POST", "/action/1", "1"), is_new);
     assert_eq!(send("alice", "POST", "/action/1", "1"), is_repeat);
-    // In every spelling of the path.
-    assert_eq!(send("alice", "POST", "/%61ction//1/", "1"), is_repeat);
+    // In every spelling of the path that is not refused.
+    assert_eq!(send("alice", "POST", "/action/%31", "1"), is_repeat);
     assert_eq!(send("bob", "POST", "/action/1", "1"), is_new, "the client");
     assert_eq!(send("alice", "PUT", "/action/1", "1"), is_new, "the method");
     assert_eq!(send("alice", "POST", "/action/2", "1"), is_new, "the path");
