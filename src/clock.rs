@@ -22,6 +22,7 @@ mod timeline;
 pub use manual::ManualClock;
 pub use system::ClockHealth;
 pub(crate) use system::SystemClock;
+#[cfg(not(tollgate_loom))]
 pub(crate) use timeline::slow_wait;
 
 use crate::sync::Arc;

@@ -1,9 +1,11 @@
 //! Models of counters: the real arithmetic over the real table, on its heap twin.
 
+mod strict;
+
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Counter, CounterStore, Reserve, Seen, Take};
+use super::{Counter, CounterStore, Seen, Take};
 use crate::algorithm::{
     Bucket, Calendar, CalendarUnit, Frame, Pair, Rule, Sliding, Step, Window, Word,
 };
@@ -313,55 +315,6 @@ fn loom_counter_overflow() {
     });
 }
 
-/// Takes one of a strict limit of two; what it was told is durable.
-fn take_strictly(world: &World) -> bool {
-    let rule = window(2);
-    let counter = strict(world, &rule);
-    let taken = counter.take(NOW, 1);
-    if let Take::Judged(seen) = taken
-        && let Step::Admit(word) = seen.step
-    {
-        let durable = world.disk.durable(Tag::from_bits(4));
-        assert!(word.count() <= durable.count(), "admitted, yet not durable");
-    }
-    took(taken)
-}
-
-fn strict<'a>(world: &'a World, rule: &'a Rule) -> Counter<'a> {
-    Counter {
-        reserve: Some(&Reserve {
-            amount: Some(1),
-            admits_unsecured: false,
-        }),
-        ..world.counter(rule, 4)
-    }
-}
-
-fn strict_model(run: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    // Three threads, one of which writes: with more preemptions it takes minutes.
-    builder.preemption_bound = Some(1);
-    builder.max_branches = 20_000;
-    builder.check(run);
-}
-
-/// A strict counter with room for two, two takers and the thread that writes: both are admitted,
-/// each when the disk knows of it.
-#[test]
-fn loom_ceiling_take() {
-    strict_model(|| {
-        let world = World::new(NOW);
-        let other = {
-            let world = world.clone();
-            thread::spawn(move || take_strictly(&world))
-        };
-        assert!(take_strictly(&world));
-        assert!(other.join().unwrap());
-        assert_eq!(world.store.table.read(Tag::from_bits(4)).count(), 2);
-        world.store.ceilings.stop();
-    });
-}
-
 /// What is counted of a rule whose every token is a second, or a count of one.
 fn counted(rule: &Rule, word: Word) -> u64 {
     let pair = Pair {
@@ -369,80 +322,6 @@ fn counted(rule: &Rule, word: Word) -> u64 {
         other: Word::ABSENT,
     };
     rule.status(rule.period(NOW, &[]), pair, NOW).used
-}
-
-/// What the model does with a strict counter of which two of four are taken.
-#[derive(Clone, Copy)]
-enum GivesBack {
-    /// Both are refunded: the ceiling comes down.
-    Refund,
-    /// Both are forgotten: the ceiling comes down.
-    Reset,
-}
-
-/// A ceiling is brought down after a refund or a reset, while another takes one and keeps it, for
-/// each algorithm: what the taker was told is durable and stays so, it alone is counted, and when
-/// the lowering is settled the ceiling is at most one reservation above.
-#[test]
-fn loom_ceiling_brought_down() {
-    for rule in [window(4), bucket(4), sliding(4)] {
-        for gives_back in [GivesBack::Refund, GivesBack::Reset] {
-            strict_model(move || {
-                let world = World::new(NOW);
-                let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
-                    unreachable!("there is room")
-                };
-                let Step::Admit(word) = seen.step else {
-                    unreachable!("there is room")
-                };
-                match gives_back {
-                    GivesBack::Refund => strict(&world, &rule).refund(seen.period, word, 2),
-                    GivesBack::Reset => strict(&world, &rule).reset(NOW),
-                }
-                assert!(took(strict(&world, &rule).take(NOW, 1)));
-                // And one that comes and goes again, while the ceiling is on its way.
-                let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
-                    unreachable!("there is room")
-                };
-                if let Step::Admit(word) = seen.step {
-                    strict(&world, &rule).refund(seen.period, word, 2);
-                }
-                assert_eq!(world.store.ceilings.settle(), Ok(()));
-                world.store.ceilings.stop();
-                let tag = Tag::from_bits(4);
-                let kept = counted(&rule, world.store.table.read(tag));
-                let durable = counted(&rule, world.disk.durable(tag));
-                assert_eq!(kept, 1, "{rule:?}");
-                assert!((1..=2).contains(&durable), "{rule:?}: {durable}");
-            });
-        }
-    }
-}
-
-/// Two threads: one refunds what it took of a strict counter, the other takes and keeps. What is
-/// kept is counted, whichever take loses against the ceiling that comes down (row W2).
-#[test]
-fn loom_ceiling_take_against_lower() {
-    for rule in [window(4), bucket(4)] {
-        strict_model(move || {
-            let world = World::new(NOW);
-            let Take::Judged(seen) = strict(&world, &rule).take(NOW, 2) else {
-                unreachable!("there is room")
-            };
-            let Step::Admit(word) = seen.step else {
-                unreachable!("there is room")
-            };
-            let other = {
-                let world = world.clone();
-                thread::spawn(move || strict(&world, &rule).refund(seen.period, word, 2))
-            };
-            assert!(took(strict(&world, &rule).take(NOW, 1)));
-            other.join().unwrap();
-            world.store.ceilings.stop();
-            let kept = counted(&rule, world.store.table.read(Tag::from_bits(4)));
-            assert_eq!(kept, 1, "{rule:?}");
-        });
-    }
 }
 
 /// Every pair of changes that two threads can make to one counter at once, for each algorithm: what
