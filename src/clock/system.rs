@@ -1,9 +1,9 @@
 //! The system's time, made monotonic, and read from the processor's counter where that may be.
 //!
-//! What is exact is the [`Timeline`]: the kernel's time since boot, suspend included, on a wall-clock
-//! base. Reading that costs a call into the kernel's page, some 30 ns. So ten times a second the
-//! clock looks at the kernel's time and the counter together, and draws a [`Line`] over the counter
-//! to the next look. A reading is the line at the counter's present value.
+//! What is exact is the [`Timeline`]: the kernel's time since boot, suspend included, on a
+//! wall-clock base. Reading that costs a call into the kernel's page, some 30 ns. So ten times a
+//! second the clock looks at the kernel's time and the counter together, and draws a [`Line`] over
+//! the counter to the next look. A reading is the line at the counter's present value.
 //!
 //! - The line is gone by only if the kernel's own clock goes by that counter, and only after two
 //!   looks in a row found the same rate. A machine that was suspended, or moved to a processor of

@@ -26,6 +26,14 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
+fn strict_model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Three threads, one of which writes: with more preemptions it takes minutes.
+    builder.preemption_bound = Some(1);
+    builder.max_branches = 20_000;
+    builder.check(run);
+}
+
 /// All that counters share, with a clock that stands still.
 struct World {
     store: CounterStore,

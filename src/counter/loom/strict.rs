@@ -1,6 +1,6 @@
 //! Models of strict counters: takers, those who give back, and the thread that writes ceilings.
 
-use super::{NOW, World, bucket, counted, sliding, thread, took, window};
+use super::{NOW, World, bucket, counted, sliding, strict_model, thread, took, window};
 use crate::algorithm::{Rule, Step};
 use crate::counter::{Counter, Reserve, Take};
 use crate::key::Tag;
@@ -27,14 +27,6 @@ fn strict<'a>(world: &'a World, rule: &'a Rule) -> Counter<'a> {
         }),
         ..world.counter(rule, 4)
     }
-}
-
-fn strict_model(run: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    // Three threads, one of which writes: with more preemptions it takes minutes.
-    builder.preemption_bound = Some(1);
-    builder.max_branches = 20_000;
-    builder.check(run);
 }
 
 /// A strict counter with room for two, two takers and the thread that writes: both are admitted,
