@@ -1,8 +1,8 @@
 //! The one 64-bit word that is a counter's whole state, and what can be told from it alone.
 //!
-//! A [`Word`] says nothing about arrival times or counts. An algorithm first asks for the view of
-//! its own kind, [`Word::as_bucket`] or [`Word::as_window`], so that it cannot compute with the bits
-//! of another kind.
+//! A [`Word`] says nothing about arrival times or counts. An algorithm first asks for the view
+//! of its own kind, [`Word::as_bucket`] or [`Word::as_window`], so that it cannot compute with the
+//! bits of another kind.
 //!
 //! ```text
 //! token bucket   | theoretical arrival time, ns since 1970   62 | kind 0 | dirty 1 |

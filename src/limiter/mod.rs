@@ -71,7 +71,9 @@ use crate::idempotency::Turns;
 use crate::in_force::InForce;
 use crate::permits::PermitUsage;
 use crate::policy::{Policy, Request};
-use crate::sync::{AtomicU64, Ordering, lock};
+#[cfg(feature = "watch")]
+use crate::sync::Ordering;
+use crate::sync::{AtomicU64, lock};
 use check::Want;
 use decision::Identity;
 use grower::GrowerThread;

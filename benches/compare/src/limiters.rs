@@ -90,22 +90,32 @@ fn rows(plan: &Plan) -> Vec<Row> {
     let zipf = plenty("Zipf 0.99", large).zipf();
     let uniform = plenty("uniform", huge).few();
     let hot = Row::new("hot", 1_000_000_000, DAY, 1);
-    let hot_at_rest = Row::new("hot, at rest: the exact clock", 1_000_000_000, 1, 1);
-    let rest = Row::new("at rest: the exact clock", 1_000_000_000, 1, 10_000);
+    // Full again before the next check of the same key, as the buckets of most keys are.
+    let hot_at_rest = Row::new("hot, at rest", 1_000_000_000, 1, 1);
+    let rest = Row::new("uniform, at rest", 1_000_000_000, 1, 10_000);
+    // No token takes a whole number of nanoseconds.
+    let uneven = Row::new("uniform, uneven rate", 999_999_937, DAY, 10_000);
     let refused = Row::new("hot, refused", 2, DAY, 1);
     vec![
-        hot.goal(0.25),
-        some.goal(0.3),
-        zipf.goal(0.25),
+        hot_at_rest.few().goal(0.65),
+        hot.goal(0.6),
+        rest.few().goal(0.5),
+        some.goal(0.5),
+        uneven.few().goal(0.6),
+        zipf.goal(0.28),
         uniform.goal(0.25),
-        some.threads(2).goal(0.3),
-        zipf.threads(2).goal(0.25),
+        rest.few().threads(2).goal(0.5),
+        some.threads(2).goal(0.5),
+        zipf.threads(2).goal(0.28),
         uniform.threads(2).goal(0.25),
-        hot_at_rest.few(),
-        rest.few(),
-        refused.threads(2).goal(0.1),
-        zipf.few().at_once("Zipf 0.99, 16 at once").goal(0.1),
-        uniform.at_once("uniform, 16 at once").goal(0.07),
+        refused.goal(0.55),
+        refused.few().threads(2).goal(0.55),
+        rest.few()
+            .at_once("uniform, at rest, 16 at once")
+            .goal(0.35),
+        some.few().at_once("uniform, 16 at once").goal(0.35),
+        zipf.few().at_once("Zipf 0.99, 16 at once").goal(0.09),
+        uniform.at_once("uniform, 16 at once").goal(0.08),
     ]
 }
 

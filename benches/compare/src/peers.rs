@@ -84,7 +84,7 @@ impl Tollgate {
 
     /// One counter for all.
     pub fn global(quota: Quota) -> Self {
-        let text = "key = \"\"\ndurability = \"logged\"";
+        let text = "durability = \"logged\"";
         Self {
             is_global: true,
             ..Self::open(quota, text, |builder| builder)
