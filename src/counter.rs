@@ -190,6 +190,11 @@ impl<'a> Counter<'a> {
             {
                 return Take::Judged(seen);
             }
+            if seen.step == Step::Refuse
+                && let Some((seen, _)) = self.refuse_at_once(found.word, now, cost)
+            {
+                return Take::Judged(seen);
+            }
         }
         self.take_with_care(now, cost)
     }

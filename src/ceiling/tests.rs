@@ -1,5 +1,7 @@
 //! Ceilings over a medium that fails, tears and is damaged.
 
+mod room;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,13 @@ use crate::table::Region;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000);
 const ID: [u8; 16] = [3; 16];
+
+impl Ceilings {
+    /// For one who has just begun to wait.
+    fn raise_now(&self, demand: Demand) -> Result<(), Unraised> {
+        self.raise(demand, Patience::begin())
+    }
+}
 
 fn table() -> Arc<Table> {
     Arc::new(Table::new(vec![Region::heap(64)]))
@@ -91,9 +100,7 @@ fn what_was_raised_outlives_the_power() {
     let (twin, ceilings) = new();
     for round in 1..=3 {
         for number in 0..100 {
-            ceilings
-                .raise(demand(number, round * 10), Patience::begin())
-                .unwrap();
+            ceilings.raise_now(demand(number, round * 10)).unwrap();
         }
     }
     assert_eq!(after_cut(&twin, 100), [30; 100]);
@@ -103,9 +110,7 @@ fn what_was_raised_outlives_the_power() {
     for round in 4..=6 {
         let (ceilings, trouble) = open(&twin, Worth::Lost);
         assert_eq!(trouble, None);
-        ceilings
-            .raise(demand(7, round * 10), Patience::begin())
-            .unwrap();
+        ceilings.raise_now(demand(7, round * 10)).unwrap();
         ceilings.stop();
         assert_eq!(after_cut(&twin, 100)[7], round * 10);
         assert_eq!(after_cut(&twin, 100)[8], 30);
@@ -124,11 +129,7 @@ fn those_who_wait_together_share_one_write() {
     std::thread::scope(|scope| {
         let raise = |number| {
             let ceilings = ceilings.clone();
-            scope.spawn(move || {
-                ceilings
-                    .raise(demand(number, 1), Patience::begin())
-                    .unwrap()
-            });
+            scope.spawn(move || ceilings.raise_now(demand(number, 1)).unwrap());
         };
         raise(0);
         has(|desk| desk.begun == 1);
@@ -142,7 +143,7 @@ fn those_who_wait_together_share_one_write() {
 #[test]
 fn a_failed_write_is_made_good_in_a_new_file_or_told() {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 1)).unwrap();
     for torn_at in [0, 100, 512, 700, 1024] {
         // One failure: another file takes the place of the one that cannot be believed.
         let count = ceilings.shared.table.read(tag(0)).count() + 1;
@@ -151,7 +152,7 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
             content.good_for = Some(0);
             content.torn_at = torn_at;
         }
-        let refused = ceilings.raise(demand(0, count), Patience::begin());
+        let refused = ceilings.raise_now(demand(0, count));
         assert_eq!(refused, Err(Unraised::Unwritable));
         assert!(
             !ceilings.covers(tag(0), word(count)),
@@ -160,13 +161,13 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
         assert!(ceilings.standing().failing.is_some());
         // At once nobody waits for a disk that has just failed.
         assert_eq!(
-            ceilings.raise(demand(0, count), Patience::begin()),
+            ceilings.raise_now(demand(0, count)),
             Err(Unraised::Unwritable)
         );
         lock(&twin.0).good_for = None;
         std::thread::sleep(AGAIN);
         until("well again", || {
-            ceilings.raise(demand(0, count), Patience::begin()).is_ok()
+            ceilings.raise_now(demand(0, count)).is_ok()
         });
         assert_eq!(after_cut(&twin, 1), [count]);
         assert!(ceilings.standing().failing.is_none());
@@ -176,12 +177,9 @@ fn a_failed_write_is_made_good_in_a_new_file_or_told() {
 #[test]
 fn that_the_disk_is_well_again_is_noticed_by_nobody_asking() {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 1)).unwrap();
     lock(&twin.0).good_for = Some(0);
-    assert_eq!(
-        ceilings.raise(demand(0, 2), Patience::begin()),
-        Err(Unraised::Unwritable)
-    );
+    assert_eq!(ceilings.raise_now(demand(0, 2)), Err(Unraised::Unwritable));
     lock(&twin.0).good_for = None;
     until("noticed", || ceilings.standing().failing.is_none());
 }
@@ -190,27 +188,19 @@ fn that_the_disk_is_well_again_is_noticed_by_nobody_asking() {
 fn a_disk_that_hangs_is_not_waited_for_for_ever() {
     let (_twin, ceilings) = new();
     let pen = lock(&ceilings.shared.pen);
-    assert_eq!(
-        ceilings.raise(demand(0, 1), Patience::begin()),
-        Err(Unraised::Unwritable)
-    );
+    assert_eq!(ceilings.raise_now(demand(0, 1)), Err(Unraised::Unwritable));
     // The round that hangs has been under way for longer than anybody waits.
     let before = Instant::now();
-    assert_eq!(
-        ceilings.raise(demand(0, 1), Patience::begin()),
-        Err(Unraised::Unwritable)
-    );
+    assert_eq!(ceilings.raise_now(demand(0, 1)), Err(Unraised::Unwritable));
     assert!(before.elapsed() < PATIENCE);
     drop(pen);
-    until("well again", || {
-        ceilings.raise(demand(0, 1), Patience::begin()).is_ok()
-    });
+    until("well again", || ceilings.raise_now(demand(0, 1)).is_ok());
 }
 
 #[test]
 fn asked_ahead_it_comes_without_anybody_waiting() {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 1)).unwrap();
     ceilings.ask(demand(0, 9));
     until("asked for", || ceilings.covers(tag(0), word(9)));
     assert_eq!(after_cut(&twin, 1), [9]);
@@ -222,7 +212,7 @@ fn asked_ahead_it_comes_without_anybody_waiting() {
 #[test]
 fn who_asked_ahead_in_vain_may_ask_again() {
     let (_twin, ceilings) = new();
-    ceilings.raise(demand(0, 1), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 1)).unwrap();
     let desk = lock(&ceilings.shared.desk);
     ceilings.ask(demand(0, 9));
     drop(desk);
@@ -242,9 +232,7 @@ fn who_asked_ahead_in_vain_may_ask_again() {
 fn an_append_torn_anywhere_costs_nothing_acknowledged() {
     let (twin, ceilings) = new();
     for number in 0..40 {
-        ceilings
-            .raise(demand(number, 1), Patience::begin())
-            .unwrap();
+        ceilings.raise_now(demand(number, 1)).unwrap();
     }
     let acknowledged = twin.content();
     // The next append is of several blocks.
@@ -289,8 +277,8 @@ fn an_append_torn_anywhere_costs_nothing_acknowledged() {
 /// A file with two appends after its first block, as bytes.
 fn file_of_three_blocks() -> Vec<u8> {
     let (twin, ceilings) = new();
-    ceilings.raise(demand(0, 5), Patience::begin()).unwrap();
-    ceilings.raise(demand(1, 6), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 5)).unwrap();
+    ceilings.raise_now(demand(1, 6)).unwrap();
     ceilings.stop();
     twin.content().durable.unwrap()
 }
@@ -398,10 +386,7 @@ fn the_file_does_not_grow_without_bound() {
     let mut longest = 0;
     for round in 1..=20_000 {
         ceilings
-            .raise(
-                demand(round % 50, u32::try_from(round).unwrap()),
-                Patience::begin(),
-            )
+            .raise_now(demand(round % 50, u32::try_from(round).unwrap()))
             .unwrap();
         longest = longest.max(ceilings.standing().bytes);
     }
@@ -417,15 +402,15 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
     let counters = table();
     counters.update(tag(0), NOW, |_| Some(word(5)));
     let (ceilings, _) = open_beside(&twin, Worth::New, counters);
-    ceilings.raise(demand(0, 20), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 20)).unwrap();
     ceilings.lower(tag(0), word(4));
-    ceilings.raise(demand(1, 1), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(1, 1)).unwrap();
     assert!(ceilings.covers(tag(0), word(5)), "five are counted");
     assert!(!ceilings.covers(tag(0), word(6)));
     assert_eq!(after_cut(&twin, 1), [5]);
-    ceilings.raise(demand(0, 20), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 20)).unwrap();
     ceilings.lower(tag(0), word(8));
-    ceilings.raise(demand(2, 1), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(2, 1)).unwrap();
     assert!(!ceilings.covers(tag(0), word(9)));
     assert_eq!(after_cut(&twin, 1), [8]);
     // Down and up in one round: up is what counts.
@@ -433,11 +418,7 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
     std::thread::scope(|scope| {
         let raise = |number, count| {
             let ceilings = &ceilings;
-            scope.spawn(move || {
-                ceilings
-                    .raise(demand(number, count), Patience::begin())
-                    .unwrap()
-            });
+            scope.spawn(move || ceilings.raise_now(demand(number, count)).unwrap());
         };
         raise(3, 1);
         until("a round", || lock(&ceilings.shared.desk).began.is_some());
@@ -454,87 +435,22 @@ fn a_ceiling_comes_down_only_as_far_as_nothing_counts_above() {
 fn what_is_given_back_while_another_waits_is_no_refusal() {
     let twin = Twin::new(Content::default());
     let (ceilings, _) = open_beside(&twin, Worth::New, table());
-    ceilings.raise(demand(0, 30), Patience::begin()).unwrap();
+    ceilings.raise_now(demand(0, 30)).unwrap();
     let pen = lock(&ceilings.shared.pen);
     let has = |wanted: fn(&Desk) -> bool| {
         until("the desk", || wanted(&lock(&ceilings.shared.desk)));
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| ceilings.raise(demand(3, 1), Patience::begin()).unwrap());
+        scope.spawn(|| ceilings.raise_now(demand(3, 1)).unwrap());
         has(|desk| desk.began.is_some());
         // In one round: somebody asks ahead, the ceiling is to come down, and another waits for
         // what was within it before.
         ceilings.ask(demand(0, 40));
         ceilings.lower(tag(0), word(6));
-        scope.spawn(|| ceilings.raise(demand(0, 10), Patience::begin()).unwrap());
+        scope.spawn(|| ceilings.raise_now(demand(0, 10)).unwrap());
         has(|desk| desk.demands.iter().any(|demand| demand.is_awaited));
         drop(pen);
     });
     assert_eq!(ceilings.shared.table.read(tag(0)).clean(), word(10));
     assert_eq!(after_cut(&twin, 1), [10]);
-}
-
-#[test]
-fn the_disk_hears_of_no_ceiling_that_memory_has_no_room_for() {
-    let slots = u32::try_from(table().slots()).unwrap();
-    let bucket = |count: u32| Word::bucket(Timestamp::from_secs(1_500 + u64::from(count)));
-    for word in [word, bucket] {
-        let (twin, ceilings) = new();
-        let raise = |number: u32| {
-            ceilings.raise(
-                Demand {
-                    least: word(number),
-                    target: word(number),
-                    ..demand(number.into(), 1)
-                },
-                Patience::begin(),
-            )
-        };
-        assert!((1..=slots).all(|number| raise(number).is_ok()));
-        let before = twin.content();
-        for number in slots + 1..slots + 50 {
-            assert_eq!(raise(number), Err(Unraised::Full));
-        }
-        assert_eq!(twin.content().writes, before.writes);
-        // What is there finds room again, and can still be raised.
-        raise(1).unwrap();
-        drop(ceilings);
-        let (ceilings, trouble) = open(&twin, Worth::Lost);
-        assert_eq!((ceilings.closed(), trouble), (None, None));
-        let mut all = 1..=slots;
-        assert!(all.all(|number| ceilings.covers(tag(number.into()), word(number))));
-    }
-}
-
-#[test]
-fn of_newcomers_that_wait_together_those_without_room_are_left_out() {
-    let slots = table().slots();
-    let (twin, ceilings) = new();
-    for number in 0..slots - 1 {
-        ceilings
-            .raise(demand(number, 1), Patience::begin())
-            .unwrap();
-    }
-    let pen = lock(&ceilings.shared.pen);
-    let has = |wanted: fn(&Desk) -> bool| {
-        until("the desk", || wanted(&lock(&ceilings.shared.desk)));
-    };
-    let raised = std::thread::scope(|scope| {
-        let raise = |number| {
-            let ceilings = &ceilings;
-            scope.spawn(move || ceilings.raise(demand(number, 2), Patience::begin()))
-        };
-        let first = raise(0);
-        has(|desk| desk.begun > 0 && desk.began.is_some());
-        let waiting: Vec<_> = (slots..slots + 10).map(raise).collect();
-        has(|desk| desk.demands.len() == 10);
-        drop(pen);
-        first.join().unwrap().unwrap();
-        let raised = waiting.into_iter().map(|thread| thread.join().unwrap());
-        raised.filter(Result::is_ok).count()
-    });
-    assert_eq!(raised, 1);
-    drop(ceilings);
-    let (ceilings, trouble) = open(&twin, Worth::Lost);
-    assert_eq!((ceilings.closed(), trouble), (None, None));
 }
