@@ -5,11 +5,13 @@
 #[cfg(all(test, tollgate_loom))]
 mod loom;
 mod pending;
+mod resets;
 mod strict;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
 pub(crate) use pending::Pending;
+pub(crate) use resets::Resets;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Ceilings, Patience, Unraised};
@@ -32,6 +34,8 @@ pub(crate) struct CounterStore {
     pub(crate) ceilings: Ceilings,
     /// Words found further in the future than any clock of ours can have put them.
     pub(crate) healed: AtomicU64,
+    /// What was taken before them is not given back.
+    pub(crate) resets: Resets,
 }
 
 impl CounterStore {
@@ -447,7 +451,12 @@ impl<'a> Counter<'a> {
 
     /// Gives `cost` back to the word that counts `period`, if that is still the word it was taken
     /// from; `taken` is what it was right after the take.
-    pub(crate) fn refund(&self, period: Period, taken: Word, cost: u64) {
+    ///
+    /// What was taken before the counter was reset, at `at`, is forgotten already.
+    pub(crate) fn refund(&self, period: Period, taken: Word, at: Timestamp, cost: u64) {
+        if self.store.resets.is_after(self.tag, at) {
+            return;
+        }
         let (main_tag, _) = self.tags(period);
         let now = self.store.clock.now();
         self.amend(main_tag, |word| self.rule.refund(word, taken, now, cost));
@@ -455,6 +464,14 @@ impl<'a> Counter<'a> {
 
     /// Forgets what was used: a dead word in the place of each that is live.
     pub(crate) fn reset(&self, now: Timestamp) {
+        self.store.resets.note(self.tag, now);
+        self.forget(now);
+        // What was taken since the time was read may be forgotten, too.
+        let end = self.store.clock.now_in_order();
+        self.store.resets.note(self.tag, end);
+    }
+
+    fn forget(&self, now: Timestamp) {
         for which in 0..=1 {
             self.amend(self.tag.sibling(which), |word| {
                 // A bucket's word, whatever the rule: no window ends at this nanosecond, so the

@@ -5,7 +5,7 @@ mod strict;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Counter, CounterStore, Seen, Take};
+use super::{Counter, CounterStore, Resets, Seen, Take};
 use crate::algorithm::{
     Bucket, Calendar, CalendarUnit, Frame, Pair, Rule, Sliding, Step, Window, Word,
 };
@@ -54,6 +54,7 @@ impl World {
                 inbox: Arc::new(Inbox::new(1)),
                 ceilings,
                 healed: AtomicU64::new(0),
+                resets: Resets::default(),
             },
             calendars: Vec::new(),
             disk,
@@ -172,7 +173,7 @@ fn loom_counter_all_or_none() {
         if took(world.counter(&second, 8).take(NOW, 1)) {
             return true;
         }
-        world.counter(&first, 4).refund(taken.period, word, 1);
+        world.counter(&first, 4).refund(taken.period, word, NOW, 1);
         false
     }
     model(|| {
@@ -209,7 +210,7 @@ fn loom_counter_refund_and_settle_against_take() {
                     if charges {
                         let _: Take = counter.charge(NOW, 4);
                     } else {
-                        counter.refund(seen.period, word, 2);
+                        counter.refund(seen.period, word, NOW, 2);
                     }
                 })
             };
@@ -343,7 +344,7 @@ fn loom_counter_pairs() {
         };
         match which {
             0 => assert!(took(counter.take(NOW, 1))),
-            1 => counter.refund(first.period, word, 2),
+            1 => counter.refund(first.period, word, NOW, 2),
             2 => drop(counter.charge(NOW, 3)),
             _ => counter.reset(NOW),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Counter, CounterStore, Take};
+use super::{Counter, CounterStore, Resets, Take};
 use crate::algorithm::{Bucket, Rule, Step, Word};
 use crate::ceiling::Ceilings;
 use crate::clock::{Clock, ManualClock};
@@ -26,6 +26,7 @@ fn store(word: Word, now: Timestamp) -> CounterStore {
         inbox: Arc::new(Inbox::new(1)),
         ceilings,
         healed: AtomicU64::new(0),
+        resets: Resets::default(),
     }
 }
 

@@ -376,7 +376,12 @@ impl Inner {
             let charged = Counter { rule, ..counter };
             let _: Take = charged.charge(self.counters.clock.now(), actual - taken.cost);
         } else {
-            counter.refund(taken.period, taken.words.main, taken.cost - actual);
+            counter.refund(
+                taken.period,
+                taken.words.main,
+                taken.now,
+                taken.cost - actual,
+            );
         }
     }
 }

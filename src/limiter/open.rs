@@ -14,7 +14,7 @@ use super::overrides::Overrides;
 use super::store::{Opened, Store, journal_error};
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
-use crate::counter::CounterStore;
+use crate::counter::{CounterStore, Resets};
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::idempotency::Turns;
@@ -176,6 +176,7 @@ impl Builder {
             inbox,
             ceilings,
             healed: AtomicU64::new(0),
+            resets: Resets::default(),
         };
         let inner = Arc::new(Inner {
             law: InForce::new(law),

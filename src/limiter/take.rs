@@ -107,7 +107,7 @@ impl Inner {
         let Some(counter) = self.source_of(law, entry) else {
             return;
         };
-        counter.refund(period, words.main, cost);
+        counter.refund(period, words.main, now, cost);
         // The numbers shown are those without the take.
         entry.outcome.words.main = rule.refund(words.main, words.main, now, cost);
         entry.outcome.taken = None;

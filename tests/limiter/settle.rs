@@ -260,3 +260,33 @@ fn a_settlement_outlives_its_window_but_not_into_credit() {
         Verdict::Allowed
     );
 }
+
+/// Row W9: a reset forgets what was taken before it, so a refund or a settlement of that gives
+/// nothing back: it would give back what others have taken since.
+#[test]
+fn w9_what_a_reset_forgot_is_not_given_back() {
+    for algorithm in ALGORITHMS {
+        let world = ten(algorithm);
+        let day = world.limiter.limit("day").unwrap();
+        let tick = || world.clock.advance(Duration::from_millis(1));
+        let before: Vec<_> = (0..3).map(|_| day.check_cost("alice", 20)).collect();
+        let decision = world.limiter.check(&user("alice").cost(2));
+        tick();
+        day.reset("alice");
+        world.limiter.limit("ten").unwrap().reset("alice");
+        tick();
+        let since = day.check_cost("alice", 10);
+        day.refund("alice", before[0]);
+        day.settle("alice", before[1], 1);
+        world.limiter.refund(decision);
+        assert_eq!(world.used("day", "alice"), 10, "{algorithm}");
+        // What it costs beyond is counted all the same.
+        day.settle("alice", before[2], 25);
+        assert_eq!(world.used("day", "alice"), 15, "{algorithm}");
+        // What was taken since is given back as ever.
+        tick();
+        day.refund("alice", since);
+        assert_eq!(world.used("day", "alice"), 5, "{algorithm}");
+        assert_eq!(day.usage("bob").used(), 0);
+    }
+}

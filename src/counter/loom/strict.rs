@@ -71,7 +71,7 @@ fn loom_ceiling_brought_down() {
                     unreachable!("there is room")
                 };
                 match gives_back {
-                    GivesBack::Refund => strict(&world, &rule).refund(seen.period, word, 2),
+                    GivesBack::Refund => strict(&world, &rule).refund(seen.period, word, NOW, 2),
                     GivesBack::Reset => strict(&world, &rule).reset(NOW),
                 }
                 assert!(took(strict(&world, &rule).take(NOW, 1)));
@@ -80,7 +80,7 @@ fn loom_ceiling_brought_down() {
                     unreachable!("there is room")
                 };
                 if let Step::Admit(word) = seen.step {
-                    strict(&world, &rule).refund(seen.period, word, 2);
+                    strict(&world, &rule).refund(seen.period, word, NOW, 2);
                 }
                 assert_eq!(world.store.ceilings.settle(), Ok(()));
                 world.store.ceilings.stop();
@@ -109,7 +109,7 @@ fn loom_ceiling_take_against_lower() {
             };
             let other = {
                 let world = world.clone();
-                thread::spawn(move || strict(&world, &rule).refund(seen.period, word, 2))
+                thread::spawn(move || strict(&world, &rule).refund(seen.period, word, NOW, 2))
             };
             assert!(took(strict(&world, &rule).take(NOW, 1)));
             other.join().unwrap();
