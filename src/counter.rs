@@ -11,7 +11,8 @@ mod strict;
 mod tests;
 
 pub(crate) use pending::Pending;
-pub(crate) use resets::Resets;
+use resets::Resets;
+pub(crate) use strict::Reserve;
 
 use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Ceilings, Patience, Unraised};
@@ -35,36 +36,32 @@ pub(crate) struct CounterStore {
     /// Words found further in the future than any clock of ours can have put them.
     pub(crate) healed: AtomicU64,
     /// What was taken before them is not given back.
-    pub(crate) resets: Resets,
+    resets: Resets,
 }
 
 impl CounterStore {
+    pub(crate) fn new(
+        table: Arc<Table>,
+        shared: Arc<Table>,
+        clock: Clock,
+        inbox: Arc<Inbox>,
+        ceilings: Ceilings,
+    ) -> Self {
+        Self {
+            table,
+            shared,
+            clock,
+            inbox,
+            ceilings,
+            healed: AtomicU64::new(0),
+            resets: Resets::default(),
+        }
+    }
+
     /// True if none of a counter's words has a slot.
     #[cold]
     pub(crate) fn is_new(&self, tag: Tag) -> bool {
         (0..=1).all(|which| !self.table.find(tag.sibling(which)).has_slot())
-    }
-}
-
-/// How a strict counter asks the disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Reserve {
-    /// How far ahead of need, in the limit's units; `None` for a share of what the rule holds.
-    pub(crate) amount: Option<u64>,
-    /// Whether to admit while the disk refuses.
-    pub(crate) admits_unsecured: bool,
-}
-
-/// A strict limit reserves this share of what it holds, if it does not say how much.
-const RESERVE_SHARE: u64 = 20;
-/// And no more than this.
-const RESERVE_MAX: u64 = 1_000;
-
-impl Reserve {
-    /// How far ahead of need a counter of this rule reserves.
-    fn amount(&self, rule: &Rule) -> u64 {
-        let in_proportion = || (rule.capacity() / RESERVE_SHARE).clamp(1, RESERVE_MAX);
-        self.amount.unwrap_or_else(in_proportion)
     }
 }
 

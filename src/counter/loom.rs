@@ -5,7 +5,7 @@ mod strict;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Counter, CounterStore, Resets, Seen, Take};
+use super::{Counter, CounterStore, Seen, Take};
 use crate::algorithm::{
     Bucket, Calendar, CalendarUnit, Frame, Pair, Rule, Sliding, Step, Window, Word,
 };
@@ -13,7 +13,6 @@ use crate::ceiling::{Ceilings, InMemory};
 use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
 use crate::key::Tag;
-use crate::sync::AtomicU64;
 use crate::table::layout::SLOTS;
 use crate::table::{Region, Table, Update};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -47,15 +46,13 @@ impl World {
         let shared = Arc::new(Table::new(vec![Region::heap(1)]));
         let (ceilings, disk) = Ceilings::in_memory(&[&table, &shared], now);
         Arc::new(Self {
-            store: CounterStore {
+            store: CounterStore::new(
                 table,
                 shared,
-                clock: Clock::Manual(ManualClock::new(now)),
-                inbox: Arc::new(Inbox::new(1)),
+                Clock::Manual(ManualClock::new(now)),
+                Arc::new(Inbox::new(1)),
                 ceilings,
-                healed: AtomicU64::new(0),
-                resets: Resets::default(),
-            },
+            ),
             calendars: Vec::new(),
             disk,
         })

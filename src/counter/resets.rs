@@ -14,7 +14,7 @@ const RESETS_MAX: usize = 1 << 16;
 
 /// The resets of this process. Refunds do not outlive it.
 #[derive(Default)]
-pub(crate) struct Resets {
+pub(super) struct Resets {
     /// The latest of all, in nanoseconds: most refunds need to know no more.
     latest: AtomicU64,
     known: Mutex<Known>,

@@ -1,12 +1,34 @@
 //! What a strict counter asks the disk, before it counts and after.
 
 use super::Counter;
-use crate::algorithm::{Pair, Period, Word};
+use crate::algorithm::{Pair, Period, Rule, Word};
 use crate::ceiling::{Demand, Patience, Unraised};
 use crate::key::Tag;
 use crate::sync::{Ordering, fence};
 use crate::table::Update;
 use crate::time::Timestamp;
+
+/// How a strict counter asks the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Reserve {
+    /// How far ahead of need, in the limit's units; `None` for a share of what the rule holds.
+    pub(crate) amount: Option<u64>,
+    /// Whether to admit while the disk refuses.
+    pub(crate) admits_unsecured: bool,
+}
+
+/// A strict limit reserves this share of what it holds, if it does not say how much.
+const RESERVE_SHARE: u64 = 20;
+/// And no more than this.
+const RESERVE_MAX: u64 = 1_000;
+
+impl Reserve {
+    /// How far ahead of need a counter of this rule reserves.
+    fn amount(&self, rule: &Rule) -> u64 {
+        let in_proportion = || (rule.capacity() / RESERVE_SHARE).clamp(1, RESERVE_MAX);
+        self.amount.unwrap_or_else(in_proportion)
+    }
+}
 
 impl Counter<'_> {
     /// The words as they count. Where ceilings were lost together with the counters, a strict

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Counter, CounterStore, Resets, Take};
+use super::{Counter, CounterStore, Take};
 use crate::algorithm::{Bucket, Rule, Step, Word};
 use crate::ceiling::Ceilings;
 use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
 use crate::key::Tag;
-use crate::sync::{Arc, AtomicU64};
+use crate::sync::Arc;
 use crate::table::{Region, Table};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -19,15 +19,14 @@ fn store(word: Word, now: Timestamp) -> CounterStore {
         table.update(TAG, now, |_| Some(word));
     }
     let (ceilings, _) = Ceilings::in_memory(&[&table, &table], now);
-    CounterStore {
-        table: table.clone(),
-        shared: table,
-        clock: Clock::Manual(ManualClock::new(now)),
-        inbox: Arc::new(Inbox::new(1)),
+    let clock = Clock::Manual(ManualClock::new(now));
+    CounterStore::new(
+        table.clone(),
+        table,
+        clock,
+        Arc::new(Inbox::new(1)),
         ceilings,
-        healed: AtomicU64::new(0),
-        resets: Resets::default(),
-    }
+    )
 }
 
 fn counter<'a>(store: &'a CounterStore, rule: &'a Rule) -> Counter<'a> {

@@ -14,7 +14,7 @@ use super::overrides::Overrides;
 use super::store::{Opened, Store, journal_error};
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
-use crate::counter::{CounterStore, Resets};
+use crate::counter::CounterStore;
 use crate::directory::DirectoryError;
 use crate::error::Error;
 use crate::idempotency::Turns;
@@ -169,15 +169,8 @@ impl Builder {
         let growth = grower.told();
         let growers = vec![grower, Grower::new(ceilings.table(), Box::new(Memory))];
         let grower = GrowerThread::start(growers, clock.clone()).map_err(no_thread())?;
-        let counters = CounterStore {
-            table: store.table.clone(),
-            shared: store.shared.clone(),
-            clock,
-            inbox,
-            ceilings,
-            healed: AtomicU64::new(0),
-            resets: Resets::default(),
-        };
+        let (table, shared) = (store.table.clone(), store.shared.clone());
+        let counters = CounterStore::new(table, shared, clock, inbox, ceilings);
         let inner = Arc::new(Inner {
             law: InForce::new(law),
             counters,
