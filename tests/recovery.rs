@@ -191,6 +191,23 @@ fn a_table_that_is_gone_is_made_again_from_the_journal() {
 
 /// A refund and a reset lower a word: neither the largest nor the first of a counter's words is
 /// the one to come back.
+/// Row W8: a limit that becomes logged by a new policy keeps what `flush` acknowledged, also of
+/// counters that nobody has touched since.
+#[test]
+fn w8_a_limit_that_becomes_logged_is_written_whole() {
+    let dir = common::scratch();
+    let logged = Policy::from_toml(POLICY).unwrap();
+    let memory = POLICY.replace("key =", "durability = \"memory\"\n    key =");
+    let memory = Policy::from_toml(&memory).unwrap();
+    let limiter = open(&data(&dir));
+    limiter.replace_policy(memory).unwrap();
+    take(&limiter, 0..USERS, 90);
+    limiter.replace_policy(logged).unwrap();
+    limiter.flush().unwrap();
+    drop(limiter);
+    assert_eq!(rebuilt(&dir), [90; USERS as usize]);
+}
+
 #[test]
 fn of_several_words_of_one_counter_the_last_comes_back() {
     let dir = common::scratch();

@@ -12,8 +12,8 @@ use crate::in_force::{Keep, Keeping, Own};
 use crate::key::{BindingHasher, HashKeys, KeyHash, KeyHasher, NameHash, Secret, Tag};
 use crate::permits::PermitTerms;
 use crate::policy::{
-    AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, KeyIndex, KeyParts, KeySink,
-    KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
+    AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, Durability, KeyIndex,
+    KeyParts, KeySink, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
 };
 use crate::sync::Arc;
 
@@ -195,6 +195,19 @@ impl Law {
         for semaphore in &self.semaphores {
             semaphore.enforce();
         }
+    }
+
+    /// True if a limit's counters are written to the journal that were not under the law before.
+    pub(super) fn logs_more_than(&self, before: &Self) -> bool {
+        let is_logged = |limit: &&LimitSpec| limit.durability != Durability::Memory;
+        let was_not = |limit: &LimitSpec| {
+            let mut all = before.plan().limits.iter();
+            all.any(|other| {
+                other.identity == limit.identity && other.durability == Durability::Memory
+            })
+        };
+        let mut logged = self.plan().limits.iter().filter(is_logged);
+        logged.any(was_not)
     }
 
     /// Refuses all who wait for permits and all who come for some.

@@ -402,6 +402,9 @@ impl Inner {
         // Not under a lock: those who are let in are woken by code that is not ours. Who comes
         // late here changes nothing: the terms of permits have numbers.
         law.now.succeed(&law.before);
+        if law.now.logs_more_than(&law.before) {
+            self.counters.write_all();
+        }
         Ok(())
     }
 
