@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
-use crate::table::{Put, Table};
+use crate::table::{Put, Table, Update};
 use crate::time::Timestamp;
 
 /// What all counters share.
@@ -424,17 +424,19 @@ impl<'a> Counter<'a> {
         let (main_tag, other_tag) = self.tags(period);
         let is_future =
             |main, other| self.rule.step(period, Pair { main, other }, now, 1) == Step::Future;
-        let other = self.other(other_tag);
-        if is_future(Word::ABSENT, other) {
+        let is_other_future = is_future(Word::ABSENT, self.other(other_tag));
+        if is_other_future {
             self.amend(other_tag, |_| Word::bucket(now));
         }
-        self.amend(main_tag, |main| {
-            if is_future(main, Word::ABSENT) {
-                self.rule.spent(period, now)
-            } else {
-                main
-            }
-        });
+        // Also of a counter without a word for this window: its previous one came from the future.
+        let spent = self.marked(self.rule.spent(period, now));
+        let heal = |main| (is_other_future || is_future(main, Word::ABSENT)).then_some(spent);
+        if let Update::Done { before, after } = self.table().update(main_tag, now, heal)
+            && before != after
+        {
+            self.note(main_tag, before, after);
+            self.bring_down(main_tag, after);
+        }
         // Ordering: relaxed; a number to look at, nothing is decided on it.
         self.store.healed.fetch_add(1, Ordering::Relaxed);
     }

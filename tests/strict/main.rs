@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tollgate::{Limiter, ManualClock, Opened, Policy, Timestamp, Verdict};
 
@@ -385,3 +386,41 @@ fn what_a_clock_that_was_ahead_closed_is_closed_for_one_window() {
         assert!(outcome.is_allowed(), "{limit}: {outcome}");
     }
 }
+
+/// Row W6: a clock that was ahead by more than can be waited for, and by an odd number of windows:
+/// the word of a sliding window from the future lies where the last window is looked for. It is
+/// spent for one window, as every other is; strict or not.
+#[test]
+fn w6_what_a_clock_that_was_far_ahead_counted_is_spent_for_one_window() {
+    for more in ["durability = \"strict\"\n", "durability = \"logged\"\n"] {
+        for hours in [32 * 24 + 1, 32 * 24 + 2, 32 * 24 + 3] {
+            let dir = common::scratch();
+            let now = 1_760_009_400;
+            let text = format!("{POLICY_OF_SLIDING}{more}");
+            let open = |secs| {
+                let clock = ManualClock::new(Timestamp::from_secs(secs));
+                let builder = Limiter::builder(Policy::from_toml(&text).unwrap());
+                builder
+                    .clock(clock.clone())
+                    .open(data(&dir))
+                    .map(|one| (one, clock))
+            };
+            let (ahead, _) = open(now + hours * 3_600).unwrap();
+            assert!(ahead.limit("hour").unwrap().check("alice").is_allowed());
+            drop(ahead);
+            let (limiter, clock) = open(now).unwrap();
+            let hour = limiter.limit("hour").unwrap();
+            assert!(!hour.check("alice").is_allowed(), "{more}{hours} hours");
+            assert!(hour.check("bob").is_allowed(), "{more}{hours} hours");
+            clock.advance(Duration::from_secs(2 * 3_600));
+            assert!(hour.check("alice").is_allowed(), "{more}{hours} hours");
+        }
+    }
+}
+
+const POLICY_OF_SLIDING: &str = r#"
+    [limits.hour]
+    rate = "10/h"
+    algorithm = "sliding window"
+    key = "user"
+"#;
