@@ -92,6 +92,27 @@ fn newcomers_share_one_counter_when_the_table_is_full() {
     assert_eq!(limiter.health().newcomers_without_slot, before + 51);
 }
 
+/// Row W5: a key that was counted on the shared counter and then gets one of its own has its limit
+/// anew, once: twice the limit in a window is the bound that the README states.
+#[test]
+fn w5_who_gets_a_counter_later_uses_at_most_twice_its_limit_in_a_window() {
+    let (dir, clock) = (common::scratch(), clock());
+    let text = when_full("share", "10 per 30 days").replace(
+        "when_full = \"share\"",
+        "when_full = \"share\"\nalgorithm = \"fixed window\"",
+    );
+    let limiter = open(&dir.path().join("data"), &text, FEW, &clock);
+    let few = limiter.limit("few").unwrap();
+    fill(&limiter);
+    let mut used = Vec::new();
+    for _ in 0..4 {
+        used.push((0..50).filter(|_| few.check("alice").is_allowed()).count());
+        // The others' counters die, and there is room.
+        clock.advance(Duration::from_secs(86_401));
+    }
+    assert_eq!(used, [10, 10, 0, 0]);
+}
+
 #[test]
 fn newcomers_are_refused_or_admitted_if_the_policy_says_so() {
     for (then, verdict) in [("refuse", Verdict::TableFull), ("admit", Verdict::Allowed)] {
