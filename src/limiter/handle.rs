@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 ///
 /// It follows the policy in force: the same handle goes on after a change of policy, unless the
 /// limit is gone, which refuses everything as [`Verdict::Unknown`]. Tiers are matters of requests
-/// and do not apply; overrides do.
+/// and do not apply; overrides do. Clones count together.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy};
@@ -382,6 +382,18 @@ impl Inner {
                 taken.now,
                 taken.cost - actual,
             );
+        }
+    }
+}
+
+/// The same limit of the same limiter.
+impl Clone for Limit {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            name: self.name.clone(),
+            // Ordering: relaxed, as in `find`.
+            place: AtomicU64::new(self.place.load(Ordering::Relaxed)),
         }
     }
 }

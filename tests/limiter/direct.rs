@@ -344,3 +344,16 @@ fn an_override_of_one_part_is_named_by_its_value() {
     assert!(world.limiter.remove_override("upload", &name).unwrap());
     assert_ne!(upload.usage("alice").limit(), 50);
 }
+
+#[test]
+fn clones_of_a_limit_count_together_and_follow_the_policy() {
+    let world = world(UPLOAD);
+    let upload = world.limiter.limit("upload").unwrap();
+    assert!(upload.check("alice").is_allowed());
+    let other = upload.clone();
+    assert!(other.check("alice").is_allowed());
+    assert_eq!(upload.usage("alice").used(), 2);
+    world.replace(&UPLOAD.replace("10/min", "2/min"));
+    assert_eq!(other.usage("alice").limit(), 2);
+    assert_eq!(upload.usage("alice").limit(), 2);
+}
