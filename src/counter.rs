@@ -14,7 +14,7 @@ pub(crate) use pending::Pending;
 use resets::Resets;
 pub(crate) use strict::Reserve;
 
-use crate::algorithm::{Calendar, Pair, Period, Rule, Step, Word};
+use crate::algorithm::{Calendar, Paces, Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Ceilings, Patience, Unraised};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
@@ -85,6 +85,8 @@ pub(crate) struct Counter<'a> {
     pub(crate) store: &'a CounterStore,
     pub(crate) calendars: &'a Vec<Calendar>,
     pub(crate) rule: &'a Rule,
+    /// The rates that the counter's words may name.
+    pub(crate) paces: &'a Paces,
     pub(crate) tag: Tag,
     /// True if its changes are to be written to the journal.
     pub(crate) is_logged: bool,
@@ -186,7 +188,7 @@ impl<'a> Counter<'a> {
                 Step::Refuse if refused_on != Some(stands) => {
                     (refused_on, now) = (Some(stands), self.no_earlier(now));
                 }
-                Step::Future => now = self.explain(words, now, &mut suspect),
+                Step::Future | Step::Foreign => now = self.explain(words, now, &mut suspect),
                 step => return Seen::new(step, words, period, now),
             }
         }
@@ -243,7 +245,7 @@ impl<'a> Counter<'a> {
             }
             Step::Refuse => Some((self.refuse_at_once(found.word, now, cost)?, None)),
             Step::Never => Some((seen, None)),
-            Step::Future => None,
+            Step::Future | Step::Foreign => None,
         }
     }
 
@@ -324,13 +326,13 @@ impl<'a> Counter<'a> {
                     (refused_on, now) = (Some(stands), self.no_earlier(now));
                     continue;
                 }
-                Step::Future => {
+                Step::Future | Step::Foreign => {
                     now = self.explain(words, now, &mut suspect);
                     continue;
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),
                 // Nothing is taken that the disk would have to know of, whatever its ceiling.
-                Step::Admit(next) if next == main => return Take::Judged(seen),
+                Step::Admit(next) if next == words.main => return Take::Judged(seen),
                 Step::Admit(next) => next,
             };
             if !is_unsecured && !self.is_covered(main_tag, next) {
@@ -399,6 +401,17 @@ impl<'a> Counter<'a> {
         }
     }
 
+    /// The same of a word as the rule tells it; one that `step` leaves as it is stays as it was.
+    fn amend_told(&self, tag: Tag, now: Timestamp, step: impl Fn(Word) -> Word) {
+        self.amend(tag, |word| {
+            let told = self.rule.converted(word, self.paces, now);
+            match step(told) {
+                next if next == told => word,
+                next => next,
+            }
+        });
+    }
+
     /// Accounts for words from the future; gives the time to judge them by.
     ///
     /// Either `now` was read before another thread's take: then a new reading explains the words.
@@ -454,7 +467,7 @@ impl<'a> Counter<'a> {
     fn undo(&self, seen: &Seen, taken: Word) {
         let (main_tag, _) = self.tags(seen.period);
         let before = seen.words.main;
-        self.amend(main_tag, |word| {
+        self.amend_told(main_tag, seen.now, |word| {
             self.rule.undo(word, before, taken, seen.now)
         });
     }
@@ -469,7 +482,9 @@ impl<'a> Counter<'a> {
         }
         let (main_tag, _) = self.tags(period);
         let now = self.store.clock.now();
-        self.amend(main_tag, |word| self.rule.refund(word, taken, now, cost));
+        self.amend_told(main_tag, now, |word| {
+            self.rule.refund(word, taken, now, cost)
+        });
     }
 
     /// Forgets what was used: a dead word in the place of each that is live.

@@ -4,38 +4,45 @@
 //! *theoretical arrival time*: the instant at which the bucket will be full again.
 //!
 //! The rate stays a fraction, `count` per `period`, and the arithmetic is in *ticks*, of which a
-//! token always takes a whole number: a nanosecond where `count` divides `period`, else the least
-//! longer span that fits, under two nanoseconds. On the clock that ticks so, the bucket is exact:
-//! no take is ever rounded, a full bucket gives `burst` at one instant, and a whole period brings
-//! back `count`, however the takes were spread and for however long. Seen from a clock of
-//! nanoseconds, a take can come early or late by less than one tick, which never adds up.
+//! token always takes a whole number: a unit of a word's arrival time where `count` divides
+//! `period`, else the least longer span that fits, under two units. On the clock that ticks so, the
+//! bucket is exact: no take is ever rounded, a full bucket gives `burst` at one instant, and a
+//! whole period brings back `count`, however the takes were spread and for however long. Seen from
+//! a clock of nanoseconds, a take can come early or late by less than one tick, 100 ns, which never
+//! adds up.
 //!
 //! Rounding each take up instead would never be early, but it adds up: three a second could not
 //! be taken in each of two seconds, and a bucket of three would not give its third at once.
+//!
+//! A word that was written at another rate of the limit tells its tokens by that rate, see
+//! [`Bucket::converted`].
 
-use super::word::BucketWord;
+use super::word::{BucketWord, NO_PACE, UNIT_NANOS, UNITS_MAX};
 use super::{Retry, RuleError, Status, Step, Word};
 use crate::time::Timestamp;
 
 /// The longest a bucket may take to fill: ten years of 365 days.
 // Bound: a full debt behind `Timestamp::MAX` stays far below what 64 bits of ticks can hold.
 const FILL_NANOS_MAX: u64 = 10 * 365 * 86_400 * 1_000_000_000;
+const FILL_UNITS_MAX: u64 = FILL_NANOS_MAX / UNIT_NANOS;
 
 /// `count` tokens a `period`, at most `burst` at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Bucket {
     burst: u64,
-    period_nanos: u64,
-    /// How many ticks the clock makes in a period; more than half its nanoseconds.
+    period_units: u64,
+    /// How many ticks the clock makes in a period; more than half its units.
     period_ticks: u64,
     /// How many ticks bring one token.
     token_ticks: u64,
     /// How far ahead an arrival time can lie if no clock was wrong.
     horizon_ticks: u64,
-    /// Ticks a nanosecond, in units of 2^-64; where a tick is longer than a nanosecond.
-    ticks_a_nano: u64,
-    /// Nanoseconds a tick, in units of 2^-63; likewise.
-    nanos_a_tick: u64,
+    /// Ticks a unit, in 2^-64; where a tick is longer than a unit.
+    ticks_a_unit: u64,
+    /// Units a tick, in 2^-63; likewise.
+    units_a_tick: u64,
+    /// The number by which words name this rate.
+    pace: u8,
 }
 
 /// The product of two numbers.
@@ -59,47 +66,51 @@ impl Bucket {
         if count == 0 || period_nanos == 0 || burst == 0 {
             return Err(RuleError::Zero);
         }
-        if count > period_nanos {
+        // The same rate over a period of whole units.
+        let (count, period_units) = match period_nanos.is_multiple_of(UNIT_NANOS) {
+            true => (count, period_nanos / UNIT_NANOS),
+            false => (count.saturating_mul(UNIT_NANOS), period_nanos),
+        };
+        if count > period_units {
             return Err(RuleError::TooFast);
         }
-        let fill_nanos = (u128::from(burst) * u128::from(period_nanos)).div_ceil(u128::from(count));
-        if fill_nanos > u128::from(FILL_NANOS_MAX) {
+        let fill_units = (u128::from(burst) * u128::from(period_units)).div_ceil(u128::from(count));
+        if fill_units > u128::from(FILL_UNITS_MAX) {
             return Err(RuleError::FillsTooSlowly {
                 longest_nanos: FILL_NANOS_MAX,
             });
         }
-        let token_ticks = period_nanos / count;
-        let period_ticks = period_nanos - period_nanos % count;
+        let token_ticks = period_units / count;
+        let period_ticks = period_units - period_units % count;
         Ok(Self {
             burst,
-            period_nanos,
+            period_units,
             period_ticks,
             token_ticks,
             horizon_ticks: 2 * burst * token_ticks,
-            ticks_a_nano: fraction(period_ticks, period_nanos, 64),
-            nanos_a_tick: fraction(period_nanos, period_ticks, 63),
+            ticks_a_unit: fraction(period_ticks, period_units, 64),
+            units_a_tick: fraction(period_units, period_ticks, 63),
+            pace: NO_PACE,
         })
     }
 
-    /// The same for a counter in which other rules count, too: arrival times up to so far ahead are
-    /// theirs, and no sign of a clock that was wrong.
-    pub(crate) fn with_horizon(self, nanos: u64) -> Self {
-        // Bound: ticks are no shorter than nanoseconds, so that these are enough.
-        let horizon_ticks = self.horizon_ticks.max(nanos);
-        Self {
-            horizon_ticks,
-            ..self
-        }
+    /// The same, whose words name the rate by this number.
+    pub(crate) fn with_pace(self, pace: u8) -> Self {
+        Self { pace, ..self }
+    }
+
+    pub(crate) const fn pace(&self) -> u8 {
+        self.pace
     }
 
     /// How far ahead this rule itself can put an arrival time: a full debt on an empty bucket.
     pub(crate) fn horizon_nanos(&self) -> u64 {
-        self.instant(self.debt_ticks()).as_nanos()
+        self.units(self.debt_ticks()) * UNIT_NANOS
     }
 
     /// How long it takes to fill.
     pub(crate) fn fill_nanos(&self) -> u64 {
-        self.instant(self.ticks_of(self.burst)).as_nanos()
+        self.units(self.ticks_of(self.burst)) * UNIT_NANOS
     }
 
     pub(crate) const fn burst(&self) -> u64 {
@@ -108,60 +119,78 @@ impl Bucket {
 
     /// So many tokens in so many nanoseconds.
     pub(crate) const fn rate(&self) -> (u64, u64) {
-        (self.period_ticks / self.token_ticks, self.period_nanos)
+        let count = self.period_ticks / self.token_ticks;
+        // Bound: a token comes within ten years, but a period may bring many.
+        match self.period_units.checked_mul(UNIT_NANOS) {
+            Some(period_nanos) => (count, period_nanos),
+            None => (count / UNIT_NANOS, self.period_units),
+        }
     }
 
-    /// True if a tick is a nanosecond.
+    /// True if a tick is a unit.
     #[inline(always)]
-    const fn ticks_are_nanos(&self) -> bool {
-        self.period_ticks == self.period_nanos
+    const fn ticks_are_units(&self) -> bool {
+        self.period_ticks == self.period_units
     }
 
     /// Ticks since the epoch, the unfinished one left out.
     #[inline]
-    fn ticks(&self, at: Timestamp) -> u64 {
-        match self.ticks_are_nanos() {
-            true => at.as_nanos(),
-            false => self.scaled_ticks(at),
+    fn ticks(&self, at_units: u64) -> u64 {
+        match self.ticks_are_units() {
+            true => at_units,
+            false => self.scaled_ticks(at_units),
         }
     }
 
-    /// `floor(nanos * period_ticks / period_nanos)`, without a division: the product with the
+    /// `floor(units * period_ticks / period_units)`, without a division: the product with the
     /// fraction is at most one too small, and the remainder tells.
     #[inline]
-    fn scaled_ticks(&self, at: Timestamp) -> u64 {
-        let nanos = at.as_nanos();
-        let mut ticks = (wide(nanos, self.ticks_a_nano) >> 64) as u64;
-        let exact = wide(nanos, self.period_ticks);
-        let mut left = exact - wide(ticks, self.period_nanos);
-        while left >= u128::from(self.period_nanos) {
-            left -= u128::from(self.period_nanos);
+    fn scaled_ticks(&self, units: u64) -> u64 {
+        let mut ticks = (wide(units, self.ticks_a_unit) >> 64) as u64;
+        let exact = wide(units, self.period_ticks);
+        let mut left = exact - wide(ticks, self.period_units);
+        while left >= u128::from(self.period_units) {
+            left -= u128::from(self.period_units);
             ticks += 1;
         }
         ticks
     }
 
-    /// The first nanosecond at which so many ticks have passed.
+    /// The first unit at which so many ticks have passed.
     #[inline]
-    fn instant(&self, ticks: u64) -> Timestamp {
-        match self.ticks_are_nanos() {
-            true => Timestamp::from_nanos(ticks),
-            false => self.scaled_instant(ticks),
+    fn units(&self, ticks: u64) -> u64 {
+        match self.ticks_are_units() {
+            true => ticks,
+            false => self.scaled_units(ticks),
         }
     }
 
-    /// `ceil(ticks * period_nanos / period_ticks)`, in the same way.
+    /// `ceil(ticks * period_units / period_ticks)`, in the same way.
     #[inline]
-    fn scaled_instant(&self, ticks: u64) -> Timestamp {
+    fn scaled_units(&self, ticks: u64) -> u64 {
         let ticks = ticks.min(u64::MAX / 2);
-        let mut nanos = (wide(ticks, self.nanos_a_tick) >> 63) as u64;
-        let exact = wide(ticks, self.period_nanos);
-        let mut left = exact - wide(nanos, self.period_ticks);
+        let mut units = (wide(ticks, self.units_a_tick) >> 63) as u64;
+        let exact = wide(ticks, self.period_units);
+        let mut left = exact - wide(units, self.period_ticks);
         while left > 0 {
             left = left.saturating_sub(u128::from(self.period_ticks));
-            nanos += 1;
+            units += 1;
         }
-        Timestamp::from_nanos(nanos)
+        units
+    }
+
+    /// The instant at which so many ticks have passed.
+    fn instant(&self, ticks: u64) -> Timestamp {
+        instant(self.units(ticks))
+    }
+
+    /// The word of this rate that is full when so many ticks have passed.
+    #[inline(always)]
+    fn full_at(&self, ticks: u64) -> BucketWord {
+        BucketWord {
+            arrival_units: self.units(ticks),
+            pace: self.pace,
+        }
     }
 
     /// The ticks that bring `tokens`, or far more than any horizon.
@@ -175,20 +204,57 @@ impl Bucket {
         2 * self.ticks_of(self.burst)
     }
 
+    /// True if the word still counts at `now_units`, and tells its tokens by another rate.
+    #[inline(always)]
+    const fn is_foreign(&self, word: BucketWord, now_units: u64) -> bool {
+        word.pace != self.pace && word.arrival_units > now_units
+    }
+
+    /// A word written at another rate of the limit, as this rate tells it: with the same tokens
+    /// missing, to a part of a token, but for those that do not fit this burst. `written_at` is
+    /// that rate; without it nobody knows how many are missing, and the bucket counts as empty
+    /// for no longer than the word lasts.
+    pub(super) fn converted(
+        &self,
+        word: BucketWord,
+        written_at: Option<&Self>,
+        now: Timestamp,
+    ) -> BucketWord {
+        let now_units = units(now);
+        if !self.is_foreign(word, now_units) {
+            return word;
+        }
+        let now_ticks = self.ticks(now_units);
+        let missing_ticks = match written_at {
+            Some(other) => {
+                let theirs = other.ticks(word.arrival_units) - other.ticks(now_units);
+                // Bound: both factors are below 2^57.
+                let exact = wide(theirs, self.token_ticks).div_ceil(u128::from(other.token_ticks));
+                u64::try_from(exact).unwrap_or(u64::MAX)
+            }
+            None => self.ticks(word.arrival_units) - now_ticks,
+        };
+        self.full_at(now_ticks + missing_ticks.min(self.ticks_of(self.burst)))
+    }
+
     #[inline(always)]
     pub(super) fn step(&self, word: BucketWord, now: Timestamp, cost: u64) -> Step {
-        match self.ticks_are_nanos() {
-            true => self.judge(word.arrival.as_nanos(), now.as_nanos(), cost),
-            false => self.step_in_ticks(word, now, cost),
+        let now_units = units(now);
+        if self.is_foreign(word, now_units) {
+            return Step::Foreign;
+        }
+        match self.ticks_are_units() {
+            true => self.judge(word.arrival_units, now_units, cost),
+            false => self.step_in_ticks(word, now_units, cost),
         }
     }
 
     #[inline(never)]
-    fn step_in_ticks(&self, word: BucketWord, now: Timestamp, cost: u64) -> Step {
-        let now_ticks = self.scaled_ticks(now);
-        let arrival_ticks = match word.arrival <= now {
+    fn step_in_ticks(&self, word: BucketWord, now_units: u64, cost: u64) -> Step {
+        let now_ticks = self.scaled_ticks(now_units);
+        let arrival_ticks = match word.arrival_units <= now_units {
             true => now_ticks,
-            false => self.scaled_ticks(word.arrival),
+            false => self.scaled_ticks(word.arrival_units),
         };
         self.judge(arrival_ticks, now_ticks, cost)
     }
@@ -206,32 +272,44 @@ impl Bucket {
         if backlog_ticks > (self.burst - cost) * self.token_ticks {
             return Step::Refuse;
         }
-        let next_ticks = arrival_ticks.max(now_ticks) + cost * self.token_ticks;
-        let arrival = self.instant(next_ticks);
-        if arrival == Timestamp::MAX {
+        let next = self.full_at(arrival_ticks.max(now_ticks) + cost * self.token_ticks);
+        if next.arrival_units >= UNITS_MAX {
             // An arrival time cut short there would be forgotten: the end of time stays closed.
             return Step::Refuse;
         }
-        Step::Admit(Word::bucket(arrival))
+        Step::Admit(next.into())
     }
 
     /// Takes `cost` whatever is left, into debt; at most one whole bucket of it.
     pub(super) fn charge(&self, word: BucketWord, now: Timestamp, cost: u64) -> Word {
-        let now_ticks = self.ticks(now);
-        let arrival_ticks = self.ticks(word.arrival).max(now_ticks);
+        let now_ticks = self.ticks(units(now));
+        let arrival_ticks = self.ticks(word.arrival_units).max(now_ticks);
         let charged = arrival_ticks
             .saturating_add(self.ticks_of(cost))
             .min(now_ticks + self.debt_ticks());
-        Word::bucket(self.instant(charged).max(word.arrival))
+        self.later(charged, word)
     }
 
     /// The word that so many tokens more would leave, or that of an empty bucket, whichever is
     /// earlier; never one before `word`.
     pub(super) fn ahead(&self, word: BucketWord, now: Timestamp, tokens: u64) -> Word {
-        let ticks = self.ticks(word.arrival);
-        let empty = self.ticks(now).saturating_add(self.ticks_of(self.burst));
+        let ticks = self.ticks(word.arrival_units);
+        let empty = self
+            .ticks(units(now))
+            .saturating_add(self.ticks_of(self.burst));
         let ahead = ticks.saturating_add(self.ticks_of(tokens)).min(empty);
-        Word::bucket(self.instant(ahead).max(word.arrival))
+        self.later(ahead, word)
+    }
+
+    /// The word that is full when so many ticks have passed, but not before `word`.
+    fn later(&self, ticks: u64, word: BucketWord) -> Word {
+        let next = self.full_at(ticks);
+        let arrival_units = next.arrival_units.max(word.arrival_units);
+        BucketWord {
+            arrival_units,
+            ..next
+        }
+        .into()
     }
 
     /// Gives `cost` back, less what came back by itself since the take that left `taken`: with
@@ -244,7 +322,8 @@ impl Bucket {
         now: Timestamp,
         cost: u64,
     ) -> BucketWord {
-        let left_ticks = self.ticks(taken.arrival).saturating_sub(self.ticks(now));
+        let taken_ticks = self.ticks(taken.arrival_units);
+        let left_ticks = taken_ticks.saturating_sub(self.ticks(units(now)));
         self.less(word, self.ticks_of(cost).min(left_ticks))
     }
 
@@ -256,12 +335,9 @@ impl Bucket {
         taken: BucketWord,
         now: Timestamp,
     ) -> BucketWord {
-        let started = before.arrival.max(now);
-        self.less(
-            word,
-            self.ticks(taken.arrival)
-                .saturating_sub(self.ticks(started)),
-        )
+        let started_units = before.arrival_units.max(units(now));
+        let taken_ticks = self.ticks(taken.arrival_units);
+        self.less(word, taken_ticks.saturating_sub(self.ticks(started_units)))
     }
 
     /// The word with its arrival time earlier by so many ticks.
@@ -269,20 +345,18 @@ impl Bucket {
         if ticks == 0 {
             return word;
         }
-        let arrival_ticks = self.ticks(word.arrival).saturating_sub(ticks);
-        BucketWord {
-            arrival: self.instant(arrival_ticks),
-        }
+        self.full_at(self.ticks(word.arrival_units).saturating_sub(ticks))
     }
 
     pub(super) fn status(&self, word: BucketWord, now: Timestamp) -> Status {
-        let backlog_ticks = self.ticks(word.arrival).saturating_sub(self.ticks(now));
+        let now_ticks = self.ticks(units(now));
+        let backlog_ticks = self.ticks(word.arrival_units).saturating_sub(now_ticks);
         let used = backlog_ticks.div_ceil(self.token_ticks);
         Status {
             limit: self.burst,
             used,
             remaining: self.burst.saturating_sub(used),
-            reset: word.arrival.max(now),
+            reset: instant(word.arrival_units).max(now),
         }
     }
 
@@ -290,7 +364,7 @@ impl Bucket {
         if cost > self.burst {
             return Retry::Never;
         }
-        let arrival_ticks = self.ticks(word.arrival);
+        let arrival_ticks = self.ticks(word.arrival_units);
         let slack_ticks = self.ticks_of(self.burst - cost);
         let ready = self.instant(arrival_ticks.saturating_sub(slack_ticks));
         let ready = ready.max(now);
@@ -300,4 +374,15 @@ impl Bucket {
             _ => Retry::Never,
         }
     }
+}
+
+/// Whole units since 1970.
+#[inline(always)]
+const fn units(at: Timestamp) -> u64 {
+    at.as_nanos() / UNIT_NANOS
+}
+
+/// So many units after 1970.
+fn instant(units: u64) -> Timestamp {
+    Timestamp::from_nanos(units.saturating_mul(UNIT_NANOS))
 }

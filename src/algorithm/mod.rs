@@ -5,6 +5,7 @@
 
 mod bucket;
 mod calendar;
+mod pace;
 mod sliding;
 #[cfg(test)]
 mod tests;
@@ -13,10 +14,11 @@ pub(crate) mod word;
 
 pub(crate) use bucket::Bucket;
 pub(crate) use calendar::{Calendar, CalendarUnit};
+pub(crate) use pace::{Named, Paces};
 pub(crate) use sliding::Sliding;
 use sliding::Windows;
 pub(crate) use window::{Frame, Window};
-pub(crate) use word::Word;
+pub(crate) use word::{NO_PACE, Word};
 
 use std::fmt;
 use std::time::Duration;
@@ -113,6 +115,8 @@ pub(crate) enum Step {
     Refuse,
     /// No wait can help: the cost is more than the limit ever holds.
     Never,
+    /// The word tells its tokens by another rate of the limit, see [`Rule::converted`].
+    Foreign,
     /// A word lies further ahead than the rule could have put it by `now`: either `now` was read
     /// before another thread's take and must be read again, or the clock has once been wrong and
     /// the word is to be taken for absent.
@@ -158,7 +162,7 @@ pub(crate) struct Status {
 pub(crate) enum RuleError {
     /// A count, a period or a burst of zero.
     Zero,
-    /// More than one token a nanosecond.
+    /// More than one token in 50 ns.
     TooFast,
     /// The bucket would take longer than this to fill.
     FillsTooSlowly { longest_nanos: u64 },
@@ -174,7 +178,7 @@ impl fmt::Display for RuleError {
             Self::Zero => write!(f, "an amount, a period and a burst must each be at least 1"),
             Self::TooFast => write!(
                 f,
-                "a token bucket gains at most one token a nanosecond; count in larger units"
+                "a token bucket gains at most 20 million tokens a second; count in larger units"
             ),
             Self::FillsTooSlowly { longest_nanos } => write!(
                 f,
@@ -329,6 +333,17 @@ impl Rule {
             Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
                 window::undo(word, before.as_window(), taken.as_window())
             }),
+        }
+    }
+
+    /// A word as this rule tells it, if it was written at another rate of the limit; of those
+    /// `paces` knows.
+    pub(crate) fn converted(&self, word: Word, paces: &Paces, now: Timestamp) -> Word {
+        match self {
+            Self::Bucket(bucket) => amended(word, Word::as_bucket, |word| {
+                bucket.converted(word, paces.get(word.pace).as_ref(), now)
+            }),
+            _ => word,
         }
     }
 

@@ -5,12 +5,16 @@
 //! bits of another kind.
 //!
 //! ```text
-//! token bucket   | theoretical arrival time, ns since 1970   62 | kind 0 | dirty 1 |
-//! window         | dies at, s since 1970   32 | count        30 | kind 1 | dirty 1 |
+//! token bucket   | theoretical arrival time, 50 ns since 1970   57 | pace 5 | kind 0 | dirty 1 |
+//! window         | dies at, s since 1970   32 | count           30 | kind 1 | dirty 1 |
 //! ```
 //!
-//! *Later is larger*: for one counter a later state is a larger number, so recovery keeps the
-//! larger of two. *Dead is absent*: a word whose time has passed means what no word means.
+//! *Later is larger*: for one counter at one rate a later state is a larger number. *Dead is
+//! absent*: a word whose time has passed means what no word means.
+//!
+//! A bucket's arrival time says how many tokens are missing only to who knows the rate. So the
+//! word names it: its *pace* is a number that the directory gave to that rate of that limit
+//! (`algorithm/pace.rs`). A limit whose rate changes reads the tokens by the old rate.
 
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -20,12 +24,24 @@ const COUNT_SHIFT: u32 = 2;
 const COUNT_BITS: u32 = 30;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const SECS_SHIFT: u32 = COUNT_SHIFT + COUNT_BITS;
-const ARRIVAL_SHIFT: u32 = 2;
+const PACE_SHIFT: u32 = 2;
+const PACE_BITS: u32 = 5;
+const PACE_MASK: u64 = (1 << PACE_BITS) - 1;
+const ARRIVAL_SHIFT: u32 = PACE_SHIFT + PACE_BITS;
+
+/// How finely a bucket's word tells its arrival time, in nanoseconds.
+pub(crate) const UNIT_NANOS: u64 = 50;
+/// The last arrival time that a word tells: at or after [`Timestamp::MAX`].
+pub(super) const UNITS_MAX: u64 = Timestamp::MAX.as_nanos().div_ceil(UNIT_NANOS);
+/// The largest number that a pace can have; the least is one.
+pub(crate) const PACE_MAX: u8 = PACE_MASK as u8;
+/// The pace of a word that nobody gave a rate to.
+pub(crate) const NO_PACE: u8 = 0;
 
 const _: () = assert!(SECS_SHIFT == 32, "seconds take the upper half");
 const _: () = assert!(
-    Timestamp::MAX.as_nanos() < 1 << 62,
-    "an arrival time fits its 62 bits"
+    UNITS_MAX < 1 << (u64::BITS - ARRIVAL_SHIFT),
+    "an arrival time fits its 57 bits"
 );
 
 /// The largest count a window word can hold; one more would be a marker.
@@ -48,9 +64,20 @@ impl Word {
     /// A marker, too: a slot whose word stands in the next generation of its shard, if anywhere.
     pub(crate) const MOVED: Self = Self(1 << SECS_SHIFT | Self::CLAIMED.0);
 
-    /// A token bucket whose theoretical arrival time is `arrival`.
+    /// A token bucket of no pace that is full at `arrival`, or a part of a unit before it.
     pub(crate) const fn bucket(arrival: Timestamp) -> Self {
-        Self(arrival.as_nanos() << ARRIVAL_SHIFT)
+        Self::paced_bucket(arrival.as_nanos() / UNIT_NANOS, NO_PACE)
+    }
+
+    /// A token bucket that is full so many units after 1970.
+    #[inline(always)]
+    pub(super) const fn paced_bucket(arrival_units: u64, pace: u8) -> Self {
+        let units = if arrival_units > UNITS_MAX {
+            UNITS_MAX
+        } else {
+            arrival_units
+        };
+        Self(units << ARRIVAL_SHIFT | (pace as u64 & PACE_MASK) << PACE_SHIFT)
     }
 
     /// A window that is over at second `dies_at` and holds `count`, at most [`COUNT_MAX`].
@@ -84,13 +111,35 @@ impl Word {
     }
 
     /// A word of the counter that says no more than that there is one, and is no later than this:
-    /// its window with nothing counted, or a bucket that is full a nanosecond after `now`.
+    /// its window with nothing counted, or a bucket that is full a unit after `now`.
     pub(crate) fn floor(self, now: Timestamp) -> Self {
         if self.is_window() {
             return Self::window(self.as_window().dies_at_secs, 0);
         }
-        let soon = Timestamp::from_nanos(now.as_nanos() + 1);
-        Self::bucket(soon.min(self.arrival()))
+        let soon_units = now.as_nanos() / UNIT_NANOS + 1;
+        Self::paced_bucket(soon_units.min(self.arrival_units()), NO_PACE)
+    }
+
+    /// True if a counter whose word is this may stand under a ceiling of `ceiling`, which is on
+    /// the disk: it is no later, and told at the same rate.
+    #[inline]
+    pub(crate) const fn is_within(self, ceiling: Self) -> bool {
+        let is_no_later = self.clean().0 <= ceiling.clean().0;
+        is_no_later && !self.differs_in_pace(ceiling)
+    }
+
+    /// True if both are buckets of a pace, but not of the same: then neither is the later.
+    #[inline]
+    pub(crate) const fn differs_in_pace(self, other: Self) -> bool {
+        let (own, others) = (self.pace(), other.pace());
+        own != NO_PACE && others != NO_PACE && own != others
+    }
+
+    const fn pace(self) -> u8 {
+        if self.is_window() {
+            return NO_PACE;
+        }
+        (self.0 >> PACE_SHIFT & PACE_MASK) as u8
     }
 
     const fn is_window(self) -> bool {
@@ -104,7 +153,8 @@ impl Word {
             BucketWord::FULL
         } else {
             BucketWord {
-                arrival: self.arrival(),
+                arrival_units: self.arrival_units(),
+                pace: self.pace(),
             }
         }
     }
@@ -134,8 +184,9 @@ impl Word {
         Self(self.0 & !DIRTY)
     }
 
-    const fn arrival(self) -> Timestamp {
-        Timestamp::from_nanos(self.0 >> ARRIVAL_SHIFT)
+    #[inline(always)]
+    const fn arrival_units(self) -> u64 {
+        self.0 >> ARRIVAL_SHIFT
     }
 
     /// True if the word still counts at `now`. Markers do not.
@@ -146,7 +197,8 @@ impl Word {
             !self.is_marker()
                 && self.as_window().dies_at_secs as u64 * NANOS_PER_SEC > now.as_nanos()
         } else {
-            self.arrival().as_nanos() > now.as_nanos()
+            // Ordered by whole units, as every rule counts them.
+            self.arrival_units() > now.as_nanos() / UNIT_NANOS
         }
     }
 }
@@ -154,21 +206,24 @@ impl Word {
 /// A token bucket's state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct BucketWord {
-    /// The theoretical arrival time: when the bucket is full again.
-    pub(super) arrival: Timestamp,
+    /// The theoretical arrival time: when the bucket is full again, in units since 1970.
+    pub(super) arrival_units: u64,
+    /// The number of the rate at which it fills.
+    pub(super) pace: u8,
 }
 
 impl BucketWord {
     /// A bucket of which nothing is taken.
     const FULL: Self = Self {
-        arrival: Timestamp::EPOCH,
+        arrival_units: 0,
+        pace: NO_PACE,
     };
 }
 
 impl From<BucketWord> for Word {
     #[inline(always)]
     fn from(bucket: BucketWord) -> Self {
-        Self::bucket(bucket.arrival)
+        Self::paced_bucket(bucket.arrival_units, bucket.pace)
     }
 }
 
@@ -238,7 +293,12 @@ impl std::fmt::Debug for Word {
             } = self.as_window();
             write!(f, "window(dies {dies_at_secs}, count {count}){dirty}")
         } else {
-            write!(f, "bucket(arrival {:?}){dirty}", self.arrival())
+            let BucketWord {
+                arrival_units,
+                pace,
+            } = self.as_bucket();
+            let arrival = Timestamp::from_nanos(arrival_units * UNIT_NANOS);
+            write!(f, "bucket(arrival {arrival:?}, pace {pace}){dirty}")
         }
     }
 }
@@ -251,15 +311,15 @@ mod tests {
     proptest! {
         #[test]
         fn fields_do_not_overlap(
-            dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>(),
+            dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>(), pace in 0..=PACE_MAX,
         ) {
             let window = Word::window(dies, count);
             prop_assert_eq!((window.dies_at_secs(), window.count()), (dies, count));
             prop_assert!(window.is_window() && !window.is_dirty() && !window.is_marker());
             prop_assert_eq!(window.dirty().clean(), window);
-            let arrival = Timestamp::from_nanos(nanos);
-            let bucket = Word::bucket(arrival).dirty();
-            prop_assert_eq!(bucket.arrival(), arrival);
+            let units = Timestamp::from_nanos(nanos).as_nanos() / UNIT_NANOS;
+            let bucket = Word::paced_bucket(units, pace).dirty();
+            prop_assert_eq!(bucket.as_bucket(), BucketWord { arrival_units: units, pace });
             prop_assert!(!bucket.is_window() && bucket.is_dirty() && !bucket.is_marker());
         }
 

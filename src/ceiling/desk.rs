@@ -111,7 +111,7 @@ impl Shared {
     /// True if `word` is within what is on the disk.
     #[inline]
     pub(super) fn covers(&self, tag: Tag, word: Word) -> bool {
-        self.table.read(tag).clean().bits() >= word.clean().bits()
+        word.is_within(self.table.read(tag))
     }
 
     /// The thread: writes whenever something is asked for.
@@ -173,12 +173,17 @@ impl Shared {
         let keep = |from: Word, to: Word| if from.is_dirty() { to.dirty() } else { to };
         // Only this thread changes ceilings, so this one stays what the disk knows at least.
         let highest = self.table.read(*tag).clean();
-        if highest.bits() <= target.clean().bits() {
+        if highest.is_within(*target) {
             return None;
         }
+        // Told at another rate, the two cannot be compared: the word itself was within the highest.
+        let target = match highest.differs_in_pace(*target) {
+            true => Word::ABSENT,
+            false => target.clean(),
+        };
         loop {
-            let mut ceiling = self.later_of(*tag, target.clean());
-            if ceiling.bits() > highest.bits() {
+            let mut ceiling = self.later_of(*tag, target);
+            if highest.is_within(ceiling) {
                 ceiling = highest;
             }
             self.table.amend(*tag, |before| keep(before, ceiling));
@@ -186,8 +191,8 @@ impl Shared {
             // in a take and in a refund between the word and their second look at the ceiling.
             fence(Ordering::SeqCst);
             // Bound: each time round another thread has changed the word.
-            let word = self.later_of(*tag, target.clean());
-            if word == ceiling || ceiling == highest && word.bits() > highest.bits() {
+            let word = self.later_of(*tag, target);
+            if word == ceiling || ceiling == highest && !word.is_within(highest) {
                 return (ceiling != highest).then_some((*tag, ceiling));
             }
         }
@@ -196,9 +201,9 @@ impl Shared {
     /// `target`, or the counter's word if that is later.
     fn later_of(&self, tag: Tag, target: Word) -> Word {
         let words = self.counters.iter().map(|table| table.read(tag).clean());
-        words.fold(target, |later, word| match word.bits() > later.bits() {
-            true => word,
-            false => later,
+        words.fold(target, |later, word| match word.is_within(later) {
+            true => later,
+            false => word,
         })
     }
 
@@ -238,7 +243,7 @@ impl Shared {
             // Only now, and never down: what stands here is on the disk.
             for (tag, word) in &raised {
                 self.table.update(*tag, now, |ceiling| {
-                    Some(if ceiling.bits() > word.bits() {
+                    Some(if word.is_within(ceiling) {
                         ceiling.clean()
                     } else {
                         *word

@@ -247,7 +247,7 @@ impl Ceilings {
 
     /// True if the ceiling of `tag` lies above `word`.
     pub(crate) fn is_above(&self, tag: Tag, word: Word) -> bool {
-        self.shared.table.read(tag).clean().bits() > word.clean().bits()
+        !self.shared.table.read(tag).is_within(word)
     }
 
     /// Asks for a later ceiling ahead of need, unless there is one of `demand.least` by now. Never
@@ -261,7 +261,7 @@ impl Ceilings {
             return;
         }
         // One that has just been raised may have been read before.
-        let is_enough = before.clean().bits() >= demand.least.clean().bits();
+        let is_enough = demand.least.is_within(before);
         if !is_enough
             && let Some(mut desk) = try_lock(&shared.desk)
             && desk.demands.len() < AHEAD_MAX
@@ -303,9 +303,7 @@ impl Ceilings {
         let was_written = desk.failing.is_none() && !desk.stop;
         drop(desk);
         let ceiling = shared.table.read(demand.tag);
-        if ceiling.clean().bits() >= demand.least.clean().bits()
-            || was_written && !ceiling.is_absent()
-        {
+        if demand.least.is_within(ceiling) || was_written && !ceiling.is_absent() {
             Ok(())
         } else if was_written {
             Err(Unraised::Full)
@@ -472,7 +470,7 @@ fn lift(table: &Table, counters: &Table, now: Timestamp) {
         if word.is_live(now) {
             let word = word.clean();
             table.update(tag, now, |ceiling| {
-                (ceiling.bits() < word.bits()).then_some(word)
+                (!word.is_within(ceiling)).then_some(word)
             });
         }
     });

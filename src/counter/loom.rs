@@ -7,7 +7,7 @@ use loom::thread;
 
 use super::{Counter, CounterStore, Seen, Take};
 use crate::algorithm::{
-    Bucket, Calendar, CalendarUnit, Frame, Pair, Rule, Sliding, Step, Window, Word,
+    Bucket, Calendar, CalendarUnit, Frame, Paces, Pair, Rule, Sliding, Step, Window, Word,
 };
 use crate::ceiling::{Ceilings, InMemory};
 use crate::clock::{Clock, ManualClock};
@@ -63,6 +63,7 @@ impl World {
             store: &self.store,
             calendars: &self.calendars,
             rule,
+            paces: const { &Paces::NONE },
             tag: Tag::from_bits(bits),
             is_logged: false,
             reserve: None,

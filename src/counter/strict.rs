@@ -31,11 +31,15 @@ impl Reserve {
 }
 
 impl Counter<'_> {
-    /// The words as they count. Where ceilings were lost together with the counters, a strict
-    /// counter that nothing is known of was spent at that time; or is now, if that lies ahead of a
-    /// clock that was set back.
+    /// The words as they count: told by the rule if they were written at another rate. Where
+    /// ceilings were lost together with the counters, a strict counter that nothing is known of was
+    /// spent at that time; or is now, if that lies ahead of a clock that was set back.
     #[inline]
     pub(super) fn known(&self, period: Period, words: Pair, now: Timestamp) -> Pair {
+        let words = Pair {
+            main: self.rule.converted(words.main, self.paces, now),
+            ..words
+        };
         match self.reserve {
             None => words,
             Some(_) => self.known_of_strict(period, words, now),

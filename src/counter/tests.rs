@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Counter, CounterStore, Take};
-use crate::algorithm::{Bucket, Rule, Step, Word};
+use crate::algorithm::{Bucket, Paces, Rule, Step, Word};
 use crate::ceiling::Ceilings;
 use crate::clock::{Clock, ManualClock};
 use crate::inbox::Inbox;
@@ -34,6 +34,7 @@ fn counter<'a>(store: &'a CounterStore, rule: &'a Rule) -> Counter<'a> {
         store,
         calendars: const { &Vec::new() },
         rule,
+        paces: const { &Paces::NONE },
         tag: TAG,
         is_logged: false,
         reserve: None,

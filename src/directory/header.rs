@@ -10,20 +10,25 @@
 //!     48 |     4 | shards
 //!     52 |     4 | zero
 //!     56 |     8 | lines that a shard begins with
-//!     64 |     8 | SipHash-1-3 of bytes 0 to 63, under a key of zeros
+//!     64 |     8 | length of what follows, in bytes
+//!     72 |       | the rates that words name, see `directory/rates.rs`
+//!   last |     8 | SipHash-1-3 of all before it, under a key of zeros
 //! ```
 
 use std::io;
 use std::path::Path;
 
 use super::DirectoryError;
+use super::rates::Rates;
 use crate::codec::{BYTE_ORDER, Fields, Reader, seal, sealed};
 use crate::key::Secret;
 use crate::table;
 
 const MAGIC: [u8; 8] = *b"TOLLGATE";
-const VERSION: u32 = 5;
-const LEN: usize = 72;
+const VERSION: u32 = 6;
+/// Bytes before the rates.
+const FIXED: usize = 72;
+const SUM: usize = 8;
 
 /// A number that no table was ever stamped with.
 pub(crate) fn draw_stamp() -> io::Result<u64> {
@@ -40,9 +45,14 @@ pub(crate) struct Header {
     pub(crate) shards: u32,
     /// Lines that a shard begins with.
     pub(crate) lines: u64,
+    /// What the words of buckets mean.
+    pub(crate) rates: Rates,
 }
 
 impl Header {
+    /// The longest that a header can be, in bytes.
+    pub(crate) const LEN_MAX: u64 = (FIXED + Rates::LEN_MAX + SUM) as u64;
+
     /// A new directory's, for so many counters at first, with an identity and a secret of its own.
     pub(crate) fn draw(counters: u64) -> io::Result<Self> {
         let mut instance = [0; 16];
@@ -55,6 +65,7 @@ impl Header {
             secret,
             shards,
             lines: table::lines_per_shard(counters, shards),
+            rates: Rates::default(),
         })
     }
 
@@ -74,8 +85,9 @@ impl Header {
         Secret::from_bytes(self.secret)
     }
 
-    pub(crate) fn encode(&self) -> [u8; LEN] {
-        let mut bytes = [0; LEN];
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let rates = self.rates.encode();
+        let mut bytes = vec![0; FIXED + rates.len() + SUM];
         let mut fields = Fields::new(&mut bytes);
         fields.put(&MAGIC);
         fields.put(&VERSION.to_le_bytes());
@@ -85,6 +97,8 @@ impl Header {
         fields.put(&self.shards.to_le_bytes());
         fields.put(&0_u32.to_le_bytes());
         fields.put(&self.lines.to_le_bytes());
+        fields.put(&(rates.len() as u64).to_le_bytes());
+        fields.put(&rates);
         seal(&mut bytes);
         bytes
     }
@@ -106,7 +120,7 @@ impl Header {
                 supported: VERSION,
             });
         }
-        if bytes.len() != LEN || !sealed(bytes) {
+        if bytes.len() < FIXED + SUM || !sealed(bytes) {
             return Err(damaged(
                 "does not match its checksum; restore it from a copy",
             ));
@@ -119,11 +133,17 @@ impl Header {
         if shards != table::SHARDS || zero != 0 || lines == 0 || lines > table::file::LINES_MAX {
             return Err(damaged("describes a table that this version never makes"));
         }
+        let rates = &bytes[FIXED..bytes.len() - SUM];
+        let rates = match fields.u64() == rates.len() as u64 {
+            true => Rates::decode(rates),
+            false => None,
+        };
         Ok(Self {
             instance,
             secret,
             shards,
             lines,
+            rates: rates.ok_or_else(|| damaged("names rates that there cannot be"))?,
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock            held by flock for the life of a limiter; its text is the holder's pid
-//! header          format version, instance id, secret, shape of the table; written once
+//! header          format version, instance id, secret, shape of the table, rates that words name
 //! marks           two slots in turn: open or clean, where the table is, latest time seen
 //! table/NN        shard NN, unless the table lies elsewhere: see `folder.rs`
 //! journal/        what is still known after the power went, see `journal`
@@ -20,6 +20,7 @@ mod lock;
 mod marks;
 mod memory;
 mod private;
+mod rates;
 mod slots;
 mod standing;
 
@@ -38,6 +39,7 @@ pub(crate) use lock::hold;
 use lock::{LOCK_WAIT, open_lock, take_lock, wait_for_lock};
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
+pub(crate) use rates::Rates;
 pub(crate) use slots::Slots;
 pub(crate) use standing::Standing;
 
@@ -68,7 +70,7 @@ impl Directory {
         let lock = take_lock(&path.join("lock"), LOCK_WAIT)?;
         remove_halves(path)?;
         let at = path.join("header");
-        let (header, is_new) = match read_bounded(&at, 4096) {
+        let (header, is_new) = match read_bounded(&at, Header::LEN_MAX) {
             Ok(bytes) => (Header::decode(&at, &bytes)?, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 refuse_orphans(path)?;
@@ -117,6 +119,17 @@ impl Directory {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has the header name these rates, on the disk when it returns.
+    ///
+    /// # Errors
+    /// If the system refuses, or the directory is not where it was.
+    pub(crate) fn write_rates(&self, rates: &Rates) -> Result<(), DirectoryError> {
+        self.check()?;
+        let mut header = self.header.clone();
+        header.rates = rates.clone();
+        replace(&self.path.join("header"), &header.encode())
     }
 
     pub(crate) fn marks_path(&self) -> PathBuf {

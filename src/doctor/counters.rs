@@ -58,11 +58,15 @@ impl Visit {
         let mut agreement = Agreement::default();
         let compare = &mut |tag, word: Word| {
             let known = journal.remove(&tag).unwrap_or(Word::ABSENT);
-            if !word.is_dirty() && known.bits() > word.bits() {
+            // Told at different rates, neither is the later.
+            let is_behind = !known.is_within(word) && !known.differs_in_pace(word);
+            if !word.is_dirty() && is_behind {
                 agreement.behind.insert(tag);
             }
             let ceiling = ceilings.get(&tag);
-            let is_above = ceiling.is_some_and(|ceiling| ceiling.bits() < word.clean().bits());
+            let is_above = ceiling.is_some_and(|ceiling| {
+                !word.is_within(*ceiling) && !word.differs_in_pace(*ceiling)
+            });
             agreement.above += u64::from(is_above);
         };
         let table = self.table(directory, &mark, compare);

@@ -154,7 +154,7 @@ impl Visit {
 
     fn header(&mut self) -> Result<Option<Header>, Error> {
         let at = self.path.join("header");
-        let bytes = match read_bounded(&at, 4096) {
+        let bytes = match read_bounded(&at, Header::LEN_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let begun = ["table", "marks", "ceilings", "overrides", "journal"];

@@ -27,8 +27,9 @@ impl Limiter {
         let path = path.as_ref();
         let now = inner.counters.clock.now();
         let copy = Store::create_like(path, &inner.store)?;
-        let overrides = inner.law.current().overrides.encode();
-        replace(&copy.directory.overrides_path(), &overrides)?;
+        let law = inner.law.current();
+        copy.directory.write_rates(&law.rates)?;
+        replace(&copy.directory.overrides_path(), &law.overrides.encode())?;
         let copied = copy.directory.header().instance;
         ceiling::create(
             &copy.directory.ceilings_path(),

@@ -102,7 +102,7 @@ impl Inner {
         meter: &'a Meter,
         applied: &Applied,
     ) -> Counter<'a> {
-        let rule = law.rule(meter, applied.limit, applied.tier, applied.override_key);
+        let rule = meter.rule_of(applied.tier, applied.override_key);
         self.counter_of(law, meter, rule, meter.tag(applied.key))
     }
 

@@ -366,14 +366,19 @@ impl Inner {
 
     /// Charges by `rule`, or gives back, what `actual` differs from what the entry took.
     fn settle_by(&self, law: &Law, entry: &Entry, rule: &Rule, actual: u64) {
-        let Some(counter) = self.source_of(law, entry) else {
+        let taken = &entry.outcome;
+        let meter = law.meter(entry.limit);
+        let (taken_by, rule) = (meter.as_known(&taken.rule), meter.as_known(rule));
+        let Some(counter) = self.source_of(law, entry, &taken_by) else {
             return;
         };
-        let taken = &entry.outcome;
         if actual > taken.cost {
             // A counter whose slot is gone was dead, and the table is full: as at a first check,
             // the charge has nowhere to go but a shared counter, and it is not the newcomers' debt.
-            let charged = Counter { rule, ..counter };
+            let charged = Counter {
+                rule: &rule,
+                ..counter
+            };
             let _: Take = charged.charge(self.counters.clock.now(), actual - taken.cost);
         } else {
             counter.refund(

@@ -6,7 +6,7 @@ use super::meter::{Meter, meters};
 use super::overrides::Overrides;
 use super::routing::RouteCount;
 use super::semaphore::Semaphore;
-use crate::algorithm::Rule;
+use crate::directory::{Header, Rates};
 use crate::error::Error;
 use crate::in_force::{Keep, Keeping, Own};
 use crate::key::{BindingHasher, HashKeys, KeyHash, KeyHasher, NameHash, Secret, Tag};
@@ -16,6 +16,7 @@ use crate::policy::{
     KeyParts, KeySink, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
 };
 use crate::sync::Arc;
+use crate::time::Timestamp;
 
 /// A thread's own reference to a law.
 pub(super) type OwnLaw = Own<Law>;
@@ -53,6 +54,8 @@ pub(super) struct Law {
     semaphores: Vec<Semaphore>,
     /// Whether the policy's routes are met; goes on when only overrides change.
     pub(super) routes: Arc<RouteCount>,
+    /// What the words of buckets name. On the disk before the law is in force.
+    pub(super) rates: Rates,
 }
 
 impl Law {
@@ -60,23 +63,43 @@ impl Law {
     ///
     /// # Errors
     /// If two limits hash to the same bits, which one policy in many millions does.
-    pub(super) fn new(policy: Policy, overrides: Overrides, secret: Secret) -> Result<Self, Error> {
-        Self::make(policy, overrides, secret, None)
+    pub(super) fn new(
+        policy: Policy,
+        overrides: Overrides,
+        header: &Header,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        Self::make(
+            policy,
+            overrides,
+            header.secret(),
+            header.rates.clone(),
+            None,
+            now,
+        )
     }
 
     /// The law that comes after this one.
     ///
     /// # Errors
     /// As [`Self::new`], and if it wants what cannot change while it is open.
-    pub(super) fn next(&self, policy: Policy, overrides: Overrides) -> Result<Self, Error> {
-        Self::make(policy, overrides, self.secret, Some(self))
+    pub(super) fn next(
+        &self,
+        policy: Policy,
+        overrides: Overrides,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let rates = self.rates.clone();
+        Self::make(policy, overrides, self.secret, rates, Some(self), now)
     }
 
     fn make(
         policy: Policy,
         overrides: Overrides,
         secret: Secret,
+        rates: Rates,
         before: Option<&Self>,
+        now: Timestamp,
     ) -> Result<Self, Error> {
         let plan = policy.plan();
         let names: Vec<_> = plan
@@ -112,12 +135,14 @@ impl Law {
             levels,
             semaphores: Vec::new(),
             routes,
+            rates,
         };
         for limit in 0..law.meters.len() {
             law.meters[limit].global = law.direct_hash(law.meters[limit].key, &[]);
         }
         let overridden = law.overridden();
         law.set_overrides(&overridden);
+        law.name_rates(now);
         law.set_semaphores(&overridden, before)?;
         Ok(law)
     }
@@ -144,6 +169,17 @@ impl Law {
                 self.meters[limit.0].set_own_rule(*key, rate.rule);
             }
         }
+    }
+
+    /// Has the words of buckets name the rates of this law.
+    fn name_rates(&mut self, now: Timestamp) {
+        let policy = self.policy.clone();
+        let limits = &policy.plan().limits;
+        for (meter, limit) in self.meters.iter_mut().zip(limits) {
+            meter.name_rates(&mut self.rates, &limit.identity, now);
+        }
+        let identities: Vec<&str> = limits.iter().map(|limit| &*limit.identity).collect();
+        self.rates.keep(&identities, now);
     }
 
     /// The permits of every limit on how many run at a time: those of the law before, where it had
@@ -312,26 +348,6 @@ impl Law {
     pub(super) fn shared_tags(&self) -> HashSet<Tag> {
         let tags = self.meters.iter().map(|meter| meter.shared);
         tags.flat_map(|tag| [tag, tag.sibling(1)]).collect()
-    }
-
-    /// The rule for a key: its own, or its tier's.
-    #[inline]
-    pub(super) fn rule<'l>(
-        &'l self,
-        meter: &'l Meter,
-        limit: LimitIndex,
-        tier: Option<TierIndex>,
-        override_key: Option<KeyHash>,
-    ) -> &'l Rule {
-        match (meter.own_rule(override_key), tier) {
-            (Some(rule), _) => rule,
-            (None, None) => &meter.rule,
-            // A limit has a rate for every tier of its plan.
-            (None, tier) => self
-                .limit(limit)
-                .rate(tier)
-                .map_or(&Rule::Deny, |rate| &rate.rule),
-        }
     }
 }
 

@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::outcome::Verdict;
-use crate::algorithm::Rule;
+use crate::algorithm::{Bucket, NO_PACE, Paces, Rule};
 use crate::counter::Reserve;
+use crate::directory::Rates;
 use crate::error::Error;
 use crate::key::{KeyHash, LimitBits, NameHash, Secret, Tag};
-use crate::policy::{Durability, KeyIndex, LimitIndex, LimitSpec, Plan, WhenFull, WhenUnwritable};
+use crate::policy::{
+    Durability, KeyIndex, LimitIndex, LimitSpec, Plan, TierIndex, WhenFull, WhenUnwritable,
+};
+use crate::time::Timestamp;
 
 /// A limit's specification as a check goes through it.
 #[derive(Debug)]
@@ -16,6 +20,10 @@ pub(super) struct Meter {
     bits: LimitBits,
     /// The rule without a tier.
     pub(super) rule: Rule,
+    /// The rule of each tier.
+    tiers: Vec<Rule>,
+    /// Which rates the words of its counters name, where it is a token bucket.
+    pub(super) paces: Paces,
     pub(super) key: KeyIndex,
     pub(super) override_key: KeyIndex,
     /// The name of the key's only part, if that is any text for what it says.
@@ -66,6 +74,14 @@ impl Meter {
         Self {
             bits,
             rule: limit.rate(None).map_or(Rule::Deny, |rate| rate.rule),
+            tiers: (0..plan.tiers.len())
+                .map(|tier| {
+                    limit
+                        .rate(Some(TierIndex(tier)))
+                        .map_or(Rule::Deny, |rate| rate.rule)
+                })
+                .collect(),
+            paces: Paces::NONE,
             key: limit.key,
             override_key: limit.override_key,
             plain: plain.and_then(|attribute| names.get(attribute.0).copied()),
@@ -130,8 +146,48 @@ impl Meter {
         self.own_rule(override_key).unwrap_or(&self.rule)
     }
 
+    /// The rule for a key: its own, or its tier's.
+    #[inline]
+    pub(super) fn rule_of(&self, tier: Option<TierIndex>, override_key: Option<KeyHash>) -> &Rule {
+        if let Some(rule) = self.own_rule(override_key) {
+            return rule;
+        }
+        match tier {
+            None => &self.rule,
+            // A limit has a rate for every tier of its plan.
+            Some(tier) => self.tiers.get(tier.0).unwrap_or(&Rule::Deny),
+        }
+    }
+
     pub(super) fn set_own_rule(&mut self, key: KeyHash, rule: Rule) {
         self.overrides.insert(key, rule);
+    }
+
+    /// Has the words of its counters name each rate that the limit has.
+    pub(super) fn name_rates(&mut self, rates: &mut Rates, identity: &str, now: Timestamp) {
+        let all = std::iter::once(&mut self.rule)
+            .chain(&mut self.tiers)
+            .chain(self.overrides.values_mut());
+        let mut buckets: Vec<&mut Bucket> = all
+            .filter_map(|rule| match rule {
+                Rule::Bucket(bucket) => Some(bucket),
+                _ => None,
+            })
+            .collect();
+        // The limit's own and its tiers' come first: overrides may be more than there are names.
+        if !buckets.is_empty() {
+            self.paces = rates.name(identity, &mut buckets, now);
+        }
+    }
+
+    /// A rule that an earlier check went by, whose words name it only if they still can.
+    pub(super) fn as_known(&self, rule: &Rule) -> Rule {
+        match rule {
+            Rule::Bucket(bucket) if !self.paces.has(bucket) => {
+                Rule::Bucket(bucket.with_pace(NO_PACE))
+            }
+            rule => *rule,
+        }
     }
 }
 

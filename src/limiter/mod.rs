@@ -309,8 +309,9 @@ impl Limiter {
     /// If the policy cannot be put in force here, as when it changes the `max_keys` of a limit. The
     /// old one then stays.
     pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
+        let now = self.inner.counters.clock.now();
         self.inner
-            .enact(|law| law.next(policy, law.overrides.clone()))
+            .enact(|law| law.next(policy, law.overrides.clone(), now))
     }
 
     /// Returns when every logged counter is durable as it was before the call: it survives a power
@@ -398,7 +399,13 @@ impl Inner {
 
     /// Puts the law in force that `next` makes of the present one.
     fn enact(&self, next: impl FnOnce(&Law) -> Result<Law, Error>) -> Result<(), Error> {
-        let law = self.law.replace(next)?;
+        let law = self.law.replace(|before| -> Result<Law, Error> {
+            let law = next(before)?;
+            if law.rates != before.rates {
+                self.store.directory.write_rates(&law.rates)?;
+            }
+            Ok(law)
+        })?;
         // Not under a lock: those who are let in are woken by code that is not ours. Who comes
         // late here changes nothing: the terms of permits have numbers.
         law.now.succeed(&law.before);

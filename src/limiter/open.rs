@@ -139,13 +139,17 @@ impl Builder {
         let wanted = Wanted::new(self.mapping).growing(most_lines);
         let mut store = Store::open(path, self.first.clamp(1, self.counters), &wanted)?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
-        let law = Law::new(self.policy, overrides, store.directory.header().secret())?;
         let clock = match self.clock {
             Some(clock) => Clock::Manual(clock),
             None => Clock::System(Arc::new(SystemClock::new())),
         };
         if let Some(latest) = store.latest {
             clock.resume_from(latest);
+        }
+        let header = store.directory.header();
+        let law = Law::new(self.policy, overrides, header, clock.now())?;
+        if law.rates != header.rates {
+            store.directory.write_rates(&law.rates)?;
         }
         let recovery = Arc::new(Mutex::new(Recovery::default()));
         let (told, watcher) = (&recovery, &self.watcher);

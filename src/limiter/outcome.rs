@@ -52,7 +52,7 @@ impl Verdict {
     fn of_step(step: Step) -> Self {
         match step {
             Step::Admit(_) => Self::Allowed,
-            Step::Refuse | Step::Future => Self::Refused,
+            Step::Refuse | Step::Future | Step::Foreign => Self::Refused,
             Step::Never => Self::Impossible,
         }
     }

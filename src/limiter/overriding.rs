@@ -103,10 +103,11 @@ impl Limiter {
         change: impl FnOnce(&Law, &mut Overrides) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let path = self.inner.store.directory.overrides_path();
+        let now = self.inner.counters.clock.now();
         self.inner.enact(|law| {
             let mut overrides = law.overrides.clone();
             change(law, &mut overrides)?;
-            let next = law.next(law.policy.clone(), overrides)?;
+            let next = law.next(law.policy.clone(), overrides, now)?;
             self.inner.store.directory.check()?;
             // On the disk before it is in force: what was seen to hold must hold after a restart.
             replace(&path, &next.overrides.encode())?;

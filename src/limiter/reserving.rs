@@ -76,7 +76,7 @@ pub(super) fn open(
     if worth == Worth::Lost {
         for (tag, ceiling) in ceilings.living(now) {
             tables.put(recovery, tag, |word| {
-                (word.clean().bits() < ceiling.bits()).then_some(ceiling)
+                (!ceiling.is_within(word)).then_some(ceiling)
             });
         }
     }

@@ -26,6 +26,7 @@ impl Inner {
             store: &self.counters,
             calendars: &law.plan().calendars,
             rule,
+            paces: &meter.paces,
             tag,
             is_logged: meter.is_logged,
             reserve: meter.reserve.as_ref(),
@@ -33,13 +34,19 @@ impl Inner {
         }
     }
 
-    /// The counter that an entry's cost was taken from, if it was taken.
-    pub(super) fn source_of<'a>(&'a self, law: &'a Law, entry: &'a Entry) -> Option<Counter<'a>> {
+    /// The counter that an entry's cost was taken from, if it was taken; by a rule that was in
+    /// force then.
+    pub(super) fn source_of<'a>(
+        &'a self,
+        law: &'a Law,
+        entry: &Entry,
+        rule: &'a Rule,
+    ) -> Option<Counter<'a>> {
         let Source { tag, is_shared } = entry.outcome.taken?;
         Some(Counter {
             tag,
             is_shared,
-            ..self.counter_of(law, law.meter(entry.limit), &entry.outcome.rule, entry.tag)
+            ..self.counter_of(law, law.meter(entry.limit), rule, entry.tag)
         })
     }
 
@@ -104,7 +111,8 @@ impl Inner {
             cost,
             ..
         } = entry.outcome;
-        let Some(counter) = self.source_of(law, entry) else {
+        let known = law.meter(entry.limit).as_known(&rule);
+        let Some(counter) = self.source_of(law, entry, &known) else {
             return;
         };
         counter.refund(period, words.main, now, cost);

@@ -255,13 +255,6 @@ impl<'t> Sources<'t> {
             }
         };
         let sunday = limit.week_from_sunday;
-        Shape::new(
-            limit.algorithm,
-            span,
-            &limit.zone,
-            sunday,
-            quotas,
-            calendars,
-        )
+        Shape::new(limit.algorithm, span, &limit.zone, sunday, calendars)
     }
 }

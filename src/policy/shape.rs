@@ -6,7 +6,6 @@ use super::fault::{Fix, fix, quoted};
 use super::rate::{Quota, Span, Unit};
 use super::terms::{Durability, RateSpec};
 use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
-use crate::time::HOLD_MAX;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// Limits that look back further than this are logged unless they say otherwise.
@@ -25,10 +24,7 @@ pub(super) enum Algorithm {
 /// An algorithm with its window.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
-    Bucket {
-        /// How far ahead any of the limit's rates can put an arrival time.
-        horizon_nanos: u64,
-    },
+    Bucket,
     Window {
         span_secs: u64,
         from_first_hit: bool,
@@ -48,7 +44,7 @@ pub(crate) enum Shape {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bucket { .. } => f.write_str("token bucket"),
+            Self::Bucket => f.write_str("token bucket"),
             Self::Window {
                 span_secs,
                 from_first_hit: false,
@@ -128,19 +124,16 @@ fn rule_fix(error: RuleError) -> Fix {
 }
 
 impl Shape {
-    /// The shape of a limit that runs `algorithm` at rates over `span`, `quotas` among them.
+    /// The shape of a limit that runs `algorithm` at rates over `span`.
     pub(super) fn new(
         algorithm: Algorithm,
         span: Span,
         zone: &str,
         week_from_sunday: bool,
-        quotas: &[Quota],
         calendars: &mut Calendars,
     ) -> Result<Self, Fix> {
         Ok(match algorithm {
-            Algorithm::TokenBucket => Self::Bucket {
-                horizon_nanos: horizon_nanos(quotas),
-            },
+            Algorithm::TokenBucket => Self::Bucket,
             Algorithm::FixedWindow | Algorithm::FirstHit => Self::Window {
                 span_secs: whole_secs(span)?,
                 from_first_hit: algorithm == Algorithm::FirstHit,
@@ -164,9 +157,9 @@ impl Shape {
     /// The rule and its words for `quota`.
     pub(super) fn rate(&self, quota: Quota) -> Result<RateSpec, Fix> {
         let (rule, quota) = match self {
-            Self::Bucket { horizon_nanos } => {
+            Self::Bucket => {
                 let (bucket, quota) = bucket(quota)?;
-                (Rule::Bucket(bucket.with_horizon(*horizon_nanos)), quota)
+                (Rule::Bucket(bucket), quota)
             }
             Self::Window {
                 span_secs,
@@ -218,7 +211,7 @@ impl Shape {
     /// A rate that a limit of this shape can have.
     pub(super) fn example(&self) -> String {
         match self {
-            Self::Bucket { .. } => "100/min".to_owned(),
+            Self::Bucket => "100/min".to_owned(),
             Self::Window {
                 span_secs: secs, ..
             }
@@ -237,7 +230,7 @@ impl Shape {
     /// Where a limit of this shape is kept if it does not say so.
     pub(super) fn durability(&self, quotas: impl Iterator<Item = Quota>) -> Durability {
         let is_long = match self {
-            Self::Bucket { .. } => quotas.into_iter().any(|quota| {
+            Self::Bucket => quotas.into_iter().any(|quota| {
                 let nanos = u128::from(quota.span.unit.nanos().unwrap_or(u64::MAX));
                 let burst = u128::from(quota.burst.unwrap_or(default_burst(quota)));
                 let period = nanos * u128::from(quota.span.count) * u128::from(quota.denominator);
@@ -309,17 +302,6 @@ fn whole(quota: Quota) -> Result<Quota, Fix> {
             ..quota
         }),
     }
-}
-
-/// How far ahead an arrival time may lie before a clock must have been wrong. All of a limit's
-/// rates keep one arrival time, so what one of them allows is nothing odd to the others. And no
-/// clock that is held when it is set back puts one further back than that: rates that were in force
-/// before, and are no longer known, made what is nearer.
-fn horizon_nanos(quotas: &[Quota]) -> u64 {
-    let held_nanos = u64::try_from(HOLD_MAX.as_nanos()).unwrap_or(u64::MAX);
-    let buckets = quotas.iter().filter_map(|quota| bucket(*quota).ok());
-    let horizons = buckets.map(|(bucket, _)| bucket.horizon_nanos());
-    horizons.fold(held_nanos, u64::max)
 }
 
 fn calendar_unit(span: Span, week_from_sunday: bool) -> Result<CalendarUnit, Fix> {

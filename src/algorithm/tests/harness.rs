@@ -6,6 +6,7 @@ use super::super::{
     Bucket, Calendar, CalendarUnit, Frame, Pair, Period, Retry, Rule, Sliding, Status, Step,
     Window, Word,
 };
+use crate::algorithm::word::UNIT_NANOS;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// A rule and its words, in the two slots a table would keep them in.
@@ -82,7 +83,9 @@ impl Counter {
                 self.slots[slot] = word;
                 Some(Taken { slot, word, cost })
             }
-            Step::Future => panic!("{:?}: {pair:?} is no future at {now:?}", self.rule),
+            Step::Future | Step::Foreign => {
+                panic!("{:?}: {pair:?} is no future at {now:?}", self.rule)
+            }
             Step::Refuse | Step::Never => None,
         }
     }
@@ -195,11 +198,13 @@ pub(super) fn buckets() -> impl Strategy<Value = Recipe> {
     let secs = prop::sample::select(vec![1_u64, 10, 60, 3_600, 86_400]);
     let usual = (1..1_000_u64, secs, 1..40_u64);
     let usual = usual.prop_map(|(count, secs, burst)| (count, secs * NANOS_PER_SEC, burst));
-    // Tokens of a few nanoseconds, where every fraction shows.
+    // Tokens of a few units, where every fraction shows.
+    let nanos = |units| units * UNIT_NANOS;
     let tiny = (1..60_u64, 0..150_u64, 1..12_u64);
-    let tiny = tiny.prop_map(|(count, more, burst)| (count, count + more, burst));
-    let huge = (1..u64::MAX / 8, 0..u64::MAX / 8, 1..u64::from(u32::MAX));
-    let huge = huge.prop_map(|(count, more, burst)| (count, count + more, burst));
+    let tiny = tiny.prop_map(move |(count, more, burst)| (count, nanos(count + more), burst));
+    let most = u64::MAX / 4 / UNIT_NANOS;
+    let huge = (1..most, 0..most, 1..u64::from(u32::MAX));
+    let huge = huge.prop_map(move |(count, more, burst)| (count, nanos(count + more), burst));
     prop_oneof![usual, tiny, huge]
         .prop_filter("fills in time", |&(count, period, burst)| {
             Bucket::new(count, period, burst).is_ok()

@@ -5,6 +5,7 @@ mod edge_cases;
 mod harness;
 mod periods;
 mod promise;
+mod rates;
 mod reference;
 mod settle;
 mod sliding;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::harness::{
     Counter, Event, Recipe, beginnings, buckets, calendars, events, slidings, timed, windows,
 };
+use crate::algorithm::word::UNIT_NANOS;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// The bucket of the text book on real time: its arrival time as a fraction over `count`.
@@ -22,15 +23,17 @@ impl ExactBucket {
         self.arrival - i128::from(now.as_nanos()) * self.count - slack
     }
 
+    /// A bucket at rest fills from the start of the unit on.
     fn take(&mut self, now: Timestamp, cost: u64) {
-        let now = i128::from(now.as_nanos()) * self.count;
+        let now = i128::from(now.as_nanos() / UNIT_NANOS * UNIT_NANOS) * self.count;
         self.arrival = self.arrival.max(now) + i128::from(cost) * self.period;
     }
 
     /// True if `early`, in nanoseconds over `count`, is less than a tick, of which there are
-    /// `period - period % count` in a period.
+    /// `units - units % count` in a period of so many units.
     fn under_a_tick(&self, early: i128) -> bool {
-        let ticks = self.period - self.period % self.count;
+        let units = self.period / i128::from(UNIT_NANOS);
+        let ticks = units - units % self.count;
         early <= (self.period * self.count - 1).div_euclid(ticks)
     }
 }
@@ -59,7 +62,7 @@ fn check_bucket(recipe: &Recipe, start: Timestamp, events: &[Event]) -> Result<(
             continue;
         }
         let early = exact.early(now, cost);
-        if period_nanos.is_multiple_of(count) {
+        if (period_nanos / UNIT_NANOS).is_multiple_of(count) {
             prop_assert_eq!(admitted, early <= 0, "{} early", early);
         } else if admitted {
             prop_assert!(exact.under_a_tick(early), "{early}/{count} ns early");

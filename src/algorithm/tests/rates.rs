@@ -1,0 +1,98 @@
+//! What a change of rate keeps: tokens, not time, for every pair of rates.
+
+use proptest::prelude::*;
+
+use super::super::{Bucket, Paces, Pair, Period, Retry, Rule, Status, Word};
+use super::harness::{Recipe, buckets};
+use crate::algorithm::word::UNIT_NANOS;
+use crate::time::Timestamp;
+
+const NOW: Timestamp = Timestamp::from_nanos(1_700_000_000_123_456_789);
+
+fn bucket(recipe: &Recipe) -> Bucket {
+    match *recipe {
+        Recipe::Bucket {
+            count,
+            period_nanos,
+            burst,
+        } => Bucket::new(count, period_nanos, burst).unwrap(),
+        _ => panic!("no bucket"),
+    }
+}
+
+fn status(rule: Rule, word: Word, now: Timestamp) -> Status {
+    rule.status(Period::default(), Pair::single(word), now)
+}
+
+/// Two rates of one limit, and a word of the first of which `used` of a thousand parts are used.
+fn two(one: &Recipe, other: &Recipe, used: u64) -> (Paces, Rule, Rule, Word) {
+    let mut paces = Paces::default();
+    let [one, other] = [one, other].map(|recipe| paces.name(&bucket(recipe), NOW));
+    let cost = u64::try_from(u128::from(one.burst()) * u128::from(used) / 1_000).unwrap();
+    let word = Rule::Bucket(one).charge(Period::default(), Pair::ABSENT, NOW, cost);
+    (paces, Rule::Bucket(one), Rule::Bucket(other), word)
+}
+
+proptest! {
+    #[test]
+    fn what_was_used_stays_used_or_as_many_as_the_new_burst_holds(
+        one in buckets(), other in buckets(), used in 0..=2_000_u64, passed in 0..5_000_000_000_u64,
+    ) {
+        let (paces, one, other, word) = two(&one, &other, used);
+        let now = NOW.plus_nanos(passed);
+        let told = other.converted(word, &paces, now);
+        let (before, after) = (status(one, word, now), status(other, told, now));
+        prop_assert_eq!(after.used, before.used.min(after.limit));
+        prop_assert_eq!(after.remaining, after.limit - after.used);
+        // Never longer than the new rate takes to fill.
+        let fill = other.window(Period::default());
+        prop_assert!(after.reset <= now + fill, "{:?} > {fill:?}", after.reset.since(now));
+        match other.retry(Period::default(), Pair::single(told), now, 1) {
+            Retry::Now => prop_assert!(after.remaining > 0),
+            Retry::At(at) => prop_assert!(at <= now + fill),
+            Retry::Never => prop_assert!(now + fill >= Timestamp::MAX),
+        }
+    }
+
+    #[test]
+    fn changing_back_and_forth_refills_nothing(
+        one in buckets(), other in buckets(), used in 0..=1_000_u64, times in 1..5,
+    ) {
+        let (paces, one, other, word) = two(&one, &other, used);
+        let mut there_and_back = word;
+        for _ in 0..times {
+            let there = other.converted(there_and_back, &paces, NOW);
+            there_and_back = one.converted(there, &paces, NOW);
+        }
+        let (before, after) = (status(one, word, NOW), status(one, there_and_back, NOW));
+        let kept = before.used.min(status(other, Word::ABSENT, NOW).limit);
+        prop_assert!(after.used >= kept, "{} < {kept}", after.used);
+        // Rounded up by a part of a token each time, at most a tick of the two rates.
+        prop_assert!(after.used <= before.used + 2 * u64::try_from(times).unwrap());
+    }
+}
+
+/// A rate that nobody knows any more: its words count for as long as they last, but for no longer
+/// than the new rate takes to fill.
+#[test]
+fn a_word_of_an_unknown_rate_makes_nobody_wait_longer_than_to_fill() {
+    let day = Bucket::new(10, 86_400_000_000_000, 10)
+        .unwrap()
+        .with_pace(7);
+    let minute = Bucket::new(100, 60_000_000_000, 100).unwrap().with_pace(8);
+    let word = Rule::Bucket(day).charge(Period::default(), Pair::ABSENT, NOW, 10);
+    let told = Rule::Bucket(minute).converted(word, &Paces::NONE, NOW);
+    assert_eq!(status(Rule::Bucket(minute), told, NOW).remaining, 0);
+    let full = NOW.plus_nanos(60_000_000_000);
+    assert_eq!(status(Rule::Bucket(minute), told, full).remaining, 100);
+    let short = Rule::Bucket(minute).charge(Period::default(), Pair::ABSENT, NOW, 1);
+    let told = Rule::Bucket(day).converted(short, &Paces::NONE, NOW);
+    assert_eq!(status(Rule::Bucket(day), told, NOW).used, 1);
+    // A word of no rate, as a reset leaves it, is over and stays so.
+    let reset = Word::bucket(NOW);
+    assert_eq!(
+        Rule::Bucket(minute).converted(reset, &Paces::NONE, NOW),
+        reset
+    );
+    assert!(!reset.is_live(NOW) && reset.is_live(NOW.minus_nanos(UNIT_NANOS)));
+}
