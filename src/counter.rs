@@ -171,6 +171,16 @@ impl<'a> Counter<'a> {
         }
     }
 
+    /// The same for a request that takes if it can, so at a rate that is surely the key's: a word of
+    /// a rate that ended is written anew first, and fills at this one from then on.
+    pub(crate) fn look_to_take(&self, now: Timestamp, cost: u64) -> Seen {
+        let main = self.table().read(self.tag);
+        if self.rule.rewritten(main, self.paces, now).is_some() {
+            let _: Take = self.change(now, false, |_, _, words, _| Step::Admit(words.main));
+        }
+        self.look(now, cost)
+    }
+
     #[inline(never)]
     fn look_with_care(&self, mut now: Timestamp, cost: u64) -> Seen {
         let (mut suspect, mut refused_on) = (None, None);
@@ -319,7 +329,13 @@ impl<'a> Counter<'a> {
                 continue;
             }
             let words = self.known(period, stands, now);
-            let seen = Seen::new(judge(self.rule, period, words, now), words, period, now);
+            // What was written at a rate that ended is first written anew, whatever comes of it.
+            let rewritten = self.rule.rewritten(main, self.paces, now);
+            let step = match rewritten {
+                Some(word) => Step::Admit(word),
+                None => judge(self.rule, period, words, now),
+            };
+            let seen = Seen::new(step, words, period, now);
             let next = match seen.step {
                 // Only by a time that was read after the words, see `refuse_at_once`.
                 Step::Refuse if refused_on != Some(stands) => {
@@ -332,7 +348,9 @@ impl<'a> Counter<'a> {
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),
                 // Nothing is taken that the disk would have to know of, whatever its ceiling.
-                Step::Admit(next) if next == words.main => return Take::Judged(seen),
+                Step::Admit(next) if next == words.main && rewritten.is_none() => {
+                    return Take::Judged(seen);
+                }
                 Step::Admit(next) => next,
             };
             if !is_unsecured && !self.is_covered(main_tag, next) {
@@ -353,6 +371,9 @@ impl<'a> Counter<'a> {
                 Put::Done => self.note(main_tag, main, after),
                 Put::Raced => continue,
                 Put::Full => return Take::Full,
+            }
+            if rewritten.is_some() {
+                continue;
             }
             let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
             if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {

@@ -43,6 +43,8 @@ pub(crate) struct Bucket {
     units_a_tick: u64,
     /// The number by which words name this rate.
     pace: u8,
+    /// Since when a key has this rate for its own; the epoch where that is not so, or not known.
+    own_since: Timestamp,
 }
 
 /// The product of two numbers.
@@ -55,6 +57,14 @@ const fn wide(a: u64, b: u64) -> u128 {
 fn fraction(numerator: u64, denominator: u64, bits: u32) -> u64 {
     let scaled = (u128::from(numerator) << bits) / u128::from(denominator);
     u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+/// The rate that a word was written at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Written {
+    pub(crate) at: Bucket,
+    /// Since when the limit has that rate no more.
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl Bucket {
@@ -91,6 +101,7 @@ impl Bucket {
             ticks_a_unit: fraction(period_ticks, period_units, 64),
             units_a_tick: fraction(period_units, period_ticks, 63),
             pace: NO_PACE,
+            own_since: Timestamp::EPOCH,
         })
     }
 
@@ -101,6 +112,26 @@ impl Bucket {
 
     pub(crate) const fn pace(&self) -> u8 {
         self.pace
+    }
+
+    /// The same for a limit of which words may name a rate with a burst of `most_burst`: as many
+    /// tokens may be missing.
+    pub(crate) fn among(self, most_burst: u64) -> Self {
+        let debt_ticks = most_burst
+            .saturating_mul(2)
+            .saturating_mul(self.token_ticks);
+        Self {
+            horizon_ticks: self.horizon_ticks.max(debt_ticks),
+            ..self
+        }
+    }
+
+    /// The same as the own rate of a key that has it since `since`.
+    pub(crate) fn own_since(self, since: Timestamp) -> Self {
+        Self {
+            own_since: since,
+            ..self
+        }
     }
 
     /// How far ahead this rule itself can put an arrival time: a full debt on an empty bucket.
@@ -211,30 +242,62 @@ impl Bucket {
     }
 
     /// A word written at another rate of the limit, as this rate tells it: with the same tokens
-    /// missing, to a part of a token, but for those that do not fit this burst. `written_at` is
-    /// that rate; without it nobody knows how many are missing, and the bucket counts as empty
-    /// for no longer than the word lasts.
+    /// missing, to a part of a token. `written` is that rate.
+    ///
+    /// A bucket fills at the rate at which it was last taken from. Where an operator has ended that
+    /// rate since, by another policy or a rate for this key, it fills at the new one from then on,
+    /// and what does not fit the new burst is let go of: else who had taken a hundred in a minute
+    /// would wait for days at ten a day.
+    ///
+    /// Nothing is let go of where only the burst is another, or where both rates are in force, as
+    /// of two tiers: who changes to and fro must not empty the larger burst, take one from the
+    /// smaller, and find the larger full.
     pub(super) fn converted(
         &self,
         word: BucketWord,
-        written_at: Option<&Self>,
+        written: Option<Written>,
         now: Timestamp,
     ) -> BucketWord {
         let now_units = units(now);
         if !self.is_foreign(word, now_units) {
             return word;
         }
-        let now_ticks = self.ticks(now_units);
-        let missing_ticks = match written_at {
-            Some(other) => {
-                let theirs = other.ticks(word.arrival_units) - other.ticks(now_units);
-                // Bound: both factors are below 2^57.
-                let exact = wide(theirs, self.token_ticks).div_ceil(u128::from(other.token_ticks));
-                u64::try_from(exact).unwrap_or(u64::MAX)
-            }
-            None => self.ticks(word.arrival_units) - now_ticks,
+        let most_ticks = self.ticks_of(self.burst);
+        let Some(written) = written else {
+            // Nobody knows how many are missing: no more than all, for as long as the word lasts.
+            let now_ticks = self.ticks(now_units);
+            let missing_ticks = self.ticks(word.arrival_units) - now_ticks;
+            return self.full_at(now_ticks + missing_ticks.min(most_ticks));
         };
-        self.full_at(now_ticks + missing_ticks.min(self.ticks_of(self.burst)))
+        let ended = self.ended(written);
+        let from_units = ended.map_or(now_units, |ended| units(ended).min(now_units));
+        let at = written.at;
+        let theirs = at.ticks(word.arrival_units) - at.ticks(from_units);
+        // Bound: both factors are below 2^57.
+        let exact = wide(theirs, self.token_ticks).div_ceil(u128::from(at.token_ticks));
+        let missing_ticks = u64::try_from(exact).unwrap_or(u64::MAX);
+        let missing_ticks = match ended.is_some() && !self.is_as_fast_as(&at) {
+            true => missing_ticks.min(most_ticks),
+            false => missing_ticks,
+        };
+        self.full_at(self.ticks(from_units).saturating_add(missing_ticks))
+    }
+
+    /// True if both bring a token in the same time.
+    pub(super) const fn is_as_fast_as(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.rate(), other.rate());
+        wide(ours.0, theirs.1) == wide(theirs.0, ours.1)
+    }
+
+    /// When an operator ended the rate that a word was written at, for the keys of this one.
+    fn ended(&self, written: Written) -> Option<Timestamp> {
+        let ended = written.until.unwrap_or_default().max(self.own_since);
+        (ended != Timestamp::EPOCH).then_some(ended)
+    }
+
+    /// True if the word was written at a rate that ended: what it means now, it means for good.
+    pub(super) fn is_settled(&self, word: BucketWord, written: Option<Written>) -> bool {
+        word.pace != self.pace && written.is_some_and(|written| self.ended(written).is_some())
     }
 
     #[inline(always)]

@@ -341,10 +341,20 @@ impl Rule {
     pub(crate) fn converted(&self, word: Word, paces: &Paces, now: Timestamp) -> Word {
         match self {
             Self::Bucket(bucket) => amended(word, Word::as_bucket, |word| {
-                bucket.converted(word, paces.get(word.pace).as_ref(), now)
+                bucket.converted(word, paces.get(word.pace), now)
             }),
             _ => word,
         }
+    }
+
+    /// The word to be written in the place of one whose rate ended; `None` if that is not so.
+    pub(crate) fn rewritten(&self, word: Word, paces: &Paces, now: Timestamp) -> Option<Word> {
+        let Self::Bucket(bucket) = self else {
+            return None;
+        };
+        let (told, known) = (self.converted(word, paces, now), word.as_bucket());
+        let is_settled = told != word && bucket.is_settled(known, paces.get(known.pace));
+        is_settled.then_some(told)
     }
 
     /// The counter's numbers at `now`.

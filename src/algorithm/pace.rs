@@ -4,7 +4,7 @@
 //! limit, which number stands for which rate. A rate keeps its number as long as the limit has it,
 //! and after that for as long as any word could still count that names it.
 
-use super::Bucket;
+use super::bucket::{Bucket, Written};
 use super::word::{NO_PACE, PACE_MAX};
 use crate::time::Timestamp;
 
@@ -15,8 +15,8 @@ pub(crate) struct Named {
     pub(crate) count: u64,
     pub(crate) period_nanos: u64,
     pub(crate) burst: u64,
-    /// When no word of this rate counts any more; `None` while the limit has the rate.
-    pub(crate) gone_after: Option<Timestamp>,
+    /// Since when the limit has the rate no more.
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl Named {
@@ -27,16 +27,24 @@ impl Named {
             count,
             period_nanos,
             burst: rate.burst(),
-            gone_after: None,
+            until: None,
         }
     }
 
     fn is_of(&self, rate: &Bucket) -> bool {
         Self::new(self.pace, rate)
             == Self {
-                gone_after: None,
+                until: None,
                 ..*self
             }
+    }
+
+    /// True if a word may still name the rate and count. Twice the longest debt, since a call that
+    /// began under the old rate may end a little later.
+    fn may_be_named(&self, now: Timestamp) -> bool {
+        let lasts_nanos = self.bucket().map_or(0, |bucket| bucket.horizon_nanos());
+        self.until
+            .is_none_or(|until| until.plus_nanos(2 * lasts_nanos) > now)
     }
 
     /// The rate; `None` if there is no such bucket, or a word cannot hold the number.
@@ -57,12 +65,21 @@ impl Paces {
     pub(crate) const NONE: Self = Self(Vec::new());
 
     /// The rate that a word of this pace was written at.
-    pub(crate) fn get(&self, pace: u8) -> Option<Bucket> {
-        self.0.iter().find(|named| named.pace == pace)?.bucket()
+    pub(crate) fn get(&self, pace: u8) -> Option<Written> {
+        let named = self.0.iter().find(|named| named.pace == pace)?;
+        Some(Written {
+            at: named.bucket()?,
+            until: named.until,
+        })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Named> {
         self.0.iter()
+    }
+
+    /// The largest burst of all that words may name.
+    pub(crate) fn most_burst(&self) -> u64 {
+        self.0.iter().map(|named| named.burst).max().unwrap_or(0)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -82,7 +99,7 @@ impl Paces {
     /// left, its words are told by nobody else, see [`Bucket::converted`].
     pub(crate) fn name(&mut self, rate: &Bucket, now: Timestamp) -> Bucket {
         if let Some(named) = self.0.iter_mut().find(|named| named.is_of(rate)) {
-            named.gone_after = None;
+            named.until = None;
             return rate.with_pace(named.pace);
         }
         self.forget(now);
@@ -98,19 +115,15 @@ impl Paces {
     pub(crate) fn retire(&mut self, current: &[Bucket], now: Timestamp) {
         for named in &mut self.0 {
             let is_current = current.iter().any(|rate| named.is_of(rate));
-            if is_current || named.gone_after.is_some() {
-                continue;
+            if !is_current && named.until.is_none() {
+                named.until = Some(now);
             }
-            // Twice the longest debt: a call that began under the old rate may end a little later.
-            let lasts_nanos = named.bucket().map_or(0, |bucket| bucket.horizon_nanos());
-            named.gone_after = Some(now.plus_nanos(2 * lasts_nanos));
         }
     }
 
     /// Lets go of the rates that no word names any more.
     pub(crate) fn forget(&mut self, now: Timestamp) {
-        self.0
-            .retain(|named| named.gone_after.is_none_or(|gone| gone > now));
+        self.0.retain(|named| named.may_be_named(now));
     }
 
     /// True if words of this rate and number are told by it.
@@ -137,7 +150,10 @@ mod tests {
         let second = paces.name(&per_day(2), now);
         assert_ne!(first.pace(), second.pace());
         assert_eq!(paces.name(&per_day(1), now), first);
-        assert_eq!(paces.get(second.pace()), Some(second));
+        assert_eq!(
+            paces.get(second.pace()).map(|written| written.at),
+            Some(second)
+        );
         assert!(paces.has(&first) && !paces.has(&per_day(3).with_pace(first.pace())));
     }
 

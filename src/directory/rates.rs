@@ -7,7 +7,7 @@
 //!     16 |     8 | tokens ...
 //!     24 |     8 | ... in so many nanoseconds
 //!     32 |     8 | burst
-//!     40 |     8 | ns since 1970 after which no word names it; 0 while the limit has the rate
+//!     40 |     8 | since when the limit has it no more, ns since 1970; 0 while it has it
 //! ```
 
 use std::collections::BTreeMap;
@@ -41,11 +41,15 @@ impl Rates {
         let paces = self.0.entry(limit_number(identity)).or_default();
         let current: Vec<Bucket> = rates.iter().map(|rate| **rate).collect();
         paces.retire(&current, now);
-        for rate in rates {
+        for rate in &mut *rates {
             **rate = match records < RECORDS_MAX / 2 {
                 true => paces.name(rate, now),
                 false => rate.with_pace(NO_PACE),
             };
+        }
+        let most_burst = paces.most_burst();
+        for rate in rates {
+            **rate = rate.among(most_burst);
         }
         paces.clone()
     }
@@ -66,14 +70,14 @@ impl Rates {
         let mut bytes = Vec::new();
         for (limit, paces) in &self.0 {
             for named in paces.iter() {
-                let gone_after = named.gone_after.map_or(0, Timestamp::as_nanos);
+                let until = named.until.map_or(0, Timestamp::as_nanos);
                 let fields = [
                     *limit,
                     u64::from(named.pace),
                     named.count,
                     named.period_nanos,
                     named.burst,
-                    gone_after,
+                    until,
                 ];
                 fields
                     .iter()
@@ -97,7 +101,7 @@ impl Rates {
                 count: fields.u64(),
                 period_nanos: fields.u64(),
                 burst: fields.u64(),
-                gone_after: match fields.u64() {
+                until: match fields.u64() {
                     0 => None,
                     nanos => Some(Timestamp::from_nanos(nanos)),
                 },

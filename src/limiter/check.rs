@@ -255,7 +255,7 @@ impl Inner {
             _ => {
                 let (seen, pending) = match counter.look_at_once(now, cost) {
                     Some(seen) => seen,
-                    None => (counter.look(now, cost), None),
+                    None => (counter.look_to_take(now, cost), None),
                 };
                 (Outcome::of_look(&counter, seen, cost, false), pending)
             }

@@ -58,6 +58,13 @@ pub(super) struct Law {
     pub(super) rates: Rates,
 }
 
+/// What one key has of its own, and since when, if that is known.
+struct OwnTerms {
+    key: KeyHash,
+    of: Overridden,
+    since: Option<Timestamp>,
+}
+
 impl Law {
     /// The law of `policy` under `secret`, with what was overridden while running.
     ///
@@ -149,24 +156,32 @@ impl Law {
 
     /// What single keys have of their own: later ones replace earlier ones, so what was set while
     /// running goes before the policy.
-    fn overridden(&self) -> Vec<(KeyHash, Overridden)> {
+    fn overridden(&self) -> Vec<OwnTerms> {
         let plan = self.plan();
         let of_policy = plan.overrides.iter().filter_map(|one| {
             let parts = plan.override_parts(one)?;
-            Some((self.hash(&parts), one.of.clone()))
+            Some(OwnTerms {
+                key: self.hash(&parts),
+                of: one.of.clone(),
+                since: None,
+            })
         });
         // Those that this policy cannot take wait for one that can.
         let running = self.overrides.iter().filter_map(|one| {
             let (parts, of) = one.ready(plan).ok()?;
-            Some((self.hash(&parts), of))
+            Some(OwnTerms {
+                key: self.hash(&parts),
+                of,
+                since: one.since,
+            })
         });
         of_policy.chain(running).collect()
     }
 
-    fn set_overrides(&mut self, overridden: &[(KeyHash, Overridden)]) {
-        for (key, of) in overridden {
+    fn set_overrides(&mut self, overridden: &[OwnTerms]) {
+        for OwnTerms { key, of, since } in overridden {
             if let Overridden::Rate(limit, rate) = of {
-                self.meters[limit.0].set_own_rule(*key, rate.rule);
+                self.meters[limit.0].set_own_rule(*key, rate.rule, *since);
             }
         }
     }
@@ -186,18 +201,20 @@ impl Law {
     /// the limit.
     fn set_semaphores(
         &mut self,
-        overridden: &[(KeyHash, Overridden)],
+        overridden: &[OwnTerms],
         before: Option<&Self>,
     ) -> Result<(), Error> {
         let policy = self.policy.clone();
         for (place, spec) in policy.plan().concurrency.iter().enumerate() {
             let index = ConcurrencyIndex(place);
-            let own = overridden.iter().filter_map(|(key, of)| match of {
-                Overridden::Concurrency(limit, most) if *limit == index => {
-                    Some((key.bits(), *most))
-                }
-                _ => None,
-            });
+            let own = overridden
+                .iter()
+                .filter_map(|OwnTerms { key, of, .. }| match of {
+                    Overridden::Concurrency(limit, most) if *limit == index => {
+                        Some((key.bits(), *most))
+                    }
+                    _ => None,
+                });
             let levels = self.levels.iter().enumerate();
             let terms = PermitTerms {
                 generation: self.generation,

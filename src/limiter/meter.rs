@@ -159,22 +159,26 @@ impl Meter {
         }
     }
 
-    pub(super) fn set_own_rule(&mut self, key: KeyHash, rule: Rule) {
+    /// Gives a key a rule of its own, that it has since `since` if that is known.
+    pub(super) fn set_own_rule(&mut self, key: KeyHash, rule: Rule, since: Option<Timestamp>) {
+        let rule = match rule {
+            Rule::Bucket(bucket) => Rule::Bucket(bucket.own_since(since.unwrap_or_default())),
+            rule => rule,
+        };
         self.overrides.insert(key, rule);
     }
 
     /// Has the words of its counters name each rate that the limit has.
     pub(super) fn name_rates(&mut self, rates: &mut Rates, identity: &str, now: Timestamp) {
-        let all = std::iter::once(&mut self.rule)
-            .chain(&mut self.tiers)
-            .chain(self.overrides.values_mut());
+        let all = std::iter::once(&mut self.rule).chain(&mut self.tiers);
+        // Overrides come last: they may be more than there are names.
         let mut buckets: Vec<&mut Bucket> = all
+            .chain(self.overrides.values_mut())
             .filter_map(|rule| match rule {
                 Rule::Bucket(bucket) => Some(bucket),
                 _ => None,
             })
             .collect();
-        // The limit's own and its tiers' come first: overrides may be more than there are names.
         if !buckets.is_empty() {
             self.paces = rates.name(identity, &mut buckets, now);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tollgate overrides 1 <checksum of the rest, 16 hexadecimal digits>
-//! {"limit": ..., "key": {"attribute": "value"}, "rate": ...}          one a line
+//! {"limit": ..., "key": {"attribute": "value"}, "rate": ..., "since": ...}     one a line
 //! ```
 
 use std::path::Path;
@@ -13,9 +13,10 @@ use crate::codec::checksum;
 use crate::directory::{DirectoryError, read_bounded};
 use crate::error::Error;
 use crate::policy::{KeyIndex, KeyParts, Overridden, Plan};
+use crate::time::Timestamp;
 
 const MAGIC: &str = "tollgate overrides ";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The most overrides there can be.
 // Bound: each change works all of them through; one more is refused.
 const OVERRIDES_MAX: usize = 10_000;
@@ -31,6 +32,8 @@ pub struct Override {
     pub key: Vec<(String, String)>,
     /// The rate as a policy would say it, or how many run at a time.
     pub rate: String,
+    /// Since when, if that is known.
+    pub since: Option<Timestamp>,
 }
 
 /// A key as an override names it.
@@ -210,9 +213,10 @@ impl Overrides {
                 .iter()
                 .map(|(name, value)| (name.clone(), value.as_str().into()));
             let key: Map<String, Value> = key.collect();
+            let since = one.since.map(Timestamp::as_nanos);
             format!(
                 "{}\n",
-                json!({ "limit": one.limit, "key": key, "rate": one.rate })
+                json!({ "limit": one.limit, "key": key, "rate": one.rate, "since": since })
             )
         });
         let rest: String = lines.collect();
@@ -262,5 +266,9 @@ fn decode(line: &str) -> Option<Override> {
             .map(|(name, value)| Some((name.clone(), text(value)?)))
             .collect::<Option<_>>()?,
         rate: text(value.get("rate")?)?,
+        since: match value.get("since")? {
+            Value::Null => None,
+            since => Some(Timestamp::from_nanos(since.as_u64()?)),
+        },
     })
 }

@@ -23,12 +23,14 @@ impl Limiter {
         rate: &str,
     ) -> Result<(), Error> {
         let key = key.into();
+        let now = self.inner.counters.clock.now();
         self.change_overrides(|law, overrides| {
             let key = key.named(law.plan(), limit)?;
             let next = Override {
                 limit: limit.into(),
                 key,
                 rate: rate.into(),
+                since: Some(now),
             };
             next.ready(law.plan())?;
             overrides.set(next, |one, other| is_same(one, other, law))
@@ -52,6 +54,7 @@ impl Limiter {
                 limit: limit.into(),
                 key: key.named(law.plan(), limit)?,
                 rate: String::new(),
+                since: None,
             };
             found = overrides.remove(|one| is_same(one, &named, law));
             Ok(())

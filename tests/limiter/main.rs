@@ -14,6 +14,7 @@ mod many;
 mod new_keys;
 mod numbers;
 mod overrides;
+mod rates;
 mod replace;
 mod settle;
 mod shadow;

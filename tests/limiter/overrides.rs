@@ -42,8 +42,7 @@ fn c5_an_override_holds_at_once_and_keeps_the_counts() {
             .unwrap();
         assert_eq!(limit_of(&world, limit, "alice"), 30);
         assert_eq!(limit_of(&world, limit, "bob"), 10, "one key only");
-        let used = handle.usage("alice").used();
-        assert_eq!(used, if limit == "bucket" { 18 } else { 6 });
+        assert_eq!(handle.usage("alice").used(), 6);
         assert_eq!(
             world.limiter.overrides().len(),
             1,
@@ -57,7 +56,9 @@ fn c5_an_override_holds_at_once_and_keeps_the_counts() {
         let lowered = handle.check("alice");
         assert!(!lowered.is_allowed() && lowered.remaining() == 0);
         assert!(world.limiter.remove_override(limit, &["alice"]).unwrap());
-        assert_eq!(handle.usage("alice").used(), 6, "edge 42: {limit}");
+        // A bucket that was asked meanwhile has let go of what did not fit the burst of two.
+        let kept = if limit == "bucket" { 2 } else { 6 };
+        assert_eq!(handle.usage("alice").used(), kept, "edge 42: {limit}");
         assert_eq!(limit_of(&world, limit, "alice"), 10);
         assert!(!world.limiter.remove_override(limit, &["alice"]).unwrap());
     }
