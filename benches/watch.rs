@@ -10,7 +10,7 @@ use tollgate::{Builder, Dashboard, Limiter, Policy, Request};
 
 const POLICY: &str = r#"
     [limits.api]
-    rate = "1000000000/s"
+    rate = "20000000/s burst 2000000000"
     key = "user"
 "#;
 

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 impl Limiter {
     /// Gives one key a rate of its own, at once and until it is removed; what it has used stays
-    /// used. It goes before tiers and before what the policy overrides, is kept in the directory,
+    /// used, as [`Limiter::replace_policy`] says. It goes before tiers and before what the policy overrides, is kept in the directory,
     /// and stays through changes of the policy. For a limit on how many run at a time, `rate` is
     /// that number, or `unlimited`.
     ///

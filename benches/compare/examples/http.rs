@@ -18,7 +18,7 @@ use tower_governor::governor::GovernorConfigBuilder;
 /// As many as never refuse: what is compared is the cost of asking.
 const ONE_LIMIT: &str = r#"
     [limits.per-address]
-    rate = "1000000000/s"
+    rate = "20000000/s burst 2000000000"
     key = "ip"
 
     [response]
@@ -28,7 +28,7 @@ const ONE_LIMIT: &str = r#"
 /// What a service would really have: a route, a tier, three limits, all headers.
 const THREE_LIMITS: &str = r#"
     [limits.second]
-    rate = "1000000000/s"
+    rate = "20000000/s burst 2000000000"
     key = "ip"
     [limits.minute]
     rate = "1000000000/min"

@@ -12,7 +12,7 @@ use crate::rounds::{Timed, turns};
 
 const POLICY: &str = r#"
     [limits.second]
-    rate = "1000000000/s"
+    rate = "20000000/s burst 2000000000"
     key = "api_key"
     [limits.minute]
     rate = "1000000000/min"

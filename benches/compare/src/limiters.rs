@@ -91,9 +91,9 @@ fn rows(plan: &Plan) -> Vec<Row> {
     let uniform = plenty("uniform", huge).few();
     let hot = Row::new("hot", 1_000_000_000, DAY, 1);
     // Full again before the next check of the same key, as the buckets of most keys are.
-    let hot_at_rest = Row::new("hot, at rest", 1_000_000_000, 1, 1);
-    let rest = Row::new("uniform, at rest", 1_000_000_000, 1, 10_000);
-    // No token takes a whole number of nanoseconds.
+    let hot_at_rest = Row::new("hot, at rest", 20_000_000, 1, 1);
+    let rest = Row::new("uniform, at rest", 20_000_000, 1, 10_000);
+    // No token takes a whole number of units of 50 ns.
     let uneven = Row::new("uniform, uneven rate", 999_999_937, DAY, 10_000);
     let refused = Row::new("hot, refused", 2, DAY, 1);
     vec![

@@ -58,7 +58,7 @@ const LIMITS: &str = r#"
     rate = "20000/day"
     key = "user"
     [limits.rest]
-    rate = "1000000000/s"
+    rate = "20000000/s"
     durability = "logged"
     key = "user"
     [limits.uneven]
