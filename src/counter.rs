@@ -2,14 +2,17 @@
 //!
 //! This is where the algorithms, the table and the clock meet, and the only place.
 
+mod heal;
 #[cfg(all(test, tollgate_loom))]
 mod loom;
+mod pair;
 mod pending;
 mod resets;
 mod strict;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
 
+use pair::Places;
 pub(crate) use pending::Pending;
 use resets::Resets;
 pub(crate) use strict::Reserve;
@@ -20,7 +23,9 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
-use crate::table::{Put, Table, Update};
+#[cfg(not(tollgate_loom))]
+use crate::table::Update;
+use crate::table::{Put, Table};
 use crate::time::Timestamp;
 
 /// What all counters share.
@@ -146,22 +151,6 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The tags of the words that count `period`: the main one and the previous window's.
-    #[inline]
-    fn tags(&self, period: Period) -> (Tag, Tag) {
-        let parity = self.rule.parity(period);
-        (self.tag.sibling(parity), self.tag.sibling(parity ^ 1))
-    }
-
-    #[inline]
-    fn other(&self, tag: Tag) -> Word {
-        if self.rule.has_pair() {
-            self.table().read(tag)
-        } else {
-            Word::ABSENT
-        }
-    }
-
     /// What taking `cost` at `now` would come to. Loads only, but for a word to be healed.
     #[inline]
     pub(crate) fn look(&self, now: Timestamp, cost: u64) -> Seen {
@@ -176,7 +165,7 @@ impl<'a> Counter<'a> {
     pub(crate) fn look_to_take(&self, now: Timestamp, cost: u64) -> Seen {
         let main = self.table().read(self.tag);
         if self.rule.rewritten(main, self.paces, now).is_some() {
-            let _: Take = self.change(now, false, |_, _, words, _| Step::Admit(words.main));
+            let _: Take = self.change(now, 0, false, |_, _, words, _| Step::Admit(words.main));
         }
         self.look(now, cost)
     }
@@ -186,12 +175,12 @@ impl<'a> Counter<'a> {
         let (mut suspect, mut refused_on) = (None, None);
         loop {
             let period = self.rule.period(now, self.calendars);
-            let (main, other) = self.tags(period);
+            let at = self.places(period, None);
             let stands = Pair {
-                main: self.table().read(main),
-                other: self.other(other),
+                main: self.table().read(at.main),
+                other: self.other(at.other),
             };
-            let words = self.known(period, stands, now);
+            let words = self.known(period, at, stands, now);
             let step = self.rule.step(period, words, now, cost);
             match step {
                 // Others may have taken since the time was read; see `change`.
@@ -285,14 +274,14 @@ impl<'a> Counter<'a> {
     #[inline(never)]
     pub(crate) fn take_with_care(self, now: Timestamp, cost: u64) -> Take {
         let must = self.reserve.is_some_and(|reserve| reserve.admits_unsecured);
-        self.change(now, must, |rule, period, words, now| {
+        self.change(now, cost, must, |rule, period, words, now| {
             rule.step(period, words, now, cost)
         })
     }
 
     /// Takes `cost` whatever is left, and whatever the disk says.
     pub(crate) fn charge(&self, now: Timestamp, cost: u64) -> Take {
-        self.change(now, true, |rule, period, words, now| {
+        self.change(now, cost, true, |rule, period, words, now| {
             match rule.step(period, words, now, 1) {
                 // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
@@ -301,22 +290,24 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
+    /// Puts the word that `judge` admits for `cost` in the main one's place; with `must`, even if the disk
     /// refuses to know of it.
     #[inline]
     fn change(
         &self,
         mut now: Timestamp,
+        cost: u64,
         must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
-        let (mut suspect, mut is_unsecured) = (None, false);
+        let (mut suspect, mut is_unsecured, mut joins) = (None, false, None);
         // The words that were refused by a time from before them, those for which the disk was
         // asked, and until when it is waited for in all.
         let (mut refused_on, mut secured_for, mut patience) = (None, None, None);
         loop {
             let period = self.rule.period(now, self.calendars);
-            let (main_tag, other_tag) = self.tags(period);
+            let at = self.places(period, joins);
+            let (main_tag, other_tag) = (at.main, at.other);
             let other = self.other(other_tag);
             let found = self.table().find(main_tag);
             let main = found.word;
@@ -328,7 +319,7 @@ impl<'a> Counter<'a> {
                 now = self.no_earlier(now);
                 continue;
             }
-            let words = self.known(period, stands, now);
+            let words = self.known(period, at, stands, now);
             // What was written at a rate that ended is first written anew, whatever comes of it.
             let rewritten = self.rule.rewritten(main, self.paces, now);
             let step = match rewritten {
@@ -362,7 +353,10 @@ impl<'a> Counter<'a> {
                     }
                     secured_for = Some(stands);
                 } else if !self.make_slot(main_tag, words.main, now) {
-                    return Take::Full;
+                    if joins == Some(period) || !self.rule.can_join(period, other) {
+                        return Take::Full;
+                    }
+                    joins = Some(period);
                 }
                 continue;
             }
@@ -370,6 +364,10 @@ impl<'a> Counter<'a> {
             match self.table().put(main_tag, now, found, after) {
                 Put::Done => self.note(main_tag, main, after),
                 Put::Raced => continue,
+                Put::Full if joins != Some(period) && self.rule.can_join(period, other) => {
+                    joins = Some(period);
+                    continue;
+                }
                 Put::Full => return Take::Full,
             }
             if rewritten.is_some() {
@@ -380,7 +378,7 @@ impl<'a> Counter<'a> {
                 self.look_ahead(main_tag, after, now);
                 return Take::Judged(seen);
             }
-            self.undo(&seen, after);
+            self.undo(main_tag, &seen, after, cost);
             now = self.no_earlier(now);
         }
     }
@@ -433,45 +431,6 @@ impl<'a> Counter<'a> {
         });
     }
 
-    /// Accounts for words from the future; gives the time to judge them by.
-    ///
-    /// Either `now` was read before another thread's take: then a new reading explains the words.
-    /// Or it does not: then the clock was once wrong, or the limit was slower, and the words are
-    /// healed.
-    #[cold]
-    fn explain(&self, words: Pair, now: Timestamp, suspect: &mut Option<Pair>) -> Timestamp {
-        if *suspect == Some(words) {
-            self.heal(now);
-        }
-        *suspect = Some(words);
-        self.store.clock.now_in_order()
-    }
-
-    /// Puts in the place of words from the future what they can mean at most: all is used. Nobody
-    /// knows any more what was used, so nothing more is admitted in this window, or before the
-    /// bucket fills again; and nobody is locked out for longer.
-    fn heal(&self, now: Timestamp) {
-        let period = self.rule.period(now, self.calendars);
-        let (main_tag, other_tag) = self.tags(period);
-        let is_future =
-            |main, other| self.rule.step(period, Pair { main, other }, now, 1) == Step::Future;
-        let is_other_future = is_future(Word::ABSENT, self.other(other_tag));
-        if is_other_future {
-            self.amend(other_tag, |_| Word::bucket(now));
-        }
-        // Also of a counter without a word for this window: its previous one came from the future.
-        let spent = self.marked(self.rule.spent(period, now));
-        let heal = |main| (is_other_future || is_future(main, Word::ABSENT)).then_some(spent);
-        if let Update::Done { before, after } = self.table().update(main_tag, now, heal)
-            && before != after
-        {
-            self.note(main_tag, before, after);
-            self.bring_down(main_tag, after);
-        }
-        // Ordering: relaxed; a number to look at, nothing is decided on it.
-        self.store.healed.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// True if the previous window still is what a sliding take was judged on.
     ///
     /// Around a window's edge one thread may still count in the old window while another already
@@ -485,11 +444,10 @@ impl<'a> Counter<'a> {
     }
 
     /// Undoes a take that made `taken` of what was seen, and that does not come to stand.
-    fn undo(&self, seen: &Seen, taken: Word) {
-        let (main_tag, _) = self.tags(seen.period);
+    fn undo(&self, main_tag: Tag, seen: &Seen, taken: Word, cost: u64) {
         let before = seen.words.main;
         self.amend_told(main_tag, seen.now, |word| {
-            self.rule.undo(word, before, taken, seen.now)
+            self.rule.undo(word, before, taken, seen.now, cost)
         });
     }
 
@@ -501,7 +459,7 @@ impl<'a> Counter<'a> {
         if self.store.resets.is_after(self.tag, at) {
             return;
         }
-        let (main_tag, _) = self.tags(period);
+        let main_tag = self.places(period, None).main;
         let now = self.store.clock.now();
         self.amend_told(main_tag, now, |word| {
             self.rule.refund(word, taken, now, cost)

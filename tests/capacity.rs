@@ -113,6 +113,94 @@ fn w5_who_gets_a_counter_later_uses_at_most_twice_its_limit_in_a_window() {
     assert_eq!(used, [10, 10, 0, 0]);
 }
 
+/// Row W4: the next window of a key that has a counter finds no slot. The key is no newcomer: its
+/// own count decides, whatever the policy says of newcomers.
+#[test]
+fn w4_a_sliding_key_whose_next_window_has_no_slot_goes_by_its_own_count() {
+    for then in ["share", "refuse", "admit"] {
+        let (dir, clock) = (common::scratch(), clock());
+        let text =
+            when_full(then, "100/h").replacen("key", "algorithm = \"sliding window\"\nkey", 1);
+        let limiter = open(&dir.path().join("data"), &text, FEW, &clock);
+        let few = limiter.limit("few").unwrap();
+        // The last minute of an hour.
+        let into = clock.now().as_secs() % 3_600;
+        clock.advance(Duration::from_secs(3_600 - into - 60));
+        assert!(few.check_cost("alice", 98).is_allowed());
+        fill(&limiter);
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(few.usage("alice").remaining(), 2, "{then}");
+        let at_once = (0..200).filter(|_| few.check("alice").is_allowed()).count();
+        assert_eq!(at_once, 2, "{then}");
+        assert!(few.usage("alice").used() >= 100, "{then}");
+        // Never more than the window with the previous one's share would let in, and some.
+        let mut admitted = vec![(clock.now(), at_once)];
+        for _ in 0..40 {
+            clock.advance(Duration::from_secs(600));
+            let some = (0..200).filter(|_| few.check("alice").is_allowed()).count();
+            admitted.push((clock.now(), some));
+        }
+        println!(
+            "{then}: {:?}",
+            admitted.iter().map(|(_, some)| some).collect::<Vec<_>>()
+        );
+        for (from, _) in &admitted {
+            let until = *from + Duration::from_secs(3_600);
+            let within = admitted
+                .iter()
+                .filter(|(at, _)| (*from..until).contains(at));
+            let sum: usize = within.map(|(_, some)| some).sum();
+            assert!(sum <= 200, "{then}: {sum} from {from}");
+        }
+        let all: usize = admitted.iter().map(|(_, some)| some).sum();
+        // What weighed when a window joined the word of the last one weighs so until it ends.
+        assert!((50..=800).contains(&all), "{then}: {all} in seven hours");
+        // A key that is new is a newcomer as ever.
+        let stranger = few.check("stranger");
+        assert_eq!(stranger.is_allowed(), then != "refuse", "{then}");
+    }
+}
+
+/// The same over a restart, with takes given back, and when there is room again.
+#[test]
+fn w4_words_that_stand_crosswise_are_counted_once() {
+    let (dir, clock) = (common::scratch(), clock());
+    let text =
+        when_full("refuse", "100/h").replacen("key", "algorithm = \"sliding window\"\nkey", 1);
+    let limiter = open(&dir.path().join("data"), &text, FEW, &clock);
+    let few = limiter.limit("few").unwrap();
+    let into = clock.now().as_secs() % 3_600;
+    clock.advance(Duration::from_secs(3_600 - into));
+    assert!(few.check_cost("alice", 40).is_allowed());
+    fill(&limiter);
+    clock.advance(Duration::from_secs(3_600));
+    let taken: Vec<_> = (0..30).map(|_| few.check("alice")).collect();
+    assert!(taken.iter().all(tollgate::Outcome::is_allowed));
+    assert_eq!(few.usage("alice").used(), 70);
+    for outcome in &taken[..20] {
+        few.refund("alice", *outcome);
+    }
+    assert_eq!(few.usage("alice").used(), 50);
+    limiter.close().unwrap();
+    drop((few, limiter));
+    let limiter = open(&dir.path().join("data"), &text, FEW, &clock);
+    let few = limiter.limit("few").unwrap();
+    assert_eq!(few.usage("alice").used(), 50);
+    // The day of the others is over: the next windows have slots of their own again.
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(few.usage("alice").used(), 50);
+    clock.advance(Duration::from_secs(22 * 3_600));
+    assert_eq!(few.usage("alice").used(), 0);
+    for hour in 0..4 {
+        assert!(few.check_cost("alice", 60).is_allowed(), "{hour}");
+        assert!(!few.check_cost("alice", 60).is_allowed(), "{hour}");
+        clock.advance(Duration::from_secs(2 * 3_600));
+    }
+    limiter.limit("few").unwrap();
+    few.reset("alice");
+    assert_eq!(few.usage("alice").used(), 0);
+}
+
 #[test]
 fn newcomers_are_refused_or_admitted_if_the_policy_says_so() {
     for (then, verdict) in [("refuse", Verdict::TableFull), ("admit", Verdict::Allowed)] {

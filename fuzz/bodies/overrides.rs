@@ -16,7 +16,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let is_sealed = flags & 1 != 0;
     let mut content = bytes.to_vec();
     if is_sealed {
-        let head = format!("tollgate overrides 1 {:016x}\n", damage::checksum(bytes));
+        let head = format!("tollgate overrides 2 {:016x}\n", damage::checksum(bytes));
         content = [head.as_bytes(), bytes].concat();
     }
     let mut files = Sound::get().files.clone();
@@ -62,6 +62,10 @@ fn said(text: &str) -> Option<Vec<Fields>> {
     let lines = text.lines().map(|line| {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |value: &Value| Some(value.as_str()?.to_owned());
+        let since = value.get("since").unwrap_or(&Value::Null);
+        if !since.is_null() {
+            since.as_u64()?;
+        }
         let key = value.get("key")?.as_object()?.iter();
         let key = key.map(|(name, value)| Some((name.clone(), text(value)?)));
         Some((
@@ -84,7 +88,7 @@ fn set_anew(limiter: Limiter, one: &Override, data: &std::path::Path) {
         return;
     }
     let before = limiter.overrides();
-    assert!(before.contains(one));
+    assert!(before.iter().any(|other| fields(other) == fields(one)));
     limiter.close().expect("it can be closed");
     drop(limiter);
     let limiter = damage::open(data).expect("what was written can be read");

@@ -251,6 +251,21 @@ impl Rule {
         }
     }
 
+    /// True if the words that were found in the main slot and in the other stand crosswise.
+    pub(crate) fn is_crosswise(&self, period: Period, main: Word, other: Word) -> bool {
+        match self {
+            Self::Sliding(sliding) => {
+                sliding.is_crosswise(period, Pair { main, other }.as_windows())
+            }
+            _ => false,
+        }
+    }
+
+    /// True if the word is the previous window's, so that this one can count in its slot, too.
+    pub(crate) fn can_join(&self, period: Period, other: Word) -> bool {
+        self.has_pair() && other.as_window().dies_at_secs == period.end_secs
+    }
+
     /// What taking `cost` at `now` comes to. A cost of zero is always admitted, unchanged.
     #[inline(always)]
     pub(crate) fn step(&self, period: Period, words: Pair, now: Timestamp, cost: u64) -> Step {
@@ -322,16 +337,23 @@ impl Rule {
         }
     }
 
-    /// `word` without the take at `now` that made `taken` of `before` and that did not come to
+    /// `word` without the take of `cost` at `now` that made `taken` of `before` and that did not come to
     /// stand: what others have taken since stays taken.
-    pub(crate) fn undo(&self, word: Word, before: Word, taken: Word, now: Timestamp) -> Word {
+    pub(crate) fn undo(
+        &self,
+        word: Word,
+        before: Word,
+        taken: Word,
+        now: Timestamp,
+        cost: u64,
+    ) -> Word {
         match self {
             Self::Unlimited | Self::Deny => word,
             Self::Bucket(bucket) => amended(word, Word::as_bucket, |word| {
                 bucket.undo(word, before.as_bucket(), taken.as_bucket(), now)
             }),
             Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
-                window::undo(word, before.as_window(), taken.as_window())
+                window::undo(word, before.as_window(), taken.as_window(), cost)
             }),
         }
     }

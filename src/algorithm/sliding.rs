@@ -12,6 +12,10 @@
 //!
 //! Two words carry it: even windows count in one slot, odd ones in the other, so the last window's
 //! word stays where it was counted. A word dies one window after its own has closed.
+//!
+//! Where there is no slot for a window, it counts in the word of the one before it, together with
+//! what that weighed at the first take: that part weighs the same until the window ends, so the
+//! limit is as strict as ever, and lets in less. The word moves on to the new window.
 
 use super::window::{add, fit};
 use super::word::WindowWord;
@@ -64,14 +68,31 @@ impl Sliding {
 
     /// Counts of the current and the previous window. A word of another window counts nothing.
     fn counts(&self, period: Period, words: Windows) -> (u32, u32) {
-        let of = |word: WindowWord, dies_at: u32| match word.dies_at_secs == dies_at {
-            true => word.count,
-            false => 0,
+        let of = |dies_at: u32| {
+            let [main, other] = [words.main, words.other].map(|word| {
+                let is_of = word.dies_at_secs == dies_at;
+                if is_of { word.count } else { 0 }
+            });
+            // Both only if two threads of which one found a slot came at once.
+            add(main, u64::from(other))
         };
-        (
-            of(words.main, self.death(period)),
-            of(words.other, period.end_secs),
-        )
+        (of(self.death(period)), of(period.end_secs))
+    }
+
+    /// True if each of the two words stands in the other's slot.
+    pub(super) fn is_crosswise(&self, period: Period, words: Windows) -> bool {
+        words.other.dies_at_secs == self.death(period) || words.main.dies_at_secs == period.end_secs
+    }
+
+    /// What stands in the main slot already, as a part of the current window's count.
+    fn standing(&self, period: Period, main: WindowWord, gone_nanos: u64) -> u32 {
+        if main.dies_at_secs == self.death(period) {
+            main.count
+        } else if main.dies_at_secs == period.end_secs {
+            add(0, self.weigh(main.count, gone_nanos))
+        } else {
+            0
+        }
     }
 
     /// When the word that counts `period` dies.
@@ -108,18 +129,20 @@ impl Sliding {
 
     pub(super) fn step(&self, period: Period, words: Windows, now: Timestamp, cost: u64) -> Step {
         let (main_dies, other_dies) = (words.main.dies_at_secs, words.other.dies_at_secs);
-        if main_dies > self.death(period) || other_dies > period.end_secs {
+        if main_dies.max(other_dies) > self.death(period) {
             return Step::Future;
         }
         if cost > u64::from(self.amount) {
             return Step::Never;
         }
         let (current, previous) = self.counts(period, words);
-        let weighed = self.weigh(previous, Self::gone_nanos(period, now));
+        let gone_nanos = Self::gone_nanos(period, now);
+        let weighed = self.weigh(previous, gone_nanos);
         if weighed + u64::from(current) + cost > u64::from(self.amount) {
             return Step::Refuse;
         }
-        Step::Admit(Word::window(self.death(period), add(current, cost)))
+        let count = self.standing(period, words.main, gone_nanos);
+        Step::Admit(Word::window(self.death(period), add(count, cost)))
     }
 
     /// Takes `cost` whatever is left; the count stops at what a word can hold.
@@ -129,7 +152,8 @@ impl Sliding {
         let count = if words.main.dies_at_secs == dies_at {
             words.main.count
         } else {
-            0
+            // What stands there of the previous window weighs no more than all of it.
+            self.standing(period, words.main, 0)
         };
         Word::window(dies_at, add(count, cost))
     }

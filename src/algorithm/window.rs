@@ -189,11 +189,18 @@ pub(super) fn refund(word: WindowWord, taken: WindowWord, cost: u64) -> WindowWo
     }
 }
 
-/// Undoes a take that made `taken` of `before`, and that nobody was told of.
-pub(super) fn undo(word: WindowWord, before: WindowWord, taken: WindowWord) -> WindowWord {
+/// Undoes a take of `cost` at most that made `taken` of `before`, and that nobody was told of.
+pub(super) fn undo(
+    word: WindowWord,
+    before: WindowWord,
+    taken: WindowWord,
+    cost: u64,
+) -> WindowWord {
     let counted = match before.dies_at_secs == taken.dies_at_secs {
         true => before.count,
         false => 0,
     };
-    refund(word, taken, u64::from(taken.count.saturating_sub(counted)))
+    // Of a count that begins with what the window before weighed, only the cost goes.
+    let added = u64::from(taken.count.saturating_sub(counted)).min(cost);
+    refund(word, taken, added)
 }

@@ -223,6 +223,39 @@ fn loom_counter_refund_and_settle_against_take() {
     }
 }
 
+/// A rate has ended, and one thread still goes by it while the other writes the word anew: what
+/// both take is counted, in tokens of the new rate.
+#[test]
+fn loom_counter_change_of_rate_against_take() {
+    model(|| {
+        let world = World::new(NOW);
+        let mut paces = Paces::default();
+        let minute = Bucket::new(3, 60 * NANOS_PER_SEC, 3).unwrap();
+        let hour = Bucket::new(3, 3_600 * NANOS_PER_SEC, 3).unwrap();
+        let old = Rule::Bucket(paces.name(&minute, NOW));
+        let old_counter = |world: &World| took(world.counter(&old, 4).take(NOW, 1));
+        assert!(old_counter(&world));
+        let other = {
+            let world = world.clone();
+            thread::spawn(move || took(world.counter(&old, 4).take(NOW, 1)))
+        };
+        let new = Rule::Bucket(paces.name(&hour, NOW));
+        paces.retire(&[hour], NOW);
+        let counter = Counter {
+            paces: &paces,
+            ..world.counter(&new, 4)
+        };
+        let mine = took(counter.take(NOW, 1));
+        assert!(mine && other.join().unwrap(), "there is room for three");
+        let Take::Judged(seen) = counter.take(NOW, 1) else {
+            unreachable!("there is a slot")
+        };
+        assert_eq!(seen.step, Step::Refuse);
+        let status = new.status(seen.period, seen.words, NOW);
+        assert_eq!((status.used, status.remaining), (3, 0));
+    });
+}
+
 /// Takes of a logged counter while the writer drains: the last word is written, or the next drain
 /// is told of it. The inbox holds one tag, so that the flag is needed.
 #[test]

@@ -1,6 +1,7 @@
 //! What a strict counter asks the disk, before it counts and after.
 
 use super::Counter;
+use super::pair::Places;
 use crate::algorithm::{Pair, Period, Rule, Word};
 use crate::ceiling::{Demand, Patience, Unraised};
 use crate::key::Tag;
@@ -35,25 +36,25 @@ impl Counter<'_> {
     /// ceilings were lost together with the counters, a strict counter that nothing is known of was
     /// spent at that time; or is now, if that lies ahead of a clock that was set back.
     #[inline]
-    pub(super) fn known(&self, period: Period, words: Pair, now: Timestamp) -> Pair {
+    pub(super) fn known(&self, period: Period, at: Places, words: Pair, now: Timestamp) -> Pair {
         let words = Pair {
             main: self.rule.converted(words.main, self.paces, now),
             ..words
         };
         match self.reserve {
             None => words,
-            Some(_) => self.known_of_strict(period, words, now),
+            Some(_) => self.known_of_strict(period, at, words, now),
         }
     }
 
     #[cold]
-    fn known_of_strict(&self, period: Period, mut words: Pair, now: Timestamp) -> Pair {
+    fn known_of_strict(&self, period: Period, at: Places, mut words: Pair, now: Timestamp) -> Pair {
         let Some(closed) = self.store.ceilings.closed() else {
             return words;
         };
         let closed = closed.min(now);
         let then = self.rule.period(closed, self.calendars);
-        let is_main = self.rule.parity(then) == self.rule.parity(period);
+        let is_main = (self.rule.parity(then) == self.rule.parity(period)) != at.is_crosswise;
         let word = if is_main {
             &mut words.main
         } else {

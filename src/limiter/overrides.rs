@@ -1,7 +1,7 @@
 //! Overrides: rates of their own for single keys, set while running and kept in the directory.
 //!
 //! ```text
-//! tollgate overrides 1 <checksum of the rest, 16 hexadecimal digits>
+//! tollgate overrides 2 <checksum of the rest, 16 hexadecimal digits>
 //! {"limit": ..., "key": {"attribute": "value"}, "rate": ..., "since": ...}     one a line
 //! ```
 
@@ -266,9 +266,9 @@ fn decode(line: &str) -> Option<Override> {
             .map(|(name, value)| Some((name.clone(), text(value)?)))
             .collect::<Option<_>>()?,
         rate: text(value.get("rate")?)?,
-        since: match value.get("since")? {
-            Value::Null => None,
-            since => Some(Timestamp::from_nanos(since.as_u64()?)),
+        since: match value.get("since") {
+            None | Some(Value::Null) => None,
+            Some(since) => Some(Timestamp::from_nanos(since.as_u64()?)),
         },
     })
 }

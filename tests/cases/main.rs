@@ -57,8 +57,8 @@ const OTHERWISE: [Otherwise; 10] = [
     },
     Otherwise {
         id: "throttlecrab/huge_rate",
-        reason: "more than one token a nanosecond is a fault of the policy",
-        differs: "at most one token a nanosecond",
+        reason: "more than 20 million tokens a second are a fault of the policy",
+        differs: "at most 20 million tokens a second",
     },
     Otherwise {
         id: "nginx/limit_req_delay1_burst2",

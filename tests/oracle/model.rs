@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 const SECOND: u64 = 1_000_000_000;
 const DAY_SECS: u64 = 86_400;
+/// How finely a bucket tells time, in nanoseconds.
+const UNIT: u64 = 50;
 /// Kathmandu is five hours and three quarters ahead, all year.
 const KATHMANDU_SECS: u64 = 20_700;
 
@@ -137,8 +139,12 @@ impl Meter {
         }
     }
 
-    /// Lets time pass.
+    /// Lets time pass; for a bucket in whole units.
     fn tick(&mut self, now: u64) {
+        let now = match self.kind {
+            Kind::Bucket { .. } => now / UNIT * UNIT,
+            _ => now,
+        };
         self.missing = (self.missing - i128::from(now - self.at)).max(0);
         self.at = now;
         if matches!(self.kind, Kind::FirstHit { .. }) {
@@ -193,7 +199,7 @@ impl Meter {
         Take {
             cost,
             window,
-            paid_at: i128::from(now) + self.missing,
+            paid_at: i128::from(self.at) + self.missing,
         }
     }
 
@@ -220,7 +226,7 @@ impl Meter {
     /// Gives back: to the window that counted it, or to the bucket what time has not given back.
     pub(crate) fn refund(&mut self, now: u64, take: &Take, cost: u64) {
         self.tick(now);
-        let unpaid = (take.paid_at - i128::from(now)).max(0);
+        let unpaid = (take.paid_at - i128::from(self.at)).max(0);
         let back = (i128::from(cost) * self.token_nanos()).min(unpaid);
         self.missing = (self.missing - back).max(0);
         if let Some(count) = self.counts.get_mut(&take.window) {

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod moving;
+mod rates;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;

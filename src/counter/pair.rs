@@ -1,0 +1,55 @@
+//! The two words of a sliding counter, and in which of its two slots each stands.
+//!
+//! Even windows count in one slot, odd ones in the other. A window for which the table has no slot
+//! left counts in the slot of the one before it, in one word with what that still weighs: the key
+//! has a counter, so it is no newcomer. Its words then stand crosswise until both windows are over.
+
+use super::Counter;
+use crate::algorithm::{Period, Word};
+use crate::key::Tag;
+
+/// Where the words that count a period stand.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    /// Of the word that a take changes.
+    pub(super) main: Tag,
+    /// Of the previous window's.
+    pub(super) other: Tag,
+    /// True if each stands where the other would.
+    pub(super) is_crosswise: bool,
+}
+
+impl Counter<'_> {
+    /// Where the words of `period` stand, or are to stand. If `joins` says that the table has no slot
+    /// left for it, that is where the word of the window before it stands.
+    #[inline]
+    pub(super) fn places(&self, period: Period, joins: Option<Period>) -> Places {
+        let parity = self.rule.parity(period);
+        let (main, other) = (self.tag.sibling(parity), self.tag.sibling(parity ^ 1));
+        let mut is_crosswise = false;
+        if self.rule.has_pair() {
+            let (first, second) = (self.table().read(main), self.table().read(other));
+            is_crosswise = self.rule.is_crosswise(period, first, second);
+            let previous = if is_crosswise { first } else { second };
+            is_crosswise ^= joins == Some(period) && self.rule.can_join(period, previous);
+        }
+        let (main, other) = match is_crosswise {
+            true => (other, main),
+            false => (main, other),
+        };
+        Places {
+            main,
+            other,
+            is_crosswise,
+        }
+    }
+
+    /// The other word that counts; absent where the rule has one alone.
+    #[inline]
+    pub(super) fn other(&self, tag: Tag) -> Word {
+        match self.rule.has_pair() {
+            true => self.table().read(tag),
+            false => Word::ABSENT,
+        }
+    }
+}
