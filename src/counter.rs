@@ -23,8 +23,6 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
-#[cfg(not(tollgate_loom))]
-use crate::table::Update;
 use crate::table::{Put, Table};
 use crate::time::Timestamp;
 

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod calendar;
+mod fine;
 mod pace;
 mod sliding;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub(crate) mod word;
 
 pub(crate) use bucket::Bucket;
 pub(crate) use calendar::{Calendar, CalendarUnit};
+pub(crate) use fine::FineWindow;
 pub(crate) use pace::{Named, Paces};
 pub(crate) use sliding::Sliding;
 use sliding::Windows;
@@ -34,8 +36,10 @@ pub(crate) enum Rule {
     Deny,
     /// Token bucket.
     Bucket(Bucket),
-    /// Fixed window, epoch-aligned, opened by the first hit, or a calendar's.
+    /// Fixed window of whole seconds, epoch-aligned, or a calendar's.
     Window(Window),
+    /// Fixed window that opens or ends between two seconds.
+    Fine(FineWindow),
     /// Sliding window.
     Sliding(Sliding),
 }
@@ -88,15 +92,6 @@ impl Period {
         Self {
             start_secs,
             end_secs: start_secs.saturating_add(span_secs),
-        }
-    }
-
-    /// The window that opens now. Words end on whole seconds, so it is longer by up to one.
-    pub(crate) fn opening_at(now: Timestamp, span_secs: u32) -> Self {
-        let end_secs = secs(now.as_secs_ceil()).saturating_add(span_secs);
-        Self {
-            start_secs: secs(now.as_secs()),
-            end_secs,
         }
     }
 }
@@ -225,14 +220,14 @@ impl Rule {
 
     fn period_of_any(&self, now: Timestamp, calendars: &[Calendar]) -> Period {
         match self {
-            Self::Unlimited | Self::Deny | Self::Bucket(_) => Period::default(),
+            Self::Unlimited | Self::Deny | Self::Bucket(_) | Self::Fine(_) => Period::default(),
             Self::Sliding(sliding) => sliding.period(now),
             Self::Window(window) => match window.frame() {
                 Frame::Calendar(number) => match calendars.get(usize::from(number)) {
                     Some(calendar) => calendar.period(now),
                     None => window.period(now),
                 },
-                Frame::Epoch | Frame::FirstHit => window.period(now),
+                Frame::Epoch => window.period(now),
             },
         }
     }
@@ -284,6 +279,7 @@ impl Rule {
             Self::Deny => Step::Never,
             Self::Bucket(bucket) => bucket.step(words.main.as_bucket(), now, cost),
             Self::Window(window) => window.step(period, words.main.as_window(), now, cost),
+            Self::Fine(window) => window.step(words.main.as_window(), now, cost),
             Self::Sliding(sliding) => sliding.step(period, words.as_windows(), now, cost),
         }
     }
@@ -298,6 +294,7 @@ impl Rule {
             Self::Unlimited | Self::Deny => words.main,
             Self::Bucket(bucket) => bucket.charge(words.main.as_bucket(), now, cost),
             Self::Window(window) => window.charge(period, words.main.as_window(), now, cost),
+            Self::Fine(window) => window.charge(words.main.as_window(), now, cost),
             Self::Sliding(sliding) => sliding.charge(period, words.as_windows(), cost),
         }
     }
@@ -308,6 +305,7 @@ impl Rule {
             Self::Unlimited | Self::Deny => word,
             Self::Bucket(bucket) => bucket.ahead(word.as_bucket(), now, amount),
             Self::Window(window) => window::ahead(word.as_window(), amount, window.amount()),
+            Self::Fine(window) => window.ahead(word.as_window(), amount),
             Self::Sliding(sliding) => window::ahead(word.as_window(), amount, sliding.amount()),
         }
     }
@@ -334,6 +332,9 @@ impl Rule {
             Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
                 window::refund(word, taken.as_window(), cost)
             }),
+            Self::Fine(window) => amended(word, Word::as_window, |word| {
+                window.refund(word, taken.as_window(), cost)
+            }),
         }
     }
 
@@ -354,6 +355,9 @@ impl Rule {
             }),
             Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
                 window::undo(word, before.as_window(), taken.as_window(), cost)
+            }),
+            Self::Fine(window) => amended(word, Word::as_window, |word| {
+                window.undo(word, before.as_window(), taken.as_window())
             }),
         }
     }
@@ -396,6 +400,7 @@ impl Rule {
             },
             Self::Bucket(bucket) => bucket.status(words.main.as_bucket(), now),
             Self::Window(window) => window.status(period, words.main.as_window(), now),
+            Self::Fine(window) => window.status(words.main.as_window(), now),
             Self::Sliding(sliding) => sliding.status(period, words.as_windows(), now),
         }
     }
@@ -410,6 +415,7 @@ impl Rule {
             Self::Deny => Retry::Never,
             Self::Bucket(bucket) => bucket.retry(words.main.as_bucket(), now, cost),
             Self::Window(window) => window.retry(period, words.main.as_window(), now, cost),
+            Self::Fine(window) => window.retry(words.main.as_window(), now, cost),
             Self::Sliding(sliding) => sliding.retry(period, words.as_windows(), now, cost),
         }
     }
@@ -422,10 +428,9 @@ impl Rule {
             Self::Bucket(bucket) => Duration::from_nanos(bucket.fill_nanos()),
             Self::Window(window) => match window.frame() {
                 Frame::Calendar(_) => whole(period),
-                Frame::Epoch | Frame::FirstHit => {
-                    Duration::from_secs(u64::from(window.span_secs()))
-                }
+                Frame::Epoch => Duration::from_secs(u64::from(window.span_secs())),
             },
+            Self::Fine(window) => Duration::from_nanos(window.span_nanos()),
             Self::Sliding(sliding) => Duration::from_secs(u64::from(sliding.window_secs())),
         }
     }
@@ -437,6 +442,7 @@ impl Rule {
             Self::Deny => 0,
             Self::Bucket(bucket) => bucket.burst(),
             Self::Window(window) => window.amount(),
+            Self::Fine(window) => window.amount(),
             Self::Sliding(sliding) => sliding.amount(),
         }
     }

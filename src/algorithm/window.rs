@@ -1,7 +1,8 @@
 //! Fixed windows: a count that starts at nothing when its window opens.
 //!
-//! One arithmetic serves three frames: windows aligned to the epoch, windows opened by a key's
-//! first hit, and calendar periods. They differ only in the period that is current at an instant.
+//! One arithmetic serves two frames: windows aligned to the epoch, and calendar periods. They
+//! differ only in the period that is current at an instant. Windows that do not end with a second
+//! are in `fine.rs`.
 //!
 //! A fixed window admits up to twice its amount across an edge: all of it just before and all of
 //! it just after. Where that matters, the sliding window or the token bucket is the right choice.
@@ -19,8 +20,6 @@ pub(super) const WINDOW_SECS_MAX: u64 = 10 * 365 * 86_400;
 pub(crate) enum Frame {
     /// Multiples of the window's length since 1970.
     Epoch,
-    /// The window opens with a key's first hit.
-    FirstHit,
     /// A calendar's hours, days, weeks or months; the number finds the calendar.
     Calendar(u16),
 }
@@ -79,12 +78,9 @@ impl Window {
         self.frame
     }
 
-    /// The period that is current at `now`, for the two frames that need no calendar.
+    /// The period that is current at `now`, for the frame that needs no calendar.
     pub(crate) fn period(&self, now: Timestamp) -> Period {
-        match self.frame {
-            Frame::FirstHit => Period::opening_at(now, self.span_secs),
-            Frame::Epoch | Frame::Calendar(_) => Period::aligned(now, self.span_secs),
-        }
+        Period::aligned(now, self.span_secs)
     }
 
     /// The word as it counts at `now`: in its own window while that lasts, else in a new one.

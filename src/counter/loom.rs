@@ -7,7 +7,8 @@ use loom::thread;
 
 use super::{Counter, CounterStore, Seen, Take};
 use crate::algorithm::{
-    Bucket, Calendar, CalendarUnit, Frame, Paces, Pair, Rule, Sliding, Step, Window, Word,
+    Bucket, Calendar, CalendarUnit, FineWindow, Frame, Paces, Pair, Rule, Sliding, Step, Window,
+    Word,
 };
 use crate::ceiling::{Ceilings, InMemory};
 use crate::clock::{Clock, ManualClock};
@@ -95,7 +96,7 @@ fn bucket(burst: u64) -> Rule {
 /// K of N on each algorithm: two of three were taken, or none yet, and two threads want more.
 #[test]
 fn loom_counter_takes_k_of_n() {
-    let first_hit = Rule::Window(Window::new(2, 10, Frame::FirstHit).unwrap());
+    let first_hit = Rule::Fine(FineWindow::new(2, 10 * NANOS_PER_SEC, true).unwrap());
     for rule in [bucket(2), window(2), first_hit, sliding(2)] {
         for before in 0..=1 {
             model(move || {

@@ -14,7 +14,7 @@ use super::rate::{Quota, Rate, Span, Unit};
 use super::shape::Algorithm;
 use super::terms::{Cost, Strict, WhenFull, WhenKeyMissing, WhenUnwritable};
 use super::tree::{Fields, Spot};
-use crate::algorithm::{Frame, Window};
+use crate::algorithm::FineWindow;
 use crate::time::NANOS_PER_SEC;
 
 /// The limit's name, which none in a policy can have.
@@ -105,8 +105,7 @@ fn parse_span(text: &str) -> Result<Span, Fix> {
     if !nanos.is_multiple_of(NANOS_PER_SEC) {
         return Err(fix("ids are remembered for whole seconds", ""));
     }
-    Window::new(1, nanos / NANOS_PER_SEC, Frame::FirstHit)
-        .map_err(|wrong| fix(wrong.to_string(), ""))?;
+    FineWindow::new(1, nanos, true).map_err(|wrong| fix(wrong.to_string(), ""))?;
     Ok(span)
 }
 

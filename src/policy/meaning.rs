@@ -1,6 +1,7 @@
 //! What a rate means to a caller who asks as fast as may be: how much at once, and then what.
 
 use super::plan::LimitSpec;
+use super::shape::Shape;
 use super::terms::RateSpec;
 use crate::algorithm::{Bucket, Frame, Rule};
 use crate::time::NANOS_PER_SEC;
@@ -17,12 +18,21 @@ pub(super) fn of(limit: &LimitSpec, rate: &RateSpec) -> String {
                 Frame::Epoch => {
                     format!("{amount} from each edge to the next, all at once if need be")
                 }
-                Frame::FirstHit => format!("{amount} from the first on, all at once if need be"),
                 Frame::Calendar(_) => {
                     let shape = limit.shape.to_string();
                     let day = shape.trim_start_matches("calendar ");
                     format!("{amount} in each {day}, all at once if need be")
                 }
+            }
+        }
+        Rule::Fine(window) => {
+            let amount = window.amount();
+            match limit.shape {
+                Shape::Fine {
+                    from_first_hit: true,
+                    ..
+                } => format!("{amount} from the first on, all at once if need be"),
+                _ => format!("{amount} from each edge to the next, all at once if need be"),
             }
         }
         Rule::Sliding(sliding) => {

@@ -73,10 +73,11 @@ impl Policy {
         });
         let from_edge = matches!(
             limit.shape,
-            Shape::Window {
-                from_first_hit: false,
-                ..
-            }
+            Shape::Window { .. }
+                | Shape::Fine {
+                    from_first_hit: false,
+                    ..
+                }
         );
         let words = own.map_or("", |own| &own.words);
         PlainLimit {

@@ -197,8 +197,9 @@ pub(super) fn rate(limit: &LimitSpec, rate: &RateSpec) -> Option<(u64, u64)> {
             let whole = period_nanos.is_multiple_of(NANOS_PER_SEC);
             whole.then_some((tokens, period_nanos / NANOS_PER_SEC))
         }
-        (Rule::Window(window), Shape::Window { span_secs, .. }) => {
-            Some((window.amount(), *span_secs))
+        (Rule::Window(window), Shape::Window { span_secs }) => Some((window.amount(), *span_secs)),
+        (Rule::Fine(window), Shape::Fine { span_ms, .. }) if span_ms % 1_000 == 0 => {
+            Some((window.amount(), span_ms / 1_000))
         }
         (Rule::Sliding(sliding), Shape::Sliding { window_secs }) => {
             Some((sliding.amount(), *window_secs))

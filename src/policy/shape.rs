@@ -5,9 +5,12 @@ use std::fmt;
 use super::fault::{Fix, fix, quoted};
 use super::rate::{Quota, Span, Unit};
 use super::terms::{Durability, RateSpec};
-use crate::algorithm::{Bucket, Calendar, CalendarUnit, Frame, Rule, RuleError, Sliding, Window};
+use crate::algorithm::{
+    Bucket, Calendar, CalendarUnit, FineWindow, Frame, Rule, RuleError, Sliding, Window,
+};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
+const NANOS_PER_MS: u64 = 1_000_000;
 /// Limits that look back further than this are logged unless they say otherwise.
 const MEMORY_NANOS_MAX: u128 = 10 * 1_000_000_000;
 
@@ -25,8 +28,13 @@ pub(super) enum Algorithm {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
     Bucket,
+    /// A fixed window of whole seconds.
     Window {
         span_secs: u64,
+    },
+    /// One that opens with a key's first hit, or is no whole number of seconds long.
+    Fine {
+        span_ms: u64,
         from_first_hit: bool,
     },
     Sliding {
@@ -45,12 +53,17 @@ impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bucket => f.write_str("token bucket"),
-            Self::Window {
-                span_secs,
-                from_first_hit: false,
-            } => write!(f, "fixed window of {span_secs} s"),
-            Self::Window { span_secs, .. } => {
-                write!(f, "fixed window from first hit of {span_secs} s")
+            Self::Window { span_secs } => write!(f, "fixed window of {span_secs} s"),
+            Self::Fine {
+                span_ms,
+                from_first_hit,
+            } => {
+                let opened = if *from_first_hit {
+                    " from first hit"
+                } else {
+                    ""
+                };
+                write!(f, "fixed window{opened} of {}", Secs(*span_ms))
             }
             Self::Sliding { window_secs } => write!(f, "sliding window of {window_secs} s"),
             Self::Calendar { unit, zone, .. } => write!(f, "calendar {unit} in {zone}"),
@@ -112,6 +125,31 @@ fn whole_secs(span: Span) -> Result<u64, Fix> {
     }
 }
 
+/// Milliseconds of a span of whole hundredths of a second.
+fn whole_hundredths(span: Span) -> Result<u64, Fix> {
+    let nanos = span.unit.nanos().ok_or_else(month_fix)?;
+    match nanos.checked_mul(span.count) {
+        Some(nanos) if nanos % (10 * NANOS_PER_MS) == 0 => Ok(nanos / NANOS_PER_MS),
+        Some(_) => Err(fix(
+            "a window lasts whole hundredths of a second",
+            "use a multiple of 10 ms, or the token bucket",
+        )),
+        None => Err(fix("the span is too long", "at most 10 years")),
+    }
+}
+
+/// Milliseconds, said in seconds if they are whole ones.
+struct Secs(u64);
+
+impl fmt::Display for Secs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 % 1_000 {
+            0 => write!(f, "{} s", self.0 / 1_000),
+            _ => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
 fn month_fix() -> Fix {
     fix(
         "months differ in length",
@@ -134,8 +172,11 @@ impl Shape {
     ) -> Result<Self, Fix> {
         Ok(match algorithm {
             Algorithm::TokenBucket => Self::Bucket,
-            Algorithm::FixedWindow | Algorithm::FirstHit => Self::Window {
+            Algorithm::FixedWindow if whole_secs(span).is_ok() => Self::Window {
                 span_secs: whole_secs(span)?,
+            },
+            Algorithm::FixedWindow | Algorithm::FirstHit => Self::Fine {
+                span_ms: whole_hundredths(span)?,
                 from_first_hit: algorithm == Algorithm::FirstHit,
             },
             Algorithm::SlidingWindow => Self::Sliding {
@@ -161,18 +202,21 @@ impl Shape {
                 let (bucket, quota) = bucket(quota)?;
                 (Rule::Bucket(bucket), quota)
             }
-            Self::Window {
-                span_secs,
+            Self::Window { span_secs } => {
+                self.same_span(whole_secs(quota.span) == Ok(*span_secs))?;
+                let quota = whole(quota)?;
+                let window = Window::new(quota.amount, *span_secs, Frame::Epoch);
+                (Rule::Window(window.map_err(rule_fix)?), quota)
+            }
+            Self::Fine {
+                span_ms,
                 from_first_hit,
             } => {
-                let frame = match from_first_hit {
-                    true => Frame::FirstHit,
-                    false => Frame::Epoch,
-                };
-                self.same_span(whole_secs(quota.span)? == *span_secs)?;
+                self.same_span(whole_hundredths(quota.span)? == *span_ms)?;
                 let quota = whole(quota)?;
-                let window = Window::new(quota.amount, *span_secs, frame);
-                (Rule::Window(window.map_err(rule_fix)?), quota)
+                let nanos = span_ms.saturating_mul(NANOS_PER_MS);
+                let window = FineWindow::new(quota.amount, nanos, *from_first_hit);
+                (Rule::Fine(window.map_err(rule_fix)?), quota)
             }
             Self::Sliding { window_secs } => {
                 self.same_span(whole_secs(quota.span)? == *window_secs)?;
@@ -212,12 +256,10 @@ impl Shape {
     pub(super) fn example(&self) -> String {
         match self {
             Self::Bucket => "100/min".to_owned(),
-            Self::Window {
-                span_secs: secs, ..
-            }
-            | Self::Sliding { window_secs: secs } => {
+            Self::Window { span_secs: secs } | Self::Sliding { window_secs: secs } => {
                 format!("100 per {secs} s")
             }
+            Self::Fine { span_ms, .. } => format!("100 per {}", Secs(*span_ms)),
             Self::Calendar { unit, .. } => match unit {
                 CalendarUnit::Hour => "100/hour".to_owned(),
                 CalendarUnit::Day => "100/day".to_owned(),
@@ -236,11 +278,11 @@ impl Shape {
                 let period = nanos * u128::from(quota.span.count) * u128::from(quota.denominator);
                 period.saturating_mul(burst) > MEMORY_NANOS_MAX * u128::from(quota.amount)
             }),
-            Self::Window {
-                span_secs: secs, ..
-            }
-            | Self::Sliding { window_secs: secs } => {
+            Self::Window { span_secs: secs } | Self::Sliding { window_secs: secs } => {
                 u128::from(*secs) * u128::from(NANOS_PER_SEC) > MEMORY_NANOS_MAX
+            }
+            Self::Fine { span_ms, .. } => {
+                u128::from(*span_ms) * u128::from(NANOS_PER_MS) > MEMORY_NANOS_MAX
             }
             Self::Calendar { .. } => true,
         };

@@ -6,6 +6,8 @@ const SECOND: u64 = 1_000_000_000;
 const DAY_SECS: u64 = 86_400;
 /// How finely a bucket tells time, in nanoseconds.
 const UNIT: u64 = 50;
+/// How finely a window from the first hit does.
+const HUNDREDTH: u64 = 10_000_000;
 /// Kathmandu is five hours and three quarters ahead, all year.
 const KATHMANDU_SECS: u64 = 20_700;
 
@@ -104,7 +106,8 @@ pub(crate) struct Meter {
     /// Of a bucket: nanoseconds' worth of tokens missing to the brim, at that instant.
     missing: i128,
     at: u64,
-    /// Of windows: what each of them counted. A window from the first hit is told by its end.
+    /// Of windows: what each of them counted. A window from the first hit is told by its end, in
+    /// hundredths of a second.
     counts: BTreeMap<u64, u64>,
 }
 
@@ -148,7 +151,7 @@ impl Meter {
         self.missing = (self.missing - i128::from(now - self.at)).max(0);
         self.at = now;
         if matches!(self.kind, Kind::FirstHit { .. }) {
-            self.counts.retain(|end_secs, _| end_secs * SECOND > now);
+            self.counts.retain(|end, _| end * HUNDREDTH > now);
         }
     }
 
@@ -207,7 +210,7 @@ impl Meter {
         match self.kind {
             Kind::FirstHit { secs, .. } => {
                 let open = self.counts.keys().next().copied();
-                open.unwrap_or(now.div_ceil(SECOND) + secs)
+                open.unwrap_or(now.div_ceil(HUNDREDTH) + secs * 100)
             }
             _ => self.kind.window(now),
         }

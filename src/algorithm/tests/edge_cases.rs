@@ -18,7 +18,7 @@ fn each(amount: u64) -> [Counter; 4] {
     [
         Counter::bucket(amount, MINUTE, amount),
         Counter::window(amount, 60, Frame::Epoch),
-        Counter::window(amount, 60, Frame::FirstHit),
+        Counter::first_hit(amount, 60),
         Counter::sliding(amount, 60),
     ]
 }
@@ -242,7 +242,7 @@ fn edge_12_a_lowered_limit_leaves_nothing_not_less() {
 fn edge_13_long_windows_last() {
     for days in [25, 366, 3_650] {
         let later = NOW.plus_nanos((days - 2) * DAY);
-        let mut window = Counter::window(1, days * 86_400, Frame::FirstHit);
+        let mut window = Counter::first_hit(1, days * 86_400);
         let mut bucket = Counter::bucket(1, days * DAY, 1);
         for counter in [&mut window, &mut bucket] {
             assert_eq!(drain(counter, NOW), 1);
@@ -460,4 +460,32 @@ fn edge_25_a_word_of_another_window_counts_nothing() {
     assert_ne!(parity(1_700_000_100), parity(1_700_000_160));
     assert_eq!(parity(1_700_000_100), parity(1_700_000_220));
     assert_eq!(Period::aligned(now, 60), period);
+}
+
+/// Row W11b: a window from the first hit ends its length after it, to the hundredth of a second, and
+/// windows shorter than a second are windows.
+#[test]
+fn w11b_windows_end_when_they_say() {
+    let start = Timestamp::from_nanos(1_700_000_000_001_000_000);
+    let mut counter = Counter::first_hit(10, 1);
+    assert_eq!(drain(&mut counter, start), 10);
+    let end = Timestamp::from_nanos(1_700_000_001_010_000_000);
+    assert_eq!(counter.retry(start, 1), Retry::At(end));
+    assert!(!counter.admits(end.minus_nanos(1), 1));
+    // 1.990 s after the hit of old, when it was refused.
+    assert_eq!(drain(&mut counter, start.plus_nanos(1_990_000_000)), 10);
+    let mut counter = Counter::fine(10, 100_000_000, false);
+    for tenth in 0..20 {
+        let edge = Timestamp::from_nanos(1_700_000_000_000_000_000 + tenth * 100_000_000);
+        assert_eq!(
+            drain(&mut counter, edge.plus_nanos(99_999_999)),
+            10,
+            "{tenth}"
+        );
+        assert_eq!(
+            drain(&mut counter, edge.plus_nanos(99_999_999)),
+            0,
+            "{tenth}"
+        );
+    }
 }

@@ -3,11 +3,14 @@
 use proptest::prelude::*;
 
 use super::super::{
-    Bucket, Calendar, CalendarUnit, Frame, Pair, Period, Retry, Rule, Sliding, Status, Step,
-    Window, Word,
+    Bucket, Calendar, CalendarUnit, FineWindow, Frame, Pair, Period, Retry, Rule, Sliding, Status,
+    Step, Window, Word,
 };
 use crate::algorithm::word::UNIT_NANOS;
 use crate::time::{NANOS_PER_SEC, Timestamp};
+
+/// A hundredth of a second, in nanoseconds.
+pub(super) const HUNDREDTH: u64 = NANOS_PER_SEC / 100;
 
 /// A rule and its words, in the two slots a table would keep them in.
 pub(super) struct Counter {
@@ -41,6 +44,16 @@ impl Counter {
 
     pub(super) fn window(amount: u64, span_secs: u64, frame: Frame) -> Self {
         Self::new(Rule::Window(Window::new(amount, span_secs, frame).unwrap()))
+    }
+
+    pub(super) fn fine(amount: u64, span_nanos: u64, first_hit: bool) -> Self {
+        let window = FineWindow::new(amount, span_nanos, first_hit);
+        Self::new(Rule::Fine(window.unwrap()))
+    }
+
+    /// A window of so many seconds that the first hit opens.
+    pub(super) fn first_hit(amount: u64, span_secs: u64) -> Self {
+        Self::fine(amount, span_secs * NANOS_PER_SEC, true)
     }
 
     pub(super) fn sliding(amount: u64, window_secs: u64) -> Self {
@@ -109,6 +122,7 @@ impl Counter {
         match &self.rule {
             Rule::Window(window) => u64::from(window.span_secs()) * NANOS_PER_SEC,
             Rule::Sliding(sliding) => u64::from(sliding.window_secs()) * NANOS_PER_SEC,
+            Rule::Fine(window) => window.span_nanos(),
             _ => self.status(Timestamp::EPOCH).limit * 60 * NANOS_PER_SEC,
         }
     }
@@ -135,6 +149,11 @@ pub(super) enum Recipe {
     Window {
         amount: u64,
         span_secs: u64,
+    },
+    /// In hundredths of a second.
+    Fine {
+        amount: u64,
+        span: u64,
         first_hit: bool,
     },
     Sliding {
@@ -156,18 +175,12 @@ impl Recipe {
                 period_nanos,
                 burst,
             } => Counter::bucket(count, period_nanos, burst),
-            Self::Window {
+            Self::Window { amount, span_secs } => Counter::window(amount, span_secs, Frame::Epoch),
+            Self::Fine {
                 amount,
-                span_secs,
+                span,
                 first_hit,
-            } => {
-                let frame = if first_hit {
-                    Frame::FirstHit
-                } else {
-                    Frame::Epoch
-                };
-                Counter::window(amount, span_secs, frame)
-            }
+            } => Counter::fine(amount, span * HUNDREDTH, first_hit),
             Self::Sliding {
                 amount,
                 window_secs,
@@ -188,6 +201,7 @@ impl Recipe {
                 u64::try_from(nanos).unwrap().max(1)
             }
             Self::Window { span_secs, .. } => span_secs * NANOS_PER_SEC,
+            Self::Fine { span, .. } => span * HUNDREDTH,
             Self::Sliding { window_secs, .. } => window_secs * NANOS_PER_SEC,
             Self::Calendar { unit, .. } => unit.longest_secs() * NANOS_PER_SEC / 2,
         }
@@ -221,11 +235,19 @@ pub(super) fn windows() -> impl Strategy<Value = Recipe> {
         1..120_u64,
         prop::sample::select(vec![3_600, 86_400, 31_536_000])
     ];
-    (1..25_u64, spans, any::<bool>()).prop_map(|(amount, span_secs, first_hit)| Recipe::Window {
+    let whole = (1..25_u64, spans);
+    let whole = whole.prop_map(|(amount, span_secs)| Recipe::Window { amount, span_secs });
+    let spans = prop_oneof![
+        1..300_u64,
+        prop::sample::select(vec![360_000, 8_640_000, 3_153_600_000])
+    ];
+    let fine = (1..25_u64, spans, any::<bool>());
+    let fine = fine.prop_map(|(amount, span, first_hit)| Recipe::Fine {
         amount,
-        span_secs,
+        span,
         first_hit,
-    })
+    });
+    prop_oneof![whole, fine]
 }
 
 pub(super) fn slidings() -> impl Strategy<Value = Recipe> {

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::harness::{
-    Counter, Event, Recipe, beginnings, buckets, calendars, events, slidings, timed, windows,
+    Counter, Event, HUNDREDTH, Recipe, beginnings, buckets, calendars, events, slidings, timed,
+    windows,
 };
 use crate::algorithm::word::UNIT_NANOS;
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -90,8 +91,8 @@ impl Log {
 /// The window that `now` falls into, from the definition.
 fn window_of(counter: &Counter, recipe: &Recipe, log: &Log, now: Timestamp) -> (u64, u64) {
     match *recipe {
-        Recipe::Window {
-            span_secs,
+        Recipe::Fine {
+            span,
             first_hit: true,
             ..
         } => {
@@ -99,14 +100,14 @@ fn window_of(counter: &Counter, recipe: &Recipe, log: &Log, now: Timestamp) -> (
             let mut open = (0, 0);
             for (at, _) in log.0.iter().chain([&(now, 0)]) {
                 if at.as_nanos() >= open.1 {
-                    let end = (at.as_nanos().div_ceil(NANOS_PER_SEC) + span_secs) * NANOS_PER_SEC;
+                    let end = (at.as_nanos().div_ceil(HUNDREDTH) + span) * HUNDREDTH;
                     open = (at.as_nanos(), end);
                 }
             }
             open
         }
-        Recipe::Window { span_secs, .. } => {
-            let span = span_secs * NANOS_PER_SEC;
+        Recipe::Window { .. } | Recipe::Fine { .. } => {
+            let span = recipe.span_nanos();
             let number = now.as_nanos() / span;
             (number * span, (number + 1) * span)
         }

@@ -14,7 +14,7 @@ fn each(amount: u64) -> [Counter; 5] {
     [
         Counter::bucket(7, 60 * NANOS_PER_SEC, amount),
         Counter::window(amount, 60, Frame::Epoch),
-        Counter::window(amount, 60, Frame::FirstHit),
+        Counter::first_hit(amount, 60),
         Counter::sliding(amount, 60),
         Counter::calendar(amount, CalendarUnit::Day, "Europe/Berlin"),
     ]
