@@ -18,7 +18,7 @@ use resets::Resets;
 pub(crate) use strict::Reserve;
 
 use crate::algorithm::{Calendar, Paces, Pair, Period, Rule, Step, Word};
-use crate::ceiling::{Ceilings, Patience, Unraised};
+use crate::ceiling::{Ceilings, Patience};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::key::Tag;
@@ -131,12 +131,21 @@ pub(crate) enum Take {
     Unsecured(Seen),
 }
 
-/// What a take comes to that gets no ceiling.
-fn unraised(why: Unraised, seen: Seen) -> Take {
-    match why {
-        Unraised::Full => Take::Full,
-        Unraised::Unwritable => Take::Unsecured(seen),
-    }
+/// What a change has met so far.
+#[derive(Default)]
+struct Tries {
+    /// Words that seemed to be from the future.
+    suspect: Option<Pair>,
+    /// Words that were refused by a time from before them.
+    refused_on: Option<Pair>,
+    /// Words for which the disk was asked.
+    secured_for: Option<Pair>,
+    /// Until when the disk is waited for in all.
+    patience: Option<Patience>,
+    /// The disk refuses, and the word must stand all the same.
+    is_unsecured: bool,
+    /// A window for which the table has no slot left.
+    joins: Option<Period>,
 }
 
 impl<'a> Counter<'a> {
@@ -288,8 +297,8 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Puts the word that `judge` admits for `cost` in the main one's place; with `must`, even if the disk
-    /// refuses to know of it.
+    /// Puts the word that `judge` admits for `cost` in the main one's place; with `must`, even if
+    /// the disk refuses to know of it.
     #[inline]
     fn change(
         &self,
@@ -298,22 +307,22 @@ impl<'a> Counter<'a> {
         must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
-        let (mut suspect, mut is_unsecured, mut joins) = (None, false, None);
-        // The words that were refused by a time from before them, those for which the disk was
-        // asked, and until when it is waited for in all.
-        let (mut refused_on, mut secured_for, mut patience) = (None, None, None);
+        let mut tries = Tries::default();
         loop {
             let period = self.rule.period(now, self.calendars);
-            let at = self.places(period, joins);
-            let (main_tag, other_tag) = (at.main, at.other);
-            let other = self.other(other_tag);
-            let found = self.table().find(main_tag);
+            let at = self.places(period, tries.joins);
+            let other = self.other(at.other);
+            let found = self.table().find(at.main);
             let main = found.word;
             let stands = Pair { main, other };
             // While nobody has changed the words, they are judged by the time at which the disk was
             // asked. The word of a bucket at rest moves on with the time: by a later one it would
             // stand above the ceiling that was just written, each time anew.
-            if secured_for.take().is_some_and(|words| words != stands) {
+            if tries
+                .secured_for
+                .take()
+                .is_some_and(|words| words != stands)
+            {
                 now = self.no_earlier(now);
                 continue;
             }
@@ -327,12 +336,12 @@ impl<'a> Counter<'a> {
             let seen = Seen::new(step, words, period, now);
             let next = match seen.step {
                 // Only by a time that was read after the words, see `refuse_at_once`.
-                Step::Refuse if refused_on != Some(stands) => {
-                    (refused_on, now) = (Some(stands), self.no_earlier(now));
+                Step::Refuse if tries.refused_on != Some(stands) => {
+                    (tries.refused_on, now) = (Some(stands), self.no_earlier(now));
                     continue;
                 }
                 Step::Future | Step::Foreign => {
-                    now = self.explain(words, now, &mut suspect);
+                    now = self.explain(words, now, &mut tries.suspect);
                     continue;
                 }
                 Step::Refuse | Step::Never => return Take::Judged(seen),
@@ -342,41 +351,28 @@ impl<'a> Counter<'a> {
                 }
                 Step::Admit(next) => next,
             };
-            if !is_unsecured && !self.is_covered(main_tag, next) {
-                if found.has_slot() {
-                    let patience = *patience.get_or_insert_with(Patience::begin);
-                    match self.secure(main_tag, next, now, patience, must) {
-                        Ok(is_secured) => is_unsecured = !is_secured,
-                        Err(why) => return unraised(why, seen),
-                    }
-                    secured_for = Some(stands);
-                } else if !self.make_slot(main_tag, words.main, now) {
-                    if joins == Some(period) || !self.rule.can_join(period, other) {
-                        return Take::Full;
-                    }
-                    joins = Some(period);
+            if !tries.is_unsecured && !self.is_covered(at.main, next) {
+                match self.prepare(&seen, at, (found, other), next, must, &mut tries) {
+                    Ok(()) => continue,
+                    Err(take) => return take,
                 }
-                continue;
             }
             let after = self.marked(next);
-            match self.table().put(main_tag, now, found, after) {
-                Put::Done => self.note(main_tag, main, after),
+            match self.table().put(at.main, now, found, after) {
+                Put::Done => self.note(at.main, main, after),
                 Put::Raced => continue,
-                Put::Full if joins != Some(period) && self.rule.can_join(period, other) => {
-                    joins = Some(period);
-                    continue;
-                }
+                Put::Full if self.joins(&mut tries, period, other) => continue,
                 Put::Full => return Take::Full,
             }
             if rewritten.is_some() {
                 continue;
             }
-            let is_good = !self.rule.has_pair() || self.stands(other_tag, other);
-            if is_good && (is_unsecured || self.is_still_covered(main_tag, after)) {
-                self.look_ahead(main_tag, after, now);
+            let is_good = !self.rule.has_pair() || self.stands(at.other, other);
+            if is_good && (tries.is_unsecured || self.is_still_covered(at.main, after)) {
+                self.look_ahead(at.main, after, now);
                 return Take::Judged(seen);
             }
-            self.undo(main_tag, &seen, after, cost);
+            self.undo(at.main, &seen, after, cost);
             now = self.no_earlier(now);
         }
     }

@@ -52,7 +52,7 @@ impl Counted {
     /// Its word: dead for others up to a second after it is dead for this rule.
     fn word(self) -> WindowWord {
         // Bound: the hundredths come to 99 at most, far from a marker's.
-        let hundredths = (self.dies_at % PER_SEC) as u32;
+        let hundredths = u32::try_from(self.dies_at % PER_SEC).unwrap_or(0);
         let (dies_at_secs, hundredths) = match u32::try_from(self.dies_at / PER_SEC + 1) {
             Ok(secs) => (secs, hundredths),
             // Cut short at the last second it is after `Timestamp::MAX`, so it stays closed there.

@@ -4,7 +4,7 @@
 //! left counts in the slot of the one before it, in one word with what that still weighs: the key
 //! has a counter, so it is no newcomer. Its words then stand crosswise until both windows are over.
 
-use super::Counter;
+use super::{Counter, Tries};
 use crate::algorithm::{Period, Word};
 use crate::key::Tag;
 
@@ -42,6 +42,15 @@ impl Counter<'_> {
             other,
             is_crosswise,
         }
+    }
+
+    /// Has this window join the word of the one before it, if that is there and it did not yet.
+    pub(super) fn joins(&self, tries: &mut Tries, period: Period, other: Word) -> bool {
+        let can = tries.joins != Some(period) && self.rule.can_join(period, other);
+        if can {
+            tries.joins = Some(period);
+        }
+        can
     }
 
     /// The other word that counts; absent where the rule has one alone.

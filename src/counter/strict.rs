@@ -1,12 +1,12 @@
 //! What a strict counter asks the disk, before it counts and after.
 
-use super::Counter;
 use super::pair::Places;
+use super::{Counter, Seen, Take, Tries};
 use crate::algorithm::{Pair, Period, Rule, Word};
 use crate::ceiling::{Demand, Patience, Unraised};
 use crate::key::Tag;
 use crate::sync::{Ordering, fence};
-use crate::table::Update;
+use crate::table::{Found, Update};
 use crate::time::Timestamp;
 
 /// How a strict counter asks the disk.
@@ -117,10 +117,45 @@ impl Counter<'_> {
         }
     }
 
+    /// Has the disk know that `next` may stand where `found` was found, or takes a slot for it first.
+    /// After that the words are judged anew.
+    ///
+    /// # Errors
+    /// What the take comes to, if neither can be.
+    #[cold]
+    pub(super) fn prepare(
+        &self,
+        seen: &Seen,
+        at: Places,
+        (found, other): (Found<'_>, Word),
+        next: Word,
+        must: bool,
+        tries: &mut Tries,
+    ) -> Result<(), Take> {
+        if found.has_slot() {
+            let patience = *tries.patience.get_or_insert_with(Patience::begin);
+            match self.secure(at.main, next, seen.now, patience, must) {
+                Ok(is_secured) => tries.is_unsecured = !is_secured,
+                Err(Unraised::Full) => return Err(Take::Full),
+                Err(Unraised::Unwritable) => return Err(Take::Unsecured(*seen)),
+            }
+            tries.secured_for = Some(Pair {
+                main: found.word,
+                other,
+            });
+            return Ok(());
+        }
+        let has_slot = self.make_slot(at.main, seen.words.main, seen.now);
+        match has_slot || self.joins(tries, seen.period, other) {
+            true => Ok(()),
+            false => Err(Take::Full),
+        }
+    }
+
     /// Takes a slot for a newcomer; false if there is none. Nobody without a slot gets a ceiling:
     /// put back after a power cut, it would take the room of one that was counted.
     #[cold]
-    pub(super) fn make_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
+    fn make_slot(&self, tag: Tag, known: Word, now: Timestamp) -> bool {
         // What is known though no word says so must not be forgotten for it. Else a dead word, as
         // in `reset`.
         let place = match known.is_live(now) {
@@ -134,7 +169,7 @@ impl Counter<'_> {
     /// Waits until the disk knows that the word may stand here. False if it refuses, and the word
     /// must stand here all the same.
     #[cold]
-    pub(super) fn secure(
+    fn secure(
         &self,
         tag: Tag,
         word: Word,
