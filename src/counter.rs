@@ -167,8 +167,8 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The same for a request that takes if it can, so at a rate that is surely the key's: a word of
-    /// a rate that ended is written anew first, and fills at this one from then on.
+    /// The same for a request that takes if it can, so at a rate that is surely the key's: a word
+    /// of a rate that ended is written anew first, and fills at this one from then on.
     pub(crate) fn look_to_take(&self, now: Timestamp, cost: u64) -> Seen {
         let main = self.table().read(self.tag);
         if self.rule.rewritten(main, self.paces, now).is_some() {
