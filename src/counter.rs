@@ -148,6 +148,18 @@ struct Tries {
     joins: Option<Period>,
 }
 
+impl Tries {
+    /// True if the disk was just asked, for other words than these.
+    ///
+    /// While nobody has changed the words, they are judged by the time at which the disk was asked.
+    /// The word of a bucket at rest moves on with the time: by a later one it would stand above the
+    /// ceiling that was just written, each time anew.
+    fn was_secured_for_others(&mut self, stands: Pair) -> bool {
+        let words = self.secured_for.take();
+        words.is_some_and(|words| words != stands)
+    }
+}
+
 impl<'a> Counter<'a> {
     #[inline]
     fn table(&self) -> &'a Table {
@@ -315,14 +327,7 @@ impl<'a> Counter<'a> {
             let found = self.table().find(at.main);
             let main = found.word;
             let stands = Pair { main, other };
-            // While nobody has changed the words, they are judged by the time at which the disk was
-            // asked. The word of a bucket at rest moves on with the time: by a later one it would
-            // stand above the ceiling that was just written, each time anew.
-            if tries
-                .secured_for
-                .take()
-                .is_some_and(|words| words != stands)
-            {
+            if tries.was_secured_for_others(stands) {
                 now = self.no_earlier(now);
                 continue;
             }
