@@ -117,7 +117,7 @@ impl Counter<'_> {
         }
     }
 
-    /// Has the disk know that `next` may stand where `found` was found, or takes a slot for it first.
+    /// Has the disk know that `next` may stand where `found` was, or takes a slot for it first.
     /// After that the words are judged anew.
     ///
     /// # Errors
