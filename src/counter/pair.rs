@@ -20,8 +20,8 @@ pub(super) struct Places {
 }
 
 impl Counter<'_> {
-    /// Where the words of `period` stand, or are to stand. If `joins` says that the table has no slot
-    /// left for it, that is where the word of the window before it stands.
+    /// Where the words of `period` stand, or are to stand. If `joins` says that the table has no
+    /// slot left for it, that is where the word of the window before it stands.
     #[inline]
     pub(super) fn places(&self, period: Period, joins: Option<Period>) -> Places {
         let parity = self.rule.parity(period);
