@@ -206,7 +206,7 @@ impl<'a> Counter<'a> {
                 Step::Refuse if refused_on != Some(stands) => {
                     (refused_on, now) = (Some(stands), self.no_earlier(now));
                 }
-                Step::Future | Step::Foreign => now = self.explain(words, now, &mut suspect),
+                Step::Future => now = self.explain(words, now, &mut suspect),
                 step => return Seen::new(step, words, period, now),
             }
         }
@@ -304,6 +304,7 @@ impl<'a> Counter<'a> {
             match rule.step(period, words, now, 1) {
                 // Nor must a charge pile up on a word that no clock of ours can have made.
                 Step::Future => Step::Future,
+                Step::Foreign => Step::Admit(rule.delayed(words.main, cost)),
                 _ => Step::Admit(rule.charge(period, words, now, cost)),
             }
         })
@@ -345,11 +346,11 @@ impl<'a> Counter<'a> {
                     (tries.refused_on, now) = (Some(stands), self.no_earlier(now));
                     continue;
                 }
-                Step::Future | Step::Foreign => {
+                Step::Future => {
                     now = self.explain(words, now, &mut tries.suspect);
                     continue;
                 }
-                Step::Refuse | Step::Never => return Take::Judged(seen),
+                Step::Refuse | Step::Never | Step::Foreign => return Take::Judged(seen),
                 // Nothing is taken that the disk would have to know of, whatever its ceiling.
                 Step::Admit(next) if next == words.main && rewritten.is_none() => {
                     return Take::Judged(seen);
@@ -423,6 +424,9 @@ impl<'a> Counter<'a> {
     fn amend_told(&self, tag: Tag, now: Timestamp, step: impl Fn(Word) -> Word) {
         self.amend(tag, |word| {
             let told = self.rule.converted(word, self.paces, now);
+            if self.rule.cannot_tell(told, now) {
+                return word;
+            }
             match step(told) {
                 next if next == told => word,
                 next => next,

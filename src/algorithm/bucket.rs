@@ -235,6 +235,20 @@ impl Bucket {
         2 * self.ticks_of(self.burst)
     }
 
+    /// True if the word still counts at `now`, and tells its tokens by another rate.
+    pub(super) const fn cannot_tell(&self, word: BucketWord, now: Timestamp) -> bool {
+        self.is_foreign(word, units(now))
+    }
+
+    /// The word of another rate, full as much later as `cost` takes at this one.
+    pub(super) fn delayed(&self, word: BucketWord, cost: u64) -> BucketWord {
+        let later_units = self.units(self.ticks_of(cost).min(self.debt_ticks()));
+        BucketWord {
+            arrival_units: word.arrival_units.saturating_add(later_units),
+            ..word
+        }
+    }
+
     /// True if the word still counts at `now_units`, and tells its tokens by another rate.
     #[inline(always)]
     const fn is_foreign(&self, word: BucketWord, now_units: u64) -> bool {
@@ -264,6 +278,10 @@ impl Bucket {
         }
         let most_ticks = self.ticks_of(self.burst);
         let Some(written) = written else {
+            if word.pace != NO_PACE {
+                // A policy that came after this one named the rate: see `Step::Foreign`.
+                return word;
+            }
             // Nobody knows how many are missing: no more than all, for as long as the word lasts.
             let now_ticks = self.ticks(now_units);
             let missing_ticks = self.ticks(word.arrival_units) - now_ticks;
@@ -412,6 +430,15 @@ impl Bucket {
     }
 
     pub(super) fn status(&self, word: BucketWord, now: Timestamp) -> Status {
+        if self.cannot_tell(word, now) {
+            // Whoever asks again is told by the rate that wrote it.
+            return Status {
+                limit: self.burst,
+                used: self.burst,
+                remaining: 0,
+                reset: now,
+            };
+        }
         let now_ticks = self.ticks(units(now));
         let backlog_ticks = self.ticks(word.arrival_units).saturating_sub(now_ticks);
         let used = backlog_ticks.div_ceil(self.token_ticks);
@@ -426,6 +453,9 @@ impl Bucket {
     pub(super) fn retry(&self, word: BucketWord, now: Timestamp, cost: u64) -> Retry {
         if cost > self.burst {
             return Retry::Never;
+        }
+        if self.cannot_tell(word, now) {
+            return Retry::Now;
         }
         let arrival_ticks = self.ticks(word.arrival_units);
         let slack_ticks = self.ticks_of(self.burst - cost);

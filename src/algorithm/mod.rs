@@ -110,7 +110,9 @@ pub(crate) enum Step {
     Refuse,
     /// No wait can help: the cost is more than the limit ever holds.
     Never,
-    /// The word tells its tokens by another rate of the limit, see [`Rule::converted`].
+    /// The word tells its tokens by another rate of the limit, see [`Rule::converted`]. If that
+    /// does not know the rate, a policy that came after the caller's has named it: the caller was
+    /// overtaken, and takes nothing.
     Foreign,
     /// A word lies further ahead than the rule could have put it by `now`: either `now` was read
     /// before another thread's take and must be read again, or the clock has once been wrong and
@@ -369,6 +371,22 @@ impl Rule {
             Self::Bucket(bucket) => amended(word, Word::as_bucket, |word| {
                 bucket.converted(word, paces.get(word.pace), now)
             }),
+            _ => word,
+        }
+    }
+
+    /// True if the word counts, and only a policy that came later can tell its tokens.
+    pub(crate) fn cannot_tell(&self, word: Word, now: Timestamp) -> bool {
+        match self {
+            Self::Bucket(bucket) => bucket.cannot_tell(word.as_bucket(), now),
+            _ => false,
+        }
+    }
+
+    /// A word that this rule cannot tell, after `cost` more.
+    pub(crate) fn delayed(&self, word: Word, cost: u64) -> Word {
+        match self {
+            Self::Bucket(bucket) => bucket.delayed(word.as_bucket(), cost).into(),
             _ => word,
         }
     }

@@ -305,9 +305,9 @@ impl Limiter {
     /// Where a token bucket gets another rate, by a policy, a tier or an override, the tokens that
     /// were used stay used: of 10 a day that are used up, 100 a minute leaves 90. A bucket fills at
     /// the rate at which it was last taken from. Where a policy or an override has ended that rate,
-    /// the next request has it fill at the new one, as of then; a key that nobody asks for meanwhile
-    /// goes on as before. More than the new burst counts as all of that if the new rate is faster or
-    /// slower; if only the burst is another, and between tiers, it stays used in full.
+    /// the next request has it fill at the new one, as of then; a key that nobody asks for
+    /// meanwhile goes on as before. More than the new burst counts as all of that if the new rate
+    /// is faster or slower; if only the burst is another, and between tiers, it stays used in full.
     ///
     /// Permits given out stay valid and stay counted as long as a limit keeps its name. Those who
     /// wait for one wait on by the new numbers, or are let in where the limit is gone.

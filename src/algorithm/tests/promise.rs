@@ -118,6 +118,10 @@ proptest! {
             }
         });
         let (period, pair, _) = counter.look(now);
+        if counter.rule.cannot_tell(pair.main, now) {
+            prop_assert_eq!(counter.retry(now, cost.min(counter.rule.capacity())), Retry::Now);
+            return Ok(());
+        }
         let _ = counter.rule.charge(period, pair, now, u64::MAX);
         let _ = counter.rule.refund(pair.main, pair.other, now, u64::MAX);
         let _ = counter.status(now);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Bucket, Paces, Pair, Period, Retry, Rule, Status, Word};
+use super::super::{Bucket, Paces, Pair, Period, Retry, Rule, Status, Step, Word};
 use super::harness::{Recipe, buckets};
 use crate::algorithm::word::UNIT_NANOS;
 use crate::time::Timestamp;
@@ -102,13 +102,11 @@ proptest! {
     }
 }
 
-/// A rate that nobody knows any more: its words count for as long as they last, but for no longer
-/// than the new rate takes to fill.
+/// A word of a rate without a number counts for as long as it lasts, as all that the burst holds at
+/// most. One whose number a later policy gave is not judged at all.
 #[test]
-fn a_word_of_an_unknown_rate_makes_nobody_wait_longer_than_to_fill() {
-    let day = Bucket::new(10, 86_400_000_000_000, 10)
-        .unwrap()
-        .with_pace(7);
+fn words_of_unknown_rates_count_as_used() {
+    let day = Bucket::new(10, 86_400_000_000_000, 10).unwrap();
     let minute = Bucket::new(100, 60_000_000_000, 100).unwrap().with_pace(8);
     let word = Rule::Bucket(day).charge(Period::default(), Pair::ABSENT, NOW, 10);
     let told = Rule::Bucket(minute).converted(word, &Paces::NONE, NOW);
@@ -118,6 +116,14 @@ fn a_word_of_an_unknown_rate_makes_nobody_wait_longer_than_to_fill() {
     let short = Rule::Bucket(minute).charge(Period::default(), Pair::ABSENT, NOW, 1);
     let told = Rule::Bucket(day).converted(short, &Paces::NONE, NOW);
     assert_eq!(status(Rule::Bucket(day), told, NOW).used, 1);
+    let later = Rule::Bucket(day.with_pace(7)).charge(Period::default(), Pair::ABSENT, NOW, 3);
+    assert_eq!(
+        Rule::Bucket(minute).converted(later, &Paces::NONE, NOW),
+        later
+    );
+    let step = Rule::Bucket(minute).step(Period::default(), Pair::single(later), NOW, 1);
+    assert_eq!(step, Step::Foreign);
+    assert!(Rule::Bucket(minute).cannot_tell(later, NOW));
     // A word of no rate, as a reset leaves it, is over and stays so.
     let reset = Word::bucket(NOW);
     assert_eq!(

@@ -70,6 +70,7 @@ proptest! {
             counter.charge(start, cost);
             let most = match recipe {
                 Recipe::Bucket { .. } => 2 * limit,
+                Recipe::Fine { .. } => u64::from(super::super::fine::FINE_COUNT_MAX),
                 _ => u64::from(super::super::word::COUNT_MAX),
             };
             let due = used.saturating_add(cost).min(most);
