@@ -129,7 +129,8 @@ impl Sliding {
 
     pub(super) fn step(&self, period: Period, words: Windows, now: Timestamp, cost: u64) -> Step {
         let (main_dies, other_dies) = (words.main.dies_at_secs, words.other.dies_at_secs);
-        if main_dies.max(other_dies) > self.death(period) {
+        let death = self.death(period);
+        if main_dies > death || other_dies > period.end_secs && other_dies != death {
             return Step::Future;
         }
         if cost > u64::from(self.amount) {

@@ -9,9 +9,9 @@ use crate::error::Error;
 
 impl Limiter {
     /// Gives one key a rate of its own, at once and until it is removed; what it has used stays
-    /// used, as [`Limiter::replace_policy`] says. It goes before tiers and before what the policy overrides, is kept in the directory,
-    /// and stays through changes of the policy. For a limit on how many run at a time, `rate` is
-    /// that number, or `unlimited`.
+    /// used, as [`Limiter::replace_policy`] says. It goes before tiers and before what the policy
+    /// overrides, is kept in the directory, and stays through changes of the policy. For a limit on
+    /// how many run at a time, `rate` is that number, or `unlimited`.
     ///
     /// # Errors
     /// If the policy has no such limit, the key has another shape, the rate cannot be read or is of

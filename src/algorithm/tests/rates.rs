@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Bucket, Paces, Pair, Period, Retry, Rule, Status, Step, Word};
+use super::super::{Bucket, NO_PACE, Paces, Pair, Period, Retry, Rule, Status, Step, Word};
 use super::harness::{Recipe, buckets};
 use crate::algorithm::word::UNIT_NANOS;
 use crate::time::Timestamp;
@@ -113,9 +113,10 @@ fn words_of_unknown_rates_count_as_used() {
     assert_eq!(status(Rule::Bucket(minute), told, NOW).remaining, 0);
     let full = NOW.plus_nanos(60_000_000_000);
     assert_eq!(status(Rule::Bucket(minute), told, full).remaining, 100);
-    let short = Rule::Bucket(minute).charge(Period::default(), Pair::ABSENT, NOW, 1);
-    let told = Rule::Bucket(day).converted(short, &Paces::NONE, NOW);
-    assert_eq!(status(Rule::Bucket(day), told, NOW).used, 1);
+    let (nameless, named) = (minute.with_pace(NO_PACE), day.with_pace(9));
+    let short = Rule::Bucket(nameless).charge(Period::default(), Pair::ABSENT, NOW, 1);
+    let told = Rule::Bucket(named).converted(short, &Paces::NONE, NOW);
+    assert_eq!(status(Rule::Bucket(named), told, NOW).used, 1);
     let later = Rule::Bucket(day.with_pace(7)).charge(Period::default(), Pair::ABSENT, NOW, 3);
     assert_eq!(
         Rule::Bucket(minute).converted(later, &Paces::NONE, NOW),
