@@ -2,8 +2,8 @@
 //! are shorter than a second or no whole number of seconds long.
 //!
 //! The same arithmetic as a fixed window's, in hundredths of a second. A window from the first hit
-//! ends at the first hundredth that is at least its length after the hit, so it may last up to 10 ms
-//! longer than it says. What a fixed window admits across an edge, these do.
+//! ends at the first hundredth that is at least its length after the hit, so it may last up to
+//! 10 ms longer than it says. What a fixed window admits across an edge, these do.
 //!
 //! A word keeps the hundredths beside the count, so that every other room sees a window's word:
 //!

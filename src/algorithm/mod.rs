@@ -340,8 +340,8 @@ impl Rule {
         }
     }
 
-    /// `word` without the take of `cost` at `now` that made `taken` of `before` and that did not come to
-    /// stand: what others have taken since stays taken.
+    /// `word` without the take of `cost` at `now` that made `taken` of `before` and that did not
+    /// come to stand: what others have taken since stays taken.
     pub(crate) fn undo(
         &self,
         word: Word,

@@ -311,7 +311,8 @@ mod tests {
     proptest! {
         #[test]
         fn fields_do_not_overlap(
-            dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>(), pace in 0..=PACE_MAX,
+            dies in any::<u32>(), count in 0..=COUNT_MAX, nanos in any::<u64>(),
+            pace in 0..=PACE_MAX,
         ) {
             let window = Word::window(dies, count);
             prop_assert_eq!((window.dies_at_secs(), window.count()), (dies, count));

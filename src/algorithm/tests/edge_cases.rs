@@ -463,8 +463,8 @@ fn edge_25_a_word_of_another_window_counts_nothing() {
     assert_eq!(Period::aligned(now, 60), period);
 }
 
-/// Row W11b: a window from the first hit ends its length after it, to the hundredth of a second, and
-/// windows shorter than a second are windows.
+/// Row W11b: a window from the first hit ends its length after it, to the hundredth of a second,
+/// and windows shorter than a second are windows.
 #[test]
 fn w11b_windows_end_when_they_say() {
     let start = Timestamp::from_nanos(1_700_000_000_001_000_000);

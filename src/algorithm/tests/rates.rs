@@ -61,7 +61,8 @@ proptest! {
         // Never longer than the new rate takes to fill.
         let fill = other.window(Period::default());
         prop_assert!(after.reset <= NOW + fill, "{:?} > {fill:?}", after.reset.since(NOW));
-        match other.retry(Period::default(), Pair::single(other.converted(word, &paces, NOW)), NOW, 1) {
+        let words = Pair::single(other.converted(word, &paces, NOW));
+        match other.retry(Period::default(), words, NOW, 1) {
             Retry::Now => prop_assert!(after.remaining > 0),
             Retry::At(at) => prop_assert!(at <= NOW + fill),
             Retry::Never => prop_assert!(NOW + fill >= Timestamp::MAX),
