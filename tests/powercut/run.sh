@@ -256,7 +256,7 @@ plant_clean_unsynced() {
     'Ok::<(), std::io::Error>(())'
 }
 plant_strict_not_asked() {
-  plant "$copy/src/counter.rs" 'self.reserve.is_none() || self.ground.ceilings.covers(tag, word)' \
+  plant "$copy/src/counter/strict.rs" 'self.reserve.is_none() || self.store.ceilings.covers(tag, word)' \
     'let _ = (tag, word); true'
 }
 plant_ceiling_unsynced() {
