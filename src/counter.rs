@@ -289,19 +289,20 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
-    /// refuses to know of it.
+    /// As [`Self::change`]; `patience` says until when the disk is waited for in all, if it was
+    /// asked.
     #[inline]
-    fn change(
+    fn change_within(
         &self,
+        patience: &mut Option<Patience>,
         mut now: Timestamp,
         must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
         let (mut suspect, mut is_unsecured) = (None, false);
-        // The words that were refused by a time from before them, those for which the disk was
-        // asked, and until when it is waited for in all.
-        let (mut refused_on, mut secured_for, mut patience) = (None, None, None);
+        // The words that were refused by a time from before them, and those for which the disk was
+        // asked.
+        let (mut refused_on, mut secured_for) = (None, None);
         loop {
             let period = self.rule.period(now, self.calendars);
             let (main_tag, other_tag) = self.tags(period);
@@ -336,7 +337,7 @@ impl<'a> Counter<'a> {
             if !is_unsecured && !self.is_covered(main_tag, next) {
                 if found.has_slot() {
                     let patience = *patience.get_or_insert_with(Patience::begin);
-                    match self.secure(main_tag, next, now, patience, must) {
+                    match self.secure(main_tag, [main, next], now, patience, must) {
                         Ok(is_secured) => is_unsecured = !is_secured,
                         Err(why) => return unraised(why, seen),
                     }

@@ -63,6 +63,11 @@ impl Ranges {
         }
     }
 
+    /// It was closed.
+    pub(crate) fn closed(&mut self) {
+        self.flushed(u64::MAX);
+    }
+
     /// What an opening found of a limit's keys.
     pub(crate) fn found(&mut self, limit: u64, counts: &[u64]) -> Option<()> {
         *self.found.get_mut(usize::try_from(limit).ok()?)? = counts.to_vec();

@@ -140,7 +140,10 @@ impl Story {
             }
             ("durable", [nanos]) => self.durable(*nanos),
             ("late", [millis]) => self.late = self.late.max(*millis),
-            ("closed", []) => self.stage = Stage::Closed,
+            ("closed", []) => {
+                self.stage = Stage::Closed;
+                self.ranges.closed();
+            }
             ("closing" | "killed", []) => {}
             _ => return None,
         }

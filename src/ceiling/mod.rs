@@ -296,6 +296,7 @@ impl Ceilings {
         while desk.done < mine && !desk.stop {
             let left = patience.left();
             if left.is_zero() {
+                desk.withdraw(&demand);
                 return Err(Unraised::Unwritable);
             }
             desk = wait(&shared.answer, desk, Some(left));
@@ -329,6 +330,21 @@ impl Ceilings {
             false => desk.lowers_all = true,
         }
         self.shared.call.notify_all();
+    }
+
+    /// Asks that every ceiling be brought down to its word, where a process was killed: what it had
+    /// asked for is not known. Does not wait.
+    #[cfg(not(tollgate_loom))]
+    pub(crate) fn lower_all(&self, now: Timestamp) {
+        let mut has_some = false;
+        self.shared
+            .table
+            .for_each(|_, word| has_some |= word.is_live(now));
+        let mut desk = lock(&self.shared.desk);
+        if has_some && self.is_running(&mut desk) {
+            desk.lowers_all = true;
+            self.shared.call.notify_all();
+        }
     }
 
     /// Returns when every ceiling that was to be brought down is so on the disk.

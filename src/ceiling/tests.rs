@@ -37,6 +37,7 @@ fn word(count: u32) -> Word {
 
 fn demand(number: u64, count: u32) -> Demand {
     Demand {
+        from: Word::ABSENT,
         tag: tag(number),
         least: word(count),
         target: word(count),

@@ -1,7 +1,7 @@
 //! What a strict counter asks the disk, before it counts and after.
 
-use super::Counter;
-use crate::algorithm::{Pair, Period, Rule, Word};
+use super::{Counter, Take};
+use crate::algorithm::{Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Demand, Patience, Unraised};
 use crate::key::Tag;
 use crate::sync::{Ordering, fence};
@@ -101,10 +101,37 @@ impl Counter<'_> {
         }
     }
 
-    /// What to ask of the disk so that `word` may stand here.
-    fn demand(&self, tag: Tag, word: Word, now: Timestamp, amount: u64) -> Demand {
+    /// Puts the word that `judge` admits in the main one's place; with `must`, even if the disk
+    /// refuses to know of it.
+    #[inline]
+    pub(super) fn change(
+        &self,
+        now: Timestamp,
+        must: bool,
+        judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
+    ) -> Take {
+        let mut patience = None;
+        let take = self.change_within(&mut patience, now, must, judge);
+        if patience.is_some() {
+            self.release(&take);
+        }
+        take
+    }
+
+    /// What the disk was asked for, and what by then was refused or came to less, comes down again.
+    #[cold]
+    fn release(&self, take: &Take) {
+        if let Take::Judged(seen) | Take::Unsecured(seen) = take {
+            let (tag, _) = self.tags(seen.period);
+            self.bring_down(tag, self.table().read(tag));
+        }
+    }
+
+    /// What to ask of the disk so that `word` may stand here, where `from` stands.
+    fn demand(&self, tag: Tag, from: Word, word: Word, now: Timestamp, amount: u64) -> Demand {
         Demand {
             tag,
+            from,
             least: word,
             target: self.rule.ahead(word, now, amount),
             now,
@@ -126,19 +153,19 @@ impl Counter<'_> {
         self.table().update(tag, now, place) != Update::Full
     }
 
-    /// Waits until the disk knows that the word may stand here. False if it refuses, and the word
+    /// Waits until the disk knows that the second word may stand where the first does. False if it refuses, and the word
     /// must stand here all the same.
     #[cold]
     pub(super) fn secure(
         &self,
         tag: Tag,
-        word: Word,
+        [from, word]: [Word; 2],
         now: Timestamp,
         patience: Patience,
         must: bool,
     ) -> Result<bool, Unraised> {
         let amount = self.reserve.map_or(0, |reserve| reserve.amount(self.rule));
-        let demand = self.demand(tag, word, now, amount);
+        let demand = self.demand(tag, from, word, now, amount);
         match self.store.ceilings.raise(demand, patience) {
             Ok(()) => Ok(true),
             Err(_) if must => {
@@ -158,7 +185,7 @@ impl Counter<'_> {
             if !self.store.ceilings.covers(tag, soon) {
                 let demand = Demand {
                     least: soon,
-                    ..self.demand(tag, word.clean(), now, amount)
+                    ..self.demand(tag, word, word.clean(), now, amount)
                 };
                 self.store.ceilings.ask(demand);
             }

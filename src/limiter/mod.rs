@@ -430,8 +430,10 @@ impl Inner {
         let mut closed = lock(&self.closed);
         if !*closed {
             lock(&self.grower).stop();
+            let settled = self.counters.ceilings.settle();
             self.counters.ceilings.stop();
             self.writer.stop().map_err(Error::journal)?;
+            settled.map_err(Error::journal)?;
             self.store.close(self.counters.clock.now())?;
             *closed = true;
         }

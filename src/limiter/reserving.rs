@@ -73,6 +73,9 @@ pub(super) fn open(
     let table = memory(store, &path, wanted)?;
     let (ceilings, trouble) = Ceilings::open(&path, medium, header.instance, table, counters, now)?;
     recovery.troubles.extend(trouble);
+    if store.opened == Opened::Kept {
+        ceilings.lower_all(now);
+    }
     if worth == Worth::Lost {
         for (tag, ceiling) in ceilings.living(now) {
             tables.put(recovery, tag, |word| {

@@ -266,6 +266,21 @@ plant_ceiling_unsynced() {
 plant_ceilings_not_lifted() {
   plant "$copy/src/limiter/reserving.rs" 'if worth == Worth::Lost {' 'if false {'
 }
+plant_lowering_given_up() {
+  plant "$copy/src/ceiling/desk.rs" 'let mut ceiling = self.later_of(*tag, target.clean());' \
+    'let mut ceiling = target.clean();
+            if self.later_of(*tag, ceiling) != ceiling {
+                return None;
+            }'
+}
+plant_raised_after_a_refund() {
+  plant "$copy/src/ceiling/desk.rs" \
+    'self.later_of(demand.tag, Word::ABSENT).bits() < demand.from.clean().bits()' \
+    '{ let _ = demand; false }'
+}
+plant_ceilings_of_the_killed_stay() {
+  plant "$copy/src/limiter/reserving.rs" 'if store.opened == Opened::Kept {' 'if false {'
+}
 plant_private_memory() {
   plant "$copy/src/table/region.rs" 'let map = MmapOptions::new().len(whole_len(lines)?).map_raw(file)?;' \
     'let _ = file;
@@ -294,6 +309,9 @@ planted() {
   bug strict_not_asked "${cuts[@]}"
   bug ceiling_unsynced "${cuts[@]}"
   bug ceilings_not_lifted "${cuts[@]}"
+  bug lowering_given_up "${cuts[@]}" --env POWERCUT_PLAN=run
+  bug raised_after_a_refund "${cuts[@]}" --env POWERCUT_PLAN=run
+  bug ceilings_of_the_killed_stay "${cuts[@]}" --env POWERCUT_PLAN=kill
   bug private_memory kill --cuts 3 --rounds 3 --max-ms 100
   # The other way round: a loss in the engine, which the bugs above bring about, is always told.
   failed=0
