@@ -336,12 +336,8 @@ impl Ceilings {
     /// asked for is not known. Does not wait.
     #[cfg(not(tollgate_loom))]
     pub(crate) fn lower_all(&self, now: Timestamp) {
-        let mut has_some = false;
-        self.shared
-            .table
-            .for_each(|_, word| has_some |= word.is_live(now));
         let mut desk = lock(&self.shared.desk);
-        if has_some && self.is_running(&mut desk) {
+        if !self.living(now).is_empty() && self.is_running(&mut desk) {
             desk.lowers_all = true;
             self.shared.call.notify_all();
         }

@@ -1,5 +1,6 @@
 //! Ceilings over a medium that fails, tears and is damaged.
 
+mod outdated;
 mod room;
 
 use std::sync::Arc;
