@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::living;
 use super::pen::{Pen, Record};
+use super::whole::{latest, living};
 use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, fence, lock, wait};
@@ -94,6 +94,8 @@ pub(super) struct Shared {
     pub(super) answer: Condvar,
     pub(super) writes: AtomicU64,
     pub(super) unsecured: AtomicU64,
+    /// When the last of these was.
+    pub(super) unsecured_at: Mutex<Option<Instant>>,
     pub(super) bytes: AtomicU64,
 }
 
@@ -213,11 +215,7 @@ impl Shared {
 
     /// `target`, or the counter's word if that is later.
     fn later_of(&self, tag: Tag, target: Word) -> Word {
-        let words = self.counters.iter().map(|table| table.read(tag).clean());
-        words.fold(target, |later, word| match word.bits() > later.bits() {
-            true => word,
-            false => later,
-        })
+        latest(&self.counters, tag, target)
     }
 
     /// Brings down what is to come down, then raises what is asked for: who waits gets his.

@@ -153,8 +153,8 @@ impl Counter<'_> {
         self.table().update(tag, now, place) != Update::Full
     }
 
-    /// Waits until the disk knows that the second word may stand where the first does. False if it refuses, and the word
-    /// must stand here all the same.
+    /// Waits until the disk knows that the second word may stand where the first does. False if it
+    /// refuses, and the word must stand here all the same.
     #[cold]
     pub(super) fn secure(
         &self,

@@ -78,6 +78,34 @@ fn what_is_written_while_something_is_given_back_comes_down_again() {
     assert_eq!(raised_while(&[from(0, 50, 90)], true, take), [90, 60]);
 }
 
+/// A process was killed: nobody knows whether what it wrote last is on the disk, nor what was to
+/// come down.
+#[test]
+fn after_a_kill_nothing_is_covered_but_what_was_counted() {
+    let (twin, ceilings) = new();
+    (0..3).for_each(|number| ceilings.raise_now(demand(number, 60)).unwrap());
+    ceilings.stop();
+    let left = || {
+        let counters = table();
+        put(&counters, 0, 55);
+        put(&counters, 1, 7);
+        open_beside(&twin, Worth::Left, counters)
+    };
+    // A disk that refuses keeps nobody out.
+    lock(&twin.0).good_for = Some(0);
+    let (ceilings, trouble) = left();
+    assert_eq!(trouble, None);
+    assert!(ceilings.covers(tag(0), word(55)) && !ceilings.covers(tag(0), word(56)));
+    assert!(ceilings.settle().is_err());
+    drop(ceilings);
+    assert_eq!(after_cut(&twin, 3), [60, 60, 60]);
+    lock(&twin.0).good_for = None;
+    let (ceilings, trouble) = left();
+    assert_eq!(trouble, None);
+    ceilings.settle().unwrap();
+    assert_eq!(after_cut(&twin, 3), [55, 7, 0]);
+}
+
 #[test]
 fn what_nobody_waits_for_any_more_is_not_raised_or_comes_down() {
     let twin = Twin::new(Content::default());
