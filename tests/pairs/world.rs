@@ -273,7 +273,7 @@ impl World {
     }
 
     fn step(&self) -> u64 {
-        // Ordering: sequentially consistent: what ended before another began has the smaller number.
+        // Ordering: sequentially consistent; what ended before another began has less.
         self.steps.fetch_add(1, Ordering::SeqCst)
     }
 
@@ -415,14 +415,14 @@ fn open(dir: &TempDir, policy: Policy, ops: [Op; 2]) -> Limiter {
         (_, true) => 200_000,
         _ => 10_000,
     };
-    let limiter = Limiter::builder(policy)
+    let first = if ops.contains(&Op::Growth) {
+        1
+    } else {
+        counters
+    };
+    Limiter::builder(policy)
         .counters(counters)
-        .counters_at_first(if ops.contains(&Op::Growth) {
-            1
-        } else {
-            counters
-        })
+        .counters_at_first(first)
         .open(dir.path().join("data"))
-        .unwrap();
-    limiter
+        .unwrap()
 }

@@ -1,5 +1,5 @@
-//! Something is given back while a ceiling is raised: it saw the ceiling as it was before, and asked
-//! for nothing.
+//! Something is given back while a ceiling is raised: it saw the ceiling as it was before, and
+//! asked for nothing.
 
 use super::*;
 
