@@ -322,10 +322,8 @@ impl Ceilings {
         }
         let was_written = desk.failing.is_none() && !desk.stop;
         drop(desk);
-        let ceiling = shared.table.read(demand.tag);
-        if ceiling.clean().bits() >= demand.least.clean().bits()
-            || was_written && !ceiling.is_absent()
-        {
+        let has_room = shared.table.find(demand.tag).has_slot();
+        if shared.covers(demand.tag, demand.least) || was_written && has_room {
             Ok(())
         } else if was_written {
             Err(Unraised::Full)

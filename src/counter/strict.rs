@@ -129,6 +129,12 @@ impl Counter<'_> {
 
     /// What to ask of the disk so that `word` may stand here, where `from` stands.
     fn demand(&self, tag: Tag, from: Word, word: Word, now: Timestamp, amount: u64) -> Demand {
+        // Of a word that is over nothing can be given back, and its slot may be another's by then.
+        let from = if from.is_live(now) {
+            from
+        } else {
+            Word::ABSENT
+        };
         Demand {
             tag,
             from,
