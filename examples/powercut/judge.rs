@@ -17,6 +17,10 @@ pub(crate) fn verify(dir: &Path) -> Result<String, String> {
     // What was read before the cut must be there; what was printed until it may be.
     let acknowledged = Story::read("POWERCUT_ACKS", is_killed, None)?;
     let seen = Story::read("POWERCUT_SEEN", is_killed, Some(&acknowledged))?;
+    if !acknowledged.was_opened() {
+        // The rig's own folder is not on the disk until something in it is.
+        std::fs::create_dir_all(dir).map_err(text)?;
+    }
     let unsound = unsound(dir, may_report);
     let limiter = open(dir)?;
     let health = limiter.health();

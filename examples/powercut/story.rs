@@ -154,6 +154,11 @@ impl Story {
         self.threads.get_mut(usize::try_from(number).ok()?)
     }
 
+    /// True if some life has come so far.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.opened_at > 0
+    }
+
     /// A life begins: what it found is held against what the lives before it left.
     fn open(&mut self, how: &str, nanos: u64) {
         let is_same_kernel = !self.is_cut;

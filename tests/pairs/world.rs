@@ -239,6 +239,10 @@ impl World {
         let outcome = limit.check(number);
         let counts = outcome.is_allowed() && limit.name() == "slow";
         self.let_in.fetch_add(u64::from(counts), Ordering::Relaxed);
+        if counts && !self.is(Op::Full) {
+            let used = limit.usage(number).used();
+            assert_eq!(used, 1, "{}: newcomer {number}", self.what);
+        }
         nothing()
     }
 
