@@ -1,6 +1,6 @@
 //! The operations, and what each of them does to a counter.
 
-use tollgate::{Limit, Request, Verdict};
+use tollgate::{Limit, Request};
 
 use crate::ledger::Done;
 use crate::world::{Hot, World};
@@ -83,9 +83,9 @@ pub(crate) const fn counted(net: u64, most: u64) -> Done {
 }
 
 /// Takes from the key that all threads share, if there is room; says how much.
-fn take(limit: &Limit, cost: u64) -> u64 {
+fn take(world: &World, limit: &Limit, cost: u64) -> u64 {
     let outcome = limit.check_cost(World::KEY, cost);
-    assert_known(outcome.verdict());
+    world.assert_known(outcome.verdict());
     cost * u64::from(outcome.is_allowed())
 }
 
@@ -96,37 +96,29 @@ fn let_others(dice: &mut Dice) {
     }
 }
 
-fn assert_known(verdict: Verdict) {
-    let is_known = matches!(
-        verdict,
-        Verdict::Allowed | Verdict::Refused | Verdict::Unwritable | Verdict::Impossible
-    );
-    assert!(is_known, "{verdict}");
-}
-
 impl Op {
     /// Does it once; what it did to the key that all share, of the limit that `hot` names.
     pub(crate) fn play(self, world: &World, hot: Hot, dice: &mut Dice) -> Done {
         let limit = world.limit(hot);
         match self {
             Self::Take => {
-                let cost = take(limit, 1);
+                let cost = take(world, limit, 1);
                 counted(cost, cost)
             }
             Self::Batch => batch(world, limit),
             Self::Cost => {
-                let cost = take(limit, 2 + dice.below(6));
+                let cost = take(world, limit, 2 + dice.below(6));
                 counted(cost, cost)
             }
             Self::Refund => {
                 let cost = 1 + dice.below(8);
                 let outcome = limit.check_cost(World::KEY, cost);
-                assert_known(outcome.verdict());
+                world.assert_known(outcome.verdict());
                 let_others(dice);
                 limit.refund(World::KEY, outcome);
                 counted(0, cost * u64::from(outcome.is_allowed()))
             }
-            Self::Settle => settle(limit, dice),
+            Self::Settle => settle(world, limit, dice),
             Self::Reset => {
                 limit.reset(World::KEY);
                 Done::Reset
@@ -143,16 +135,16 @@ fn batch(world: &World, limit: &Limit) -> Done {
     let mut taken = 0;
     let keys = [World::KEY, world.other_key(), World::KEY];
     limit.check_many(&keys, |place, outcome| {
-        assert_known(outcome.verdict());
+        world.assert_known(outcome.verdict());
         taken += u64::from(place != 1 && outcome.is_allowed());
     });
     counted(taken, taken)
 }
 
-fn settle(limit: &Limit, dice: &mut Dice) -> Done {
+fn settle(world: &World, limit: &Limit, dice: &mut Dice) -> Done {
     let (cost, actual) = (1 + dice.below(8), dice.below(9));
     let outcome = limit.check_cost(World::KEY, cost);
-    assert_known(outcome.verdict());
+    world.assert_known(outcome.verdict());
     let_others(dice);
     let _ = limit.settle(World::KEY, outcome, actual);
     match outcome.is_allowed() {
@@ -172,7 +164,7 @@ fn several(world: &World, hot: Hot, dice: &mut Dice) -> Done {
         .attribute(hot.name(), World::KEY)
         .attribute("second", World::KEY);
     let decision = world.limiter().check(&request);
-    assert_known(decision.verdict());
+    world.assert_known(decision.verdict());
     if !decision.is_allowed() {
         return counted(0, 1);
     }

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
-use tollgate::{Limit, Limiter, Policy};
+use tollgate::{Limit, Limiter, Policy, Verdict};
 
 use crate::common;
 use crate::ledger::{Done, Event, Sum};
@@ -204,6 +204,17 @@ impl World {
 
     pub(crate) fn other_key(&self) -> &'static str {
         "beside"
+    }
+
+    /// Fails unless it is an answer that may be expected here.
+    pub(crate) fn assert_known(&self, verdict: Verdict) {
+        let is_known = match verdict {
+            Verdict::Allowed | Verdict::Refused | Verdict::Unwritable | Verdict::Impossible => true,
+            // Of a strict limit that newcomers share there may be no room for a ceiling.
+            Verdict::TableFull => self.is(Op::Full),
+            _ => false,
+        };
+        assert!(is_known, "{}: {verdict}", self.what);
     }
 
     pub(crate) fn took_second(&self) {
