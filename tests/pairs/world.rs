@@ -249,11 +249,14 @@ impl World {
     pub(crate) fn newcomer(&self, limit: &Limit) -> Done {
         // Ordering: relaxed; only that no number comes twice.
         let number = self.newcomers.fetch_add(1, Ordering::Relaxed);
+        if number >= GROWN / 4 && !self.is(Op::Full) {
+            // More would fill the table in the end.
+            return nothing();
+        }
         let outcome = limit.check(number);
         let counts = outcome.is_allowed() && limit.name() == "slow";
         self.let_in.fetch_add(u64::from(counts), Ordering::Relaxed);
-        // Of so many the table has room for all.
-        if counts && !self.is(Op::Full) && number < GROWN / 2 {
+        if counts && !self.is(Op::Full) {
             let used = limit.usage(number).used();
             assert_eq!(used, 1, "{}: newcomer {number}", self.what);
         }
