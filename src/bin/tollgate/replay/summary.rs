@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tollgate::Timestamp;
 
-use super::amounts::Amounts;
-use super::keys::KeyCount;
-use super::state::State;
+use super::amounts::{Amount, Amounts};
+use super::counts::Count;
+use super::keys::{RefusedKey, RefusedKeys};
+use super::state::{Side, State};
+use super::text::count;
+use super::timeline::Timeline;
 use super::totals::{Complaint, LimitCount};
 use crate::log::Format;
 
@@ -16,20 +19,98 @@ use crate::log::Format;
 pub(crate) struct Summary {
     /// Of this structure.
     pub(crate) version: u32,
-    pub(crate) policy: String,
     pub(crate) logs: Vec<LogSummary>,
     pub(crate) lines: LinesSummary,
     pub(crate) first_malformed: Vec<Complaint>,
     pub(crate) time: TimeSummary,
+    #[serde(flatten)]
+    pub(crate) first: PolicySummary,
+    /// What other policies would have done.
+    pub(crate) others: Vec<Compared>,
+}
+
+/// What one policy made of the requests.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct PolicySummary {
+    pub(crate) policy: String,
     pub(crate) requests: RequestsSummary,
     /// In the order of the policy.
-    pub(crate) limits: Vec<LimitCount>,
+    pub(crate) limits: Vec<LimitSummary>,
     /// Most refused first.
     pub(crate) routes: Vec<RouteSummary>,
     pub(crate) keys: KeysSummary,
     pub(crate) timeline: TimelineSummary,
+    /// Of the first limits.
+    pub(crate) limit_timelines: Vec<TimelineSummary>,
     /// What each limit would have had to be, where that was asked for.
     pub(crate) amounts: Option<AmountsSummary>,
+    /// The policy with other rates, where that was asked for.
+    pub(crate) suggestion: Option<Suggestion>,
+}
+
+/// A policy beside the first one.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Compared {
+    #[serde(flatten)]
+    pub(crate) policy: PolicySummary,
+    pub(crate) both_refuse: u64,
+    pub(crate) only_first_refuses: u64,
+    pub(crate) only_this_refuses: u64,
+    /// Whom only the one refuses, by its own keys and limits.
+    pub(crate) only_first_keys: Vec<KeySummary>,
+    pub(crate) only_this_keys: Vec<KeySummary>,
+}
+
+/// A limit's counts, and whom it touches.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LimitSummary {
+    #[serde(flatten)]
+    pub(crate) count: LimitCount,
+    pub(crate) keys: TouchedKeys,
+}
+
+/// How many keys a limit has and how many of them it touches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct TouchedKeys {
+    pub(crate) seen: u64,
+    /// Those that were refused something, or would have been.
+    pub(crate) refused: u64,
+    pub(crate) requests_of_each: Spread,
+    /// Of those that were refused something.
+    pub(crate) refused_of_each: Spread,
+}
+
+/// How a number is spread over keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Spread {
+    /// What half of the keys do not exceed, and so on.
+    pub(crate) half: u64,
+    pub(crate) nine_in_ten: u64,
+    pub(crate) ninety_nine_in_hundred: u64,
+    pub(crate) most: u64,
+}
+
+impl Spread {
+    fn of(mut numbers: Vec<u32>) -> Self {
+        numbers.sort_unstable();
+        let percentile = |percent: usize| {
+            let place = (numbers.len() * percent).div_ceil(100).max(1) - 1;
+            numbers.get(place).map_or(0, |number| u64::from(*number))
+        };
+        Self {
+            half: percentile(50),
+            nine_in_ten: percentile(90),
+            ninety_nine_in_hundred: percentile(99),
+            most: percentile(100),
+        }
+    }
+}
+
+/// A policy that would have refused less, or no more than it should.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Suggestion {
+    pub(crate) at_most: String,
+    pub(crate) policy: String,
 }
 
 /// A log and what it was read as.
@@ -60,7 +141,7 @@ pub(crate) struct TimeSummary {
 }
 
 /// What became of the requests.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct RequestsSummary {
     pub(crate) judged: u64,
     pub(crate) allowed: u64,
@@ -73,6 +154,22 @@ pub(crate) struct RequestsSummary {
     /// Requests that found no room for a counter of their own, so that what became of them hung
     /// on others: the directory is too small for the keys.
     pub(crate) without_counter: u64,
+    /// The keys that there were, at least.
+    pub(crate) keys: u64,
+}
+
+impl RequestsSummary {
+    /// What to say of requests that found no counter of their own.
+    pub(crate) fn crowded(&self) -> Option<String> {
+        let without = count(Some(self.without_counter).filter(|without| *without > 0)?);
+        let enough = self.keys.saturating_mul(4).next_power_of_two().max(1 << 20);
+        Some(format!(
+            "{without} requests found no room for a counter of their own: there are {} keys or \
+             more. What became of them hung on others, by when_full of their limits; --counters \
+             {enough} gives each its own.",
+            count(self.keys)
+        ))
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -82,11 +179,12 @@ pub(crate) struct RouteSummary {
     pub(crate) refused: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct KeysSummary {
+    /// Keys told apart, of all limits.
     pub(crate) tracked: usize,
-    /// False if there were more keys than are tracked, so that counts are estimates: see the
-    /// error of each.
+    /// False if there were more than are told apart, or so many that were refused something that
+    /// one of the worst may be missing here.
     pub(crate) exact: bool,
     /// Most refused first.
     pub(crate) worst: Vec<KeySummary>,
@@ -98,14 +196,26 @@ pub(crate) struct KeySummary {
     pub(crate) key: String,
     /// True if the limit is in shadow: it has refused nothing, only had no room.
     pub(crate) shadow: bool,
-    /// At least, unless exact.
-    pub(crate) requests: u64,
-    /// At most, unless exact; too high by no more than the error.
+    /// None if it is not known.
+    pub(crate) requests: Option<u64>,
+    /// Too high by no more than the error.
     pub(crate) refused: u64,
     pub(crate) refused_error: u64,
+    pub(crate) first_refused: String,
+    pub(crate) last_refused: String,
+    /// What was refused, the most frequent first.
+    pub(crate) deeds: Vec<Deed>,
+    pub(crate) agent: String,
 }
 
+/// What a key was refused.
 #[derive(Clone, Debug, Serialize)]
+pub(crate) struct Deed {
+    pub(crate) what: String,
+    pub(crate) about: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct TimelineSummary {
     pub(crate) bin_secs: u64,
     pub(crate) bins: Vec<BinSummary>,
@@ -117,6 +227,8 @@ pub(crate) struct BinSummary {
     pub(crate) begin_secs: u64,
     pub(crate) allowed: u64,
     pub(crate) refused: u64,
+    /// Of those allowed, the ones that a limit in shadow had no room for.
+    pub(crate) would_refuse: u64,
 }
 
 /// What the limits would have had to be.
@@ -139,6 +251,8 @@ pub(crate) struct LimitAmounts {
     pub(crate) at_most_1_in_100: Option<FoundRate>,
     pub(crate) at_most_1_in_1000: Option<FoundRate>,
     pub(crate) nothing: Option<FoundRate>,
+    /// The same if the ten keys that asked most were left out; none if there are no others.
+    pub(crate) without_loudest: Option<FoundRates>,
     pub(crate) requests: u64,
     /// True if no smaller amount does it either.
     pub(crate) smallest: bool,
@@ -148,6 +262,26 @@ pub(crate) struct LimitAmounts {
 pub(crate) struct FoundRate {
     pub(crate) rate: String,
     pub(crate) refused: u64,
+    /// How many keys it would have refused something.
+    pub(crate) keys: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FoundRates {
+    pub(crate) at_most_1_in_100: Option<FoundRate>,
+    pub(crate) at_most_1_in_1000: Option<FoundRate>,
+    pub(crate) nothing: Option<FoundRate>,
+}
+
+impl FoundRates {
+    pub(crate) fn all(&self) -> [Option<&FoundRate>; 3] {
+        [
+            &self.at_most_1_in_100,
+            &self.at_most_1_in_1000,
+            &self.nothing,
+        ]
+        .map(Option::as_ref)
+    }
 }
 
 impl LimitAmounts {
@@ -158,11 +292,23 @@ impl LimitAmounts {
         amounts: &Amounts,
         write: impl Fn(u64) -> String,
     ) -> Self {
-        let [hundred, thousand, nothing] = amounts.found.map(|found| {
-            found.map(|found| FoundRate {
-                rate: write(found.amount),
-                refused: found.refused,
+        let rates = |found: [Option<Amount>; 3]| {
+            found.map(|found| {
+                found.map(|found| FoundRate {
+                    rate: write(found.amount),
+                    refused: found.refused,
+                    keys: found.keys,
+                })
             })
+        };
+        let [hundred, thousand, nothing] = rates(amounts.found);
+        let without_loudest = amounts.without_loudest.map(|found| {
+            let [hundred, thousand, nothing] = rates(found);
+            FoundRates {
+                at_most_1_in_100: hundred,
+                at_most_1_in_1000: thousand,
+                nothing,
+            }
         });
         Self {
             limit: limit.to_owned(),
@@ -170,6 +316,7 @@ impl LimitAmounts {
             at_most_1_in_100: hundred,
             at_most_1_in_1000: thousand,
             nothing,
+            without_loudest,
             requests: amounts.requests,
             smallest: amounts.smallest,
         }
@@ -194,141 +341,231 @@ impl KeySummary {
     }
 }
 
+/// A policy's name, and what was worked out for it.
+#[derive(Clone, Default)]
+pub(crate) struct Worked {
+    pub(crate) policy: String,
+    pub(crate) amounts: Option<AmountsSummary>,
+    pub(crate) suggestion: Option<Suggestion>,
+}
+
 impl Summary {
-    /// The results of a replay of `policy`, with at most `worst` of the worst keys.
-    pub(crate) fn new(
-        state: &State,
-        policy: &str,
-        worst: usize,
-        amounts: Option<AmountsSummary>,
-    ) -> Self {
-        let totals = &state.totals;
+    /// The results of a replay under the policies of `worked`, with at most `worst` of the worst
+    /// keys.
+    pub(crate) fn new(state: &State, worst: usize, worked: Vec<Worked>) -> Self {
+        let lines = &state.lines;
         let names = state.recipe.logs.iter().enumerate();
         let logs = names.map(|(number, name)| LogSummary {
             name: name.clone(),
-            format: state.formats.get(number).copied(),
+            format: state.formats.get(number).cloned(),
         });
-        let mut routes: Vec<_> = totals
-            .routes
-            .iter()
-            .map(|(route, count)| RouteSummary {
-                route: route.clone(),
-                requests: count.requests,
-                refused: count.refused,
-            })
-            .collect();
-        routes.sort_by_key(|route| std::cmp::Reverse((route.refused, route.requests)));
-        let instant = |nanos| Timestamp::from_nanos(nanos).to_string();
+        let mut policies = state.policies.iter().zip(worked);
+        let first = policies
+            .next()
+            .map(|(side, worked)| of_policy(side, worst, worked));
+        let first = first.unwrap_or_default();
+        let names = |limits: &[LimitSummary]| -> Vec<LimitCount> {
+            limits.iter().map(|limit| limit.count.clone()).collect()
+        };
+        let others = policies.map(|(side, worked)| {
+            let policy = of_policy(side, worst, worked);
+            let difference = side.difference.clone().unwrap_or_default();
+            let list = |keys: &RefusedKeys, limits| {
+                let all = keys.worst().into_iter().take(worst);
+                all.map(|key| key_of(key, limits, None)).collect()
+            };
+            Compared {
+                both_refuse: difference.both_refuse,
+                only_first_refuses: difference.only_first_refuses,
+                only_this_refuses: difference.only_this_refuses,
+                only_first_keys: list(&difference.only_first_keys, &names(&first.limits)),
+                only_this_keys: list(&difference.only_this_keys, &names(&policy.limits)),
+                policy,
+            }
+        });
+        let others = others.collect();
         Self {
-            version: 1,
-            policy: policy.to_owned(),
+            version: 2,
             logs: logs.collect(),
             lines: LinesSummary {
-                read: totals.lines,
-                requests: totals.requests,
-                without_request: totals.without_request,
-                blank: totals.blank,
-                malformed: totals.malformed,
+                read: lines.read,
+                requests: lines.requests,
+                without_request: lines.without_request,
+                blank: lines.blank,
+                malformed: lines.malformed,
             },
-            first_malformed: totals.first_malformed.clone(),
+            first_malformed: lines.first_malformed.clone(),
             time: TimeSummary {
-                first: totals.span_nanos.map(|(first, _)| instant(first)),
-                last: totals.span_nanos.map(|(_, last)| instant(last)),
-                late_entries: totals.late.entries,
-                largest_lag_ms: totals.late.largest_lag_nanos / 1_000_000,
+                first: lines.span_nanos.map(|(first, _)| instant(first)),
+                last: lines.span_nanos.map(|(_, last)| instant(last)),
+                late_entries: lines.late.entries,
+                largest_lag_ms: lines.late.largest_lag_nanos / 1_000_000,
             },
-            requests: RequestsSummary {
-                judged: totals.requests,
-                allowed: totals.allowed,
-                refused: totals.refused,
-                would_refuse: totals.would_refuse,
-                exempt: totals.exempt,
-                unjudged: totals.unjudged.clone(),
-                without_counter: state.without_counter,
-            },
-            limits: totals.limits.clone(),
-            routes,
-            keys: keys(state, worst),
-            timeline: TimelineSummary {
-                bin_secs: state.timeline.width_secs(),
-                bins: state
-                    .timeline
-                    .bins()
-                    .map(|(begin_secs, bin)| BinSummary {
-                        begin_secs,
-                        allowed: bin.allowed,
-                        refused: bin.refused,
-                    })
-                    .collect(),
-            },
-            amounts,
+            first,
+            others,
         }
     }
 }
 
-fn keys(state: &State, worst: usize) -> KeysSummary {
-    let limit = |count: &KeyCount| state.totals.limits.get(count.limit);
-    let summary = |count: KeyCount| KeySummary {
-        limit: limit(&count).map_or_else(String::new, |limit| limit.name.clone()),
-        shadow: limit(&count).is_some_and(|limit| limit.shadow),
-        key: count.key.into(),
-        requests: count.requests,
-        refused: count.refused,
-        refused_error: count.refused_error,
-    };
+fn instant(nanos: u64) -> String {
+    Timestamp::from_nanos(nanos).to_string()
+}
+
+fn of_policy(side: &Side, worst: usize, worked: Worked) -> PolicySummary {
+    let totals = &side.totals;
+    let mut routes: Vec<_> = totals
+        .routes
+        .iter()
+        .map(|(route, count)| RouteSummary {
+            route: route.clone(),
+            requests: count.requests,
+            refused: count.refused,
+        })
+        .collect();
+    routes.sort_by_key(|route| std::cmp::Reverse((route.refused, route.requests)));
+    let limits = totals
+        .limits
+        .iter()
+        .enumerate()
+        .map(|(number, count)| LimitSummary {
+            count: count.clone(),
+            keys: touched(side, number),
+        });
+    let limits: Vec<_> = limits.collect();
+    let keys: u64 = limits.iter().map(|limit| limit.keys.seen).sum();
+    PolicySummary {
+        policy: worked.policy,
+        requests: RequestsSummary {
+            judged: totals.requests,
+            allowed: totals.allowed,
+            refused: totals.refused,
+            would_refuse: totals.would_refuse,
+            exempt: totals.exempt,
+            unjudged: totals.unjudged.clone(),
+            without_counter: side.without_counter,
+            keys,
+        },
+        limits,
+        routes,
+        keys: worst_keys(side, worst),
+        timeline: timeline_of(&side.timeline),
+        limit_timelines: side.limit_timelines.iter().map(timeline_of).collect(),
+        amounts: worked.amounts,
+        suggestion: worked.suggestion,
+    }
+}
+
+fn touched(side: &Side, limit: usize) -> TouchedKeys {
+    let counts = || side.counts.of_limit(limit).map(|(_, count)| count);
+    let requests: Vec<u32> = counts().map(|count| count.requests).collect();
+    let refused: Vec<u32> = counts()
+        .map(|count| count.refused)
+        .filter(|refused| *refused > 0)
+        .collect();
+    TouchedKeys {
+        seen: u64::try_from(requests.len()).unwrap_or(u64::MAX),
+        refused: u64::try_from(refused.len()).unwrap_or(u64::MAX),
+        requests_of_each: Spread::of(requests),
+        refused_of_each: Spread::of(refused),
+    }
+}
+
+fn timeline_of(timeline: &Timeline) -> TimelineSummary {
+    let bins = timeline.bins().map(|(begin_secs, bin)| BinSummary {
+        begin_secs,
+        allowed: bin.allowed,
+        refused: bin.refused,
+        would_refuse: bin.would_refuse,
+    });
+    TimelineSummary {
+        bin_secs: timeline.width_secs(),
+        bins: bins.collect(),
+    }
+}
+
+fn worst_keys(side: &Side, most: usize) -> KeysSummary {
+    let limits = &side.totals.limits;
+    let held = side.refused_keys.worst();
+    let all = held
+        .into_iter()
+        .map(|key| key_of(key, limits, side.counts.of(key.limit, key.counter)));
+    let mut worst: Vec<_> = all.collect();
+    // Of keys refused as often the busier comes first.
+    worst.sort_by_key(|key| std::cmp::Reverse((key.refused, key.requests)));
+    worst.truncate(most);
     KeysSummary {
-        tracked: state.keys.tracked(),
-        exact: state.keys.is_exact(),
-        worst: state.keys.worst(worst).into_iter().map(summary).collect(),
+        tracked: side.counts.tracked(),
+        exact: side.refused_keys.is_exact() && side.counts.left_out() == 0,
+        worst,
+    }
+}
+
+/// A key in words; `exact` is what it came to, if that was counted.
+fn key_of(key: &RefusedKey, limits: &[LimitCount], exact: Option<Count>) -> KeySummary {
+    let limit = limits.get(key.limit);
+    let mut deeds = key.deeds.clone();
+    deeds.sort_by_key(|(_, about)| std::cmp::Reverse(*about));
+    KeySummary {
+        limit: limit.map_or_else(String::new, |limit| limit.name.clone()),
+        shadow: limit.is_some_and(|limit| limit.shadow),
+        key: key.key.to_string(),
+        requests: exact.map(|exact| u64::from(exact.requests)),
+        refused: exact.map_or(key.refused, |exact| u64::from(exact.refused)),
+        refused_error: if exact.is_some() { 0 } else { key.error },
+        first_refused: instant(key.first_nanos),
+        last_refused: instant(key.last_nanos),
+        deeds: deeds
+            .into_iter()
+            .map(|(what, about)| Deed {
+                what: what.into(),
+                about,
+            })
+            .collect(),
+        agent: key.agent.to_string(),
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::judge::Fate;
     use super::super::state::{Position, Recipe};
     use super::super::totals::RouteCount;
     use super::*;
+    use crate::log::Entry;
+    use crate::replay::text::Text;
 
     /// A summary in which every text from outside is `text`.
     pub(crate) fn summary_of_test(text: &str) -> Summary {
         let recipe = Recipe {
-            policy: String::new(),
+            policies: Vec::new(),
             logs: vec![text.to_owned()],
             format: None,
             reading: String::new(),
             trace: true,
+            follow: false,
         };
-        let mut state = State::new(recipe, &[text.to_owned()]);
+        let limits = [text.to_owned()];
+        let mut state = State::new(recipe, &[&limits, &limits]);
         state.position = Position::default();
         state.formats.push(Format::Combined);
-        let totals = &mut state.totals;
-        totals.lines = 4;
-        totals.requests = 3;
-        totals.allowed = 2;
-        totals.refused = 1;
-        totals.would_refuse = 1;
-        totals.exempt = 1;
-        totals.late.entries = 1;
-        totals.hold(Timestamp::from_secs(1_700_000_000));
-        totals.complain(Complaint {
+        let lines = &mut state.lines;
+        (lines.read, lines.requests) = (4, 3);
+        lines.late.entries = 1;
+        let now = lines.hold(Timestamp::from_secs(1_700_000_000));
+        lines.complain(|| Complaint {
             file: text.to_owned(),
             line: 4,
             why: text.to_owned(),
             excerpt: text.to_owned(),
         });
-        let route = RouteCount {
-            requests: 3,
-            refused: 1,
-        };
-        totals.routes.insert(text.to_owned(), route);
-        state
-            .timeline
-            .count(Timestamp::from_secs(1_700_000_000), true);
-        state.keys.count(0, text, true);
+        for side in &mut state.policies {
+            fill(side, text, now);
+        }
         let found = |rate: &str| {
             Some(FoundRate {
                 rate: rate.to_owned(),
                 refused: 0,
+                keys: 0,
             })
         };
         let amounts = AmountsSummary {
@@ -340,11 +577,62 @@ pub(super) mod tests {
                 at_most_1_in_100: found("1/s"),
                 at_most_1_in_1000: None,
                 nothing: found("2/s"),
+                without_loudest: None,
                 requests: 3,
                 smallest: false,
             }],
         };
-        Summary::new(&state, text, 10, Some(amounts))
+        let worked = Worked {
+            policy: text.to_owned(),
+            amounts: Some(amounts),
+            suggestion: Some(Suggestion {
+                at_most: "nothing".to_owned(),
+                policy: text.to_owned(),
+            }),
+        };
+        Summary::new(&state, 10, vec![worked.clone(), worked])
+    }
+
+    fn fill(side: &mut Side, text: &str, now: Timestamp) {
+        let totals = &mut side.totals;
+        (totals.requests, totals.allowed, totals.refused) = (3, 2, 1);
+        (totals.would_refuse, totals.exempt) = (1, 1);
+        let route = RouteCount {
+            requests: 3,
+            refused: 1,
+        };
+        totals.routes.insert(text.to_owned(), route);
+        for timeline in side.limit_timelines.iter_mut().chain([&mut side.timeline]) {
+            timeline.count(now, Fate::Allowed);
+            timeline.count(now, Fate::Refused);
+        }
+        side.counts.count(0, 7, true);
+        let entry = Entry {
+            time: now,
+            method: "GET".into(),
+            path: Some(text.into()),
+            cost: None,
+            attributes: vec![("user_agent".into(), text.into())],
+        };
+        side.refused_keys
+            .count((0, 7), now, &entry, || text.to_owned());
+        if let Some(difference) = &mut side.difference {
+            for keys in [
+                &mut difference.only_first_keys,
+                &mut difference.only_this_keys,
+            ] {
+                keys.count((0, 7), now, &entry, || text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn spreads_are_those_of_the_ranks() {
+        let spread = Spread::of((1..=200).rev().collect());
+        assert_eq!((spread.half, spread.nine_in_ten), (100, 180));
+        assert_eq!((spread.ninety_nine_in_hundred, spread.most), (198, 200));
+        assert_eq!(Spread::of(vec![7]).half, 7);
+        assert_eq!(Spread::of(Vec::new()), Spread::default());
     }
 
     #[test]
@@ -360,7 +648,11 @@ pub(super) mod tests {
         assert_eq!(json["keys"]["worst"][0]["key"], "name");
         assert_eq!(json["amounts"]["limits"][0]["nothing"]["rate"], "2/s");
         assert_eq!(json["logs"][0]["format"], "combined");
-        let text = summary.to_string();
+        let text = Text {
+            summary: &summary,
+            width: usize::MAX,
+        }
+        .to_string();
         for part in [
             "4 lines: 3 requests, 1 malformed",
             "2 allowed, 1 refused (33.3 %)",
