@@ -1,6 +1,7 @@
 //! Real access logs replayed by the built command: what was read, and what became of it.
 #![cfg(feature = "cli")]
 
+mod model;
 mod presets;
 #[path = "../common/skipped.rs"]
 mod skipped;
