@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod choosing;
 #[path = "../../examples/demo_log.rs"]
 #[expect(dead_code, reason = "its main is another program's")]
 mod demo_log;

@@ -48,28 +48,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     for policy in &policies {
         tell_what_is_left_out(policy);
     }
-    let latest = kept.as_ref().and_then(|state| state.lines.span_nanos);
-    let now = Timestamp::from_nanos(latest.map_or(0, |(_, latest)| latest));
-    let judges = policies.into_iter().enumerate().map(|(number, policy)| {
-        LimiterJudge::open(policy, &home.counters(number), args.counters, now)
-    });
-    let mut judges = judges.collect::<anyhow::Result<Vec<_>>>()?;
-    let limits: Vec<_> = judges.iter().map(|judge| judge.limits()).collect();
-    let state = kept.unwrap_or_else(|| State::new(recipe, &limits));
-    let mut sides = Vec::new();
-    for (number, (judge, counted)) in judges.iter_mut().zip(&state.policies).enumerate() {
-        let tracks = counted.tracks.clone();
-        let recorder = state
-            .recipe
-            .trace
-            .then(|| Recorder::open(&home.trace(number), tracks));
-        sides.push(Side {
-            judge,
-            counterless: counted.without_counter,
-            recorder: recorder.transpose()?,
-            ruling: Ruling::default(),
-        });
-    }
+    let (sides, state) = open_sides(args, policies, &home, kept, recipe)?;
     let mut replay = Replay {
         options: Options {
             reading,
@@ -97,7 +76,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         return Ok(interrupted());
     }
     replay.close()?;
-    let worked = match work_out(args, &mut replay) {
+    // The limiters go, too: what follows needs their memory.
+    let recorders = replay.sides.drain(..).map(|side| side.recorder).collect();
+    let worked = match work_out(args, &mut replay, recorders) {
         Err(fault) if fault.is::<Interrupted>() => return Ok(interrupted()),
         worked => worked?,
     };
@@ -105,6 +86,36 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     show(args, &summary)?;
     replay.home.set_finished(true)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A limiter for each policy, and what each has come to so far.
+fn open_sides<'a>(
+    args: &ReplayArgs,
+    policies: Vec<Policy>,
+    home: &Home,
+    kept: Option<State>,
+    recipe: Recipe,
+) -> anyhow::Result<(Vec<Side<'a>>, State)> {
+    let latest = kept.as_ref().and_then(|state| state.lines.span_nanos);
+    let now = Timestamp::from_nanos(latest.map_or(0, |(_, latest)| latest));
+    let judges = policies.into_iter().enumerate().map(|(number, policy)| {
+        LimiterJudge::open(policy, &home.counters(number), args.counters, now)
+    });
+    let judges = judges.collect::<anyhow::Result<Vec<_>>>()?;
+    let limits: Vec<_> = judges.iter().map(|judge| judge.limits()).collect();
+    let state = kept.unwrap_or_else(|| State::new(recipe, &limits));
+    let mut sides = Vec::new();
+    for (number, (judge, counted)) in judges.into_iter().zip(&state.policies).enumerate() {
+        let tracks = counted.tracks.clone();
+        let open = || Recorder::open(&home.trace(number), tracks);
+        sides.push(Side {
+            judge: Box::new(judge),
+            counterless: counted.without_counter,
+            recorder: state.recipe.trace.then(open).transpose()?,
+            ruling: Ruling::default(),
+        });
+    }
+    Ok((sides, state))
 }
 
 fn interrupted() -> ExitCode {
@@ -183,23 +194,24 @@ fn bytes_total(args: &ReplayArgs) -> Option<u64> {
 }
 
 /// Works out what each limit of each policy would have had to be.
-fn work_out(args: &ReplayArgs, replay: &mut Replay<'_>) -> anyhow::Result<Vec<Worked>> {
+fn work_out(
+    args: &ReplayArgs,
+    replay: &mut Replay<'_>,
+    recorders: Vec<Option<Recorder>>,
+) -> anyhow::Result<Vec<Worked>> {
     let mut worked = Vec::new();
     let mut trials = trial::Trials::new(&replay.home, &replay.state)?;
-    for (number, path) in args.policy.iter().enumerate() {
+    let paths = args.policy.iter().enumerate();
+    for ((number, path), recorder) in paths.zip(recorders) {
         let mut one = Worked {
             policy: path.to_string_lossy().into_owned(),
             ..Worked::default()
         };
-        let (Some(side), Some(counted)) = (
-            replay.sides.get_mut(number),
-            replay.state.policies.get(number),
-        ) else {
-            continue;
-        };
-        if let Some(recorder) = &mut side.recorder {
+        let counted = replay.state.policies.get(number);
+        if let (Some(counted), Some(mut recorder)) = (counted, recorder) {
             let (progress, interrupt) = (&mut replay.progress, &mut replay.interrupt);
-            let amounts = trials.amounts(counted, recorder, &replay.home, progress, interrupt)?;
+            let amounts =
+                trials.amounts(counted, &mut recorder, &replay.home, progress, interrupt)?;
             if number == 0 && args.suggest.is_some() {
                 one.suggestion = Some(suggest::suggest(path, &amounts, args.at_most)?);
             }

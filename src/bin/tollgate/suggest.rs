@@ -106,13 +106,14 @@ fn why(limit: &LimitAmounts, at_most: AtMost) -> Vec<String> {
         )];
     };
     let mut lines = vec![format!(
-        "# {name}: was {}. Of {} requests {} would refuse {} ({}), of {} keys.",
+        "# {name}: was {}. Of {} requests {} would refuse {} ({}), of {} key{}.",
         limit.rate,
         count(limit.requests),
         found.rate,
         count(found.refused),
         share(found.refused, limit.requests),
         count(found.keys),
+        if found.keys == 1 { "" } else { "s" },
     )];
     let others = limit.without_loudest.as_ref().and_then(|others| {
         let [hundred, thousand, nothing] = others.all();

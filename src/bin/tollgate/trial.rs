@@ -67,7 +67,6 @@ impl Trials {
             let name = of_limit.map_or("", |limit| &limit.name);
             progress.work(name, 0, done, all);
             let parts = Parts::split(recorder.uses(number)?, &home.parts())?;
-            self.attempts.only(place);
             let mut memory = Memory {
                 attempts: &mut self.attempts,
                 track: place,

@@ -26,8 +26,9 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// Of the file as it lies there; none for a stream.
     pub(crate) bytes: Option<u64>,
-    /// CRC-32 of its beginning.
+    /// CRC-32 of its beginning, and how many bytes that was.
     pub(crate) head: u32,
+    pub(crate) head_bytes: usize,
 }
 
 /// A log that is being read.
@@ -55,6 +56,10 @@ pub(crate) struct Source {
     file: Option<(u64, u64)>,
     /// For opening it once more.
     reading: Reading,
+    /// The bytes that the identity tells of.
+    beginning: Vec<u8>,
+    /// A line of the beginning.
+    sample: String,
 }
 
 impl Source {
@@ -87,13 +92,19 @@ impl Source {
         let heading = text.lines().next();
         let parser = Parser::new(&format, heading, reading.clone());
         let parser = parser.with_context(|| name.to_owned())?;
-        let mut crc = Crc::new();
-        crc.update(head.get(..IDENTITY_BYTES).unwrap_or(&head));
+        let beginning = head.get(..IDENTITY_BYTES).unwrap_or(&head).to_vec();
         let identity = Identity {
             name: name.to_owned(),
             bytes,
-            head: crc.sum(),
+            head: sum(&beginning),
+            head_bytes: beginning.len(),
         };
+        // Not the last one: it may have been cut.
+        let mut whole = text.lines().rev().skip(1).chain(text.lines());
+        let sample = whole
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default()
+            .to_owned();
         Ok(Self {
             identity,
             format,
@@ -111,6 +122,8 @@ impl Source {
                 .ok()
                 .map(|meta| (meta.dev(), meta.ino())),
             reading: reading.clone(),
+            beginning,
+            sample,
         })
     }
 
@@ -122,9 +135,17 @@ impl Source {
         &self.format
     }
 
-    /// The fields of the line in hand, by the names that `--map` takes.
+    /// True if it is the log that `begun` was, with more behind it.
+    pub(crate) fn has_grown_from(&self, begun: &Identity) -> bool {
+        let beginning = self.beginning.get(..begun.head_bytes);
+        self.identity.name == begun.name
+            && self.identity.bytes >= begun.bytes
+            && beginning.is_some_and(|beginning| sum(beginning) == begun.head)
+    }
+
+    /// The fields that its lines have, by the names that `--map` takes.
     pub(crate) fn fields(&self) -> Vec<String> {
-        self.parser.fields(&String::from_utf8_lossy(&self.line))
+        self.parser.fields(&self.sample)
     }
 
     /// The heading that lines are read by, where it may change within a log.
@@ -275,6 +296,12 @@ impl Source {
         self.parser
             .parse(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// Counts the bytes that pass through.

@@ -274,7 +274,7 @@ pub(crate) fn find<T: Trial>(
     }];
     let mut amount = 1;
     while let Some(last) = steps.last().filter(|last| last.refused > 0) {
-        match search.attempt(amount, last.keys.as_deref())? {
+        match search.attempt(amount, last.keys.as_ref())? {
             Some(tried) => steps.push(tried),
             None => break,
         }
@@ -312,7 +312,7 @@ struct Search<'s, 'm, F> {
     trials: u64,
     /// The uses last looked at, and of which keys, if these are few enough to be held: what comes
     /// next is mostly about some of them.
-    narrow: Option<(ByCounter<()>, Vec<Use>)>,
+    narrow: Option<(Rc<ByCounter<()>>, Vec<Use>)>,
 }
 
 impl<T: Trial, F: FnMut(u64, usize) -> anyhow::Result<Option<T>>> Search<'_, '_, F> {
@@ -320,7 +320,7 @@ impl<T: Trial, F: FnMut(u64, usize) -> anyhow::Result<Option<T>>> Search<'_, '_,
     fn attempt(
         &mut self,
         amount: u64,
-        of: Option<&ByCounter<()>>,
+        of: Option<&Rc<ByCounter<()>>>,
     ) -> anyhow::Result<Option<Tried>> {
         let mut tried = Tried {
             amount,
@@ -329,33 +329,44 @@ impl<T: Trial, F: FnMut(u64, usize) -> anyhow::Result<Option<T>>> Search<'_, '_,
             keys: None,
         };
         let mut keys = ByCounter::default();
-        for part in 0..self.parts.count(of) {
+        let count = self.parts.count(of.map(|of| &**of));
+        for part in 0..count {
             let place = [self.memory.track, amount, u64::try_from(part).unwrap_or(0)];
-            if self.memory.attempts.known(place).is_none() {
+            let known = self.memory.attempts.known(place)?;
+            let known = if let Some(known) = known {
+                known
+            } else {
                 self.trials += 1;
                 if (self.memory.is_interrupted)(self.trials) {
                     bail!(Interrupted);
                 }
-                let most = of.map_or(self.parts.keys.len(), ByCounter::len);
-                let uses = self.uses(part, of)?;
+                let all = of.map_or(self.parts.keys.len(), |of| of.len());
+                // Keys are hashes, so the parts have about as many of them.
+                let most = all.div_ceil(count) * if count > 1 { 2 } else { 1 };
+                let uses = self.uses(part, of.map(|of| &**of))?;
                 let Some(trial) = (self.trial)(amount, most.min(uses.len()))? else {
                     return Ok(None);
                 };
-                self.memory.attempts.keep(place, run(trial, &uses))?;
-                if let Some(of) = of.filter(|of| self.parts.count(Some(of)) == 1) {
-                    self.narrow = Some((of.clone(), uses));
+                let came_to = run(trial, &uses);
+                self.memory.attempts.keep(place, &came_to)?;
+                if let Some(of) = of.filter(|_| count == 1) {
+                    self.narrow = Some((Rc::clone(of), uses));
                 }
-            }
-            let known = self.memory.attempts.known(place);
-            for (key, refused) in known.into_iter().flat_map(|known| &known.keys) {
+                came_to
+            };
+            for (key, refused) in known.keys {
                 tried.refused += refused;
-                if !self.parts.loudest.contains_key(key) {
+                if !self.parts.loudest.contains_key(&key) {
                     tried.refused_others += refused;
                 }
-                keys.insert(*key, ());
+                keys.insert(key, ());
             }
         }
-        tried.keys = Some(Rc::new(keys));
+        // A larger amount refuses something to none but those that a smaller one did.
+        tried.keys = match of.filter(|of| of.len() == keys.len()) {
+            Some(same) => Some(Rc::clone(same)),
+            None => Some(Rc::new(keys)),
+        };
         Ok(Some(tried))
     }
 
@@ -386,7 +397,7 @@ impl<T: Trial, F: FnMut(u64, usize) -> anyhow::Result<Option<T>>> Search<'_, '_,
         let (mut low, mut keys) = (below.amount, below.keys.clone());
         while best.amount - low > 1 {
             let middle = low + (best.amount - low) / 2;
-            match self.attempt(middle, keys.as_deref())? {
+            match self.attempt(middle, keys.as_ref())? {
                 Some(tried) if meets(&tried) => best = target.found(&tried, &self.parts.loudest),
                 Some(tried) => (low, keys) = (middle, tried.keys),
                 None => low = middle,

@@ -73,7 +73,7 @@ pub(crate) struct Options {
 
 /// One policy of a replay.
 pub(crate) struct Side<'a> {
-    pub(crate) judge: &'a mut dyn Judge,
+    pub(crate) judge: Box<dyn Judge + 'a>,
     /// Requests without a counter of their own before a resumption; the judge knows of the rest.
     pub(crate) counterless: u64,
     /// If it is to be kept what each limit was asked.
@@ -121,7 +121,7 @@ impl Replay<'_> {
             if self.live.is_some() && number + 1 == logs.len() {
                 source.follow()?;
             }
-            self.state.recognise(source.identity(), source.format())?;
+            self.state.recognise(&source)?;
             if !behind {
                 if number == reached.log {
                     let heading = reached.heading.as_deref();

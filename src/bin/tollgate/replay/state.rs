@@ -11,7 +11,7 @@ use super::keys::{KEYS_MAX, RefusedKeys};
 use super::timeline::Timeline;
 use super::totals::{Lines, Totals};
 use super::trace::Tracks;
-use crate::log::{Format, Identity};
+use crate::log::{Format, Identity, Source};
 
 /// Limits that have a timeline of their own.
 // Bound: the report says that further ones have none.
@@ -193,24 +193,20 @@ impl State {
     ///
     /// # Errors
     /// If it is another one now.
-    pub(crate) fn recognise(&mut self, identity: &Identity, format: &Format) -> anyhow::Result<()> {
+    pub(crate) fn recognise(&mut self, source: &Source) -> anyhow::Result<()> {
         match self.identities.get(self.position.log) {
             None => {
-                self.identities.push(identity.clone());
-                self.formats.push(format.clone());
+                self.identities.push(source.identity().clone());
+                self.formats.push(source.format().clone());
                 Ok(())
             }
             Some(begun) => {
-                // A log that is still written to grows.
-                let has_grown = identity.bytes > begun.bytes && self.recipe.follow;
-                let begun_as_now = Identity {
-                    bytes: identity.bytes,
-                    ..begun.clone()
-                };
+                // A log that is still being written grows.
+                let has_grown = self.recipe.follow && source.has_grown_from(begun);
                 ensure!(
-                    begun == identity || (has_grown && begun_as_now == *identity),
+                    begun == source.identity() || has_grown,
                     "{} has changed since the replay began; begin again in another directory",
-                    identity.name
+                    begun.name
                 );
                 Ok(())
             }

@@ -132,8 +132,9 @@ fn blocks<const N: usize>(
     Ok(())
 }
 
-/// Writes `text` in lines of at most `width` columns, broken between words.
+/// Writes `text` in lines of at most `width` columns, broken between words where that is possible.
 pub(crate) fn prose(f: &mut Formatter<'_>, width: usize, text: &str) -> fmt::Result {
+    let width = width.max(1);
     let mut line = String::new();
     for word in text.split_inclusive(' ') {
         if !line.is_empty() && chars(&line) + chars(word.trim_end()) > width {
@@ -141,6 +142,15 @@ pub(crate) fn prose(f: &mut Formatter<'_>, width: usize, text: &str) -> fmt::Res
             line.clear();
         }
         line.push_str(word);
+        while chars(line.trim_end()) > width {
+            let end = line
+                .char_indices()
+                .nth(width)
+                .map_or(line.len(), |(end, _)| end);
+            let rest = line.split_off(end);
+            writeln!(f, "{line}")?;
+            line = rest;
+        }
     }
     writeln!(f, "{}", line.trim_end())
 }
@@ -177,6 +187,21 @@ mod tests {
             Table(usize::MAX, &rows).to_string(),
             "\nNAME      N  T\na     1,000  x\nlong      7  yy\n"
         );
+    }
+
+    struct Prose<'a>(usize, &'a str);
+
+    impl Display for Prose<'_> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            prose(f, self.0, self.1)
+        }
+    }
+
+    #[test]
+    fn prose_is_broken_between_words_or_where_it_must_be() {
+        assert_eq!(Prose(9, "one two three").to_string(), "one two\nthree\n");
+        assert_eq!(Prose(4, "abcdefghi jk").to_string(), "abcd\nefgh\ni jk\n");
+        assert_eq!(Prose(usize::MAX, "one two ").to_string(), "one two\n");
     }
 
     #[test]

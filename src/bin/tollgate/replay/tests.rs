@@ -113,12 +113,7 @@ fn logs(directory: &Path) -> Vec<String> {
     ]
 }
 
-fn replay<'a>(
-    judge: &'a mut dyn Judge,
-    logs: &[String],
-    home: Home,
-    every: Duration,
-) -> Replay<'a> {
+fn replay<'a>(judge: impl Judge + 'a, logs: &[String], home: Home, every: Duration) -> Replay<'a> {
     let recipe = Recipe {
         policies: vec!["p".to_owned()],
         logs: logs.to_vec(),
@@ -134,7 +129,7 @@ fn replay<'a>(
     let counted = &state.policies[0];
     let side = Side {
         recorder: Some(Recorder::open(&home.trace(0), counted.tracks.clone()).unwrap()),
-        judge,
+        judge: Box::new(judge),
         counterless: counted.without_counter,
         ruling: Ruling::default(),
     };
@@ -157,9 +152,9 @@ fn replay<'a>(
 fn everything_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
-    let mut judge = Hourly::new(200);
+    let judge = Hourly::new(200);
     let home = Home::open(&directory.path().join("data"), Held::ReplaceFinished).unwrap();
-    let mut replay = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    let mut replay = replay(judge, &logs, home, Duration::from_secs(60));
     assert_eq!(replay.run().unwrap(), Ended::Finished);
     let (lines, counted) = (&replay.state.lines, &replay.state.policies[0]);
     let totals = &counted.totals;
@@ -186,12 +181,12 @@ fn everything_is_counted() {
 }
 
 /// A judge that fails after so many requests: the process dies there, checkpoint or not.
-struct Dying<'j> {
-    judge: &'j mut Hourly,
+struct Dying {
+    judge: Hourly,
     left: u64,
 }
 
-impl Judge for Dying<'_> {
+impl Judge for Dying {
     fn limits(&self) -> &[String] {
         self.judge.limits()
     }
@@ -248,9 +243,9 @@ fn a_replay_that_died_many_times_ends_the_same() {
         let worked = vec![Worked::default()];
         serde_json::to_string(&Summary::new(&replay.state, 50, worked)).unwrap()
     };
-    let mut judge = Hourly::new(150);
+    let judge = Hourly::new(150);
     let home = Home::open(&directory.path().join("whole"), Held::ReplaceFinished).unwrap();
-    let mut whole = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    let mut whole = replay(judge, &logs, home, Duration::from_secs(60));
     whole.run().unwrap();
     let expected = summary(&whole);
     let uses = uses(&mut whole);
@@ -260,15 +255,12 @@ fn a_replay_that_died_many_times_ends_the_same() {
     for left in (0_u64..).map(|round| 5 + 300 * round) {
         let home = Home::open(&path, Held::Resume).unwrap();
         home.restore().unwrap();
-        let mut judge = match home.progress().unwrap() {
+        let judge = match home.progress().unwrap() {
             Some(_) => Hourly::restored(150, &home.counters(0)),
             None => Hourly::new(150),
         };
-        let mut dying = Dying {
-            judge: &mut judge,
-            left,
-        };
-        let mut parts = replay(&mut dying, &logs, home, Duration::ZERO);
+        let dying = Dying { judge, left };
+        let mut parts = replay(dying, &logs, home, Duration::ZERO);
         if parts.run().is_err() {
             deaths += 1;
             continue;
@@ -280,8 +272,8 @@ fn a_replay_that_died_many_times_ends_the_same() {
     assert!(deaths >= 5, "{deaths} deaths");
     // Finished is finished: nothing is read again.
     let home = Home::open(&path, Held::Resume).unwrap();
-    let mut judge = Hourly::new(0);
-    let mut again = replay(&mut judge, &logs, home, Duration::ZERO);
+    let judge = Hourly::new(0);
+    let mut again = replay(judge, &logs, home, Duration::ZERO);
     again.run().unwrap();
     assert_eq!(summary(&again), expected);
 }
@@ -291,22 +283,15 @@ fn another_log_of_the_same_name_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
     let path = directory.path().join("data");
-    let mut judge = Hourly::new(150);
-    let mut dying = Dying {
-        judge: &mut judge,
-        left: 4_500,
-    };
+    let judge = Hourly::new(150);
+    let dying = Dying { judge, left: 4_500 };
     let home = Home::open(&path, Held::ReplaceFinished).unwrap();
-    assert!(
-        replay(&mut dying, &logs, home, Duration::ZERO)
-            .run()
-            .is_err()
-    );
+    assert!(replay(dying, &logs, home, Duration::ZERO).run().is_err());
     let other = fs::read_to_string(&logs[1]).unwrap();
     fs::write(&logs[0], other).unwrap();
     let home = Home::open(&path, Held::Resume).unwrap();
-    let mut judge = Hourly::new(150);
-    let mut resumed = replay(&mut judge, &logs, home, Duration::ZERO);
+    let judge = Hourly::new(150);
+    let mut resumed = replay(judge, &logs, home, Duration::ZERO);
     resumed.options.strict = true;
     let fault = format!("{:#}", resumed.run().unwrap_err());
     assert!(
@@ -319,9 +304,9 @@ fn another_log_of_the_same_name_is_noticed() {
 fn strictness_ends_at_the_first_malformed_line() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
-    let mut judge = Hourly::new(150);
+    let judge = Hourly::new(150);
     let home = Home::open(&directory.path().join("data"), Held::ReplaceFinished).unwrap();
-    let mut strict = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    let mut strict = replay(judge, &logs, home, Duration::from_secs(60));
     strict.options.strict = true;
     let fault = strict.run().unwrap_err().to_string();
     assert!(

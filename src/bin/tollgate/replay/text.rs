@@ -24,11 +24,13 @@ impl Display for Text<'_> {
         let (summary, width) = (self.summary, self.width);
         summary.fmt_lines(f, width)?;
         if !summary.others.is_empty() {
-            writeln!(f, "\n{}", plain(&summary.first.policy))?;
+            writeln!(f)?;
+            prose(f, width, &plain(&summary.first.policy))?;
         }
         summary.first.fmt_text(f, width)?;
         for (compared, number) in summary.others.iter().zip(2_u64..) {
-            writeln!(f, "\n{}", plain(&compared.policy.policy))?;
+            writeln!(f)?;
+            prose(f, width, &plain(&compared.policy.policy))?;
             compared.policy.fmt_text(f, width)?;
             compared.fmt_text(f, width, &summary.first.policy, number)?;
         }
@@ -202,7 +204,7 @@ impl Summary {
             writeln!(f, "  ... and {} more", count(more))?;
         }
         if let (Some(first), Some(last)) = (&self.time.first, &self.time.last) {
-            writeln!(f, "from {first} to {last}")?;
+            prose(f, width, &format!("from {first} to {last}"))?;
         }
         if self.time.late_entries > 0 {
             let text = format!(
@@ -238,7 +240,8 @@ impl PolicySummary {
         writeln!(f)?;
         prose(f, width, &text)?;
         for (why, number) in &requests.unjudged {
-            writeln!(f, "{} refused unjudged: {why}", count(*number))?;
+            let text = format!("{} refused unjudged: {why}", count(*number));
+            prose(f, width, &text)?;
         }
         if let Some(crowded) = requests.crowded() {
             prose(f, width, &crowded)?;
@@ -360,6 +363,23 @@ mod tests {
             (1, u64::MAX, "< 0.001 %"),
         ] {
             assert_eq!(share(part, whole), text, "{part} of {whole}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_wider_than_a_terminal_of_sixty_columns() {
+        for name in ["x".repeat(90), "a few words ".repeat(9)] {
+            let summary = super::super::summary::tests::summary_of_test(&name);
+            let text = Text {
+                summary: &summary,
+                width: 60,
+            }
+            .to_string();
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest.is_some_and(|widest| widest <= 60), "{text}");
+            for part in ["TO REFUSE AT MOST", "ONLY POLICY 2", "REFUSED"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
         }
     }
 

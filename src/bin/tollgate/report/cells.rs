@@ -22,7 +22,7 @@ pub(super) fn bar(label: &str, part: u64, whole: u64) -> Markup {
     let permille = (u128::from(part) * 1_000)
         .checked_div(u128::from(whole))
         .unwrap_or(0);
-    let style = format!("width:{}.{}%", permille / 10, permille % 10);
+    let style = format!("--part:{}.{}%", permille / 10, permille % 10);
     html! {
         td.bar data-label=(label) {
             // Only nothing has no bar at all.
@@ -37,5 +37,5 @@ pub(super) fn relative_bar(part: u64, most: u64) -> Markup {
     let percent = (u128::from(part) * 100)
         .checked_div(u128::from(most))
         .unwrap_or(0);
-    html! { td.bar.relative { span style=(format!("width:{percent}%")) {} } }
+    html! { td.bar.relative { span style=(format!("--part:{percent}%")) {} } }
 }
