@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -193,17 +193,28 @@ fn a_report_that_would_say_nothing_is_an_error() {
         "replay closed.log --policy p.toml --data f",
         &["none of 1 lines", "holds a request"],
     );
-    // Outputs are tried first: nothing was begun.
+}
+
+#[test]
+fn outputs_are_tried_before_the_work_begins() {
+    let bench = Bench::new();
+    bench.file("p.toml", &policy(4));
+    bench.file("good.log", &log());
     for output in [
         "--report none/r.html",
         "--suggest none/s.toml",
         "--report .",
     ] {
-        refuses(
-            &format!("replay good.log --policy p.toml --data g {output}"),
-            &["cannot write"],
+        let done = bench.run(&format!(
+            "replay good.log --policy p.toml --data g {output}"
+        ));
+        assert_eq!(done.status(), 2, "{output}");
+        assert!(
+            done.err().contains("cannot write"),
+            "{output}: {}",
+            done.err()
         );
-        assert!(!fs::exists(bench.path("g")).unwrap());
+        assert!(!fs::exists(bench.path("g")).unwrap(), "nothing was begun");
     }
 }
 
@@ -219,6 +230,29 @@ fn wait_for(path: &str, text: &str) {
     }
 }
 
+/// Follows `a.log`; what it says meanwhile goes to `told`.
+fn follow(bench: &Bench, more: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command
+        .current_dir(bench.path("."))
+        .args("replay a.log --policy p.toml --data d --json --follow".split(' '))
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(bench.path("told")).unwrap())
+        .spawn()
+        .unwrap()
+}
+
+/// Asks it to end, and gives the results.
+fn end(bench: &Bench, child: Child) -> Value {
+    let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let fault = fs::read_to_string(bench.path("told")).unwrap();
+    assert!(output.status.success(), "{fault}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[test]
 fn a_log_that_is_written_is_followed_through_a_rotation() {
     let bench = Bench::new();
@@ -228,26 +262,7 @@ fn a_log_that_is_written_is_followed_through_a_rotation() {
     let (begun, rest) = log.split_at(log.len() - 20);
     let path = bench.file("a.log", begun);
     let told = bench.path("told");
-    let follow = |more: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command
-            .current_dir(bench.path("."))
-            .args("replay a.log --policy p.toml --data d --json --follow".split(' '))
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&told).unwrap())
-            .spawn()
-            .unwrap()
-    };
-    let end = |child: std::process::Child| -> Value {
-        let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let fault = fs::read_to_string(&told).unwrap();
-        assert!(output.status.success(), "{fault}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
-    let child = follow(&[]);
+    let child = follow(&bench, &[]);
     wait_for(&told, "12 requests");
     let append = |text: &str| {
         let mut file = OpenOptions::new()
@@ -259,18 +274,18 @@ fn a_log_that_is_written_is_followed_through_a_rotation() {
     };
     append(rest);
     std::thread::sleep(Duration::from_secs(1));
-    let first = end(child);
+    let first = end(&bench, child);
     assert_eq!(first["requests"]["judged"], 13, "{first}");
     assert_eq!(first["lines"]["malformed"], 0);
 
     // It goes on where it was, in the next file too.
-    let child = follow(&["--resume"]);
+    let child = follow(&bench, &["--resume"]);
     append(&line(70, "192.0.2.3", "/c"));
     std::thread::sleep(Duration::from_secs(1));
     fs::rename(&path, bench.path("a.log.1")).unwrap();
     append(&line(80, "192.0.2.3", "/d"));
     std::thread::sleep(Duration::from_secs(2));
-    let last = end(child);
+    let last = end(&bench, child);
     assert_eq!(last["requests"]["judged"], 15, "{last}");
     assert_eq!(last["requests"]["refused"], 6);
     let not_a_file = bench.run_with("replay - --policy p.toml --data f --follow", log.as_bytes());

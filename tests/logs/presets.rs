@@ -49,11 +49,13 @@ const SERVERS: [(&str, &str); 15] = [
 const CUSTOM: [(&str, &str); 3] = [
     (
         "nginx",
-        r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#,
+        "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \
+         \"$http_referer\" \"$http_user_agent\"",
     ),
     (
         "nginx-timed",
-        r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time "$upstream""#,
+        "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \
+         \"$http_referer\" \"$http_user_agent\" $request_time \"$upstream\"",
     ),
     (
         "apache",
@@ -170,13 +172,13 @@ fn compressed_logs_are_the_same_logs() {
         let mut bytes = Vec::new();
         for part in &parts {
             let Ok(output) = Command::new(program).arg("-c").arg(part).output() else {
-                return skipped::say(&format!("packing logs needs {program}"));
+                return skipped::say(format_args!("packing logs needs {program}"));
             };
             assert!(output.status.success());
             bytes.extend(output.stdout);
         }
         std::fs::write(&packed, &bytes).unwrap();
-        let mut summary = replay_logs(&[packed.clone()], POLICY, &[]);
+        let mut summary = replay_logs(std::slice::from_ref(&packed), POLICY, &[]);
         for summary in [&mut summary, &mut expected] {
             summary["logs"] = Value::Null;
             summary["policy"] = Value::Null;
@@ -186,7 +188,7 @@ fn compressed_logs_are_the_same_logs() {
         // What is cut or damaged is an error, not a shorter log.
         for end in [bytes.len() - 9, bytes.len() * 3 / 4] {
             std::fs::write(&packed, &bytes[..end]).unwrap();
-            let output = super::command(&[packed.clone()], POLICY, &[]);
+            let output = super::command(std::slice::from_ref(&packed), POLICY, &[]);
             let fault = String::from_utf8_lossy(&output.stderr);
             assert_eq!(
                 output.status.code(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use tollgate::Policy;
 
-use crate::replay::text::{count, share};
+use crate::replay::words::{count, share};
 use crate::replay::{AmountsSummary, FoundRate, LimitAmounts, Suggestion};
 
 /// How many requests a suggested rate may refuse.
@@ -54,7 +54,7 @@ pub(crate) fn suggest(
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
-        !path.extension().is_some_and(|kind| kind == "json"),
+        path.extension().is_none_or(|kind| kind != "json"),
         "--suggest writes a policy in TOML, with comments, and {} is JSON",
         path.display()
     );

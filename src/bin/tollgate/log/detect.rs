@@ -98,7 +98,10 @@ mod tests {
         let common = r#"a - - [10/Oct/2000:13:55:36 +0000] "GET /" 200 1"#;
         let combined = format!(r#"{common} "-" "agent""#);
         let timed = format!("{combined} 0.012");
-        let browser = (r#"1.2.3.4 - - [10/Oct/2000:13:55:36 +0000] "GET /a HTTP/1.1" 200 1 "http://a/" "M/5.0 (X; y)""#).to_owned();
+        let browser = format!(
+            r#"{} "http://a/" "M/5.0 (X; y)""#,
+            common.replace("/\"", "/a HTTP/1.1\"")
+        );
         let traefik = format!(r#"{combined} 7 "router@docker" "http://10.0.0.1:80" 3ms"#);
         let cases: [(&[&str], Option<Format>); 12] = [
             (&[common], Some(Format::Common)),

@@ -256,11 +256,20 @@ mod tests {
 
     #[test]
     fn both_notations_read_the_same_line() {
-        let line = r#"192.0.2.1 - eve [25/Oct/2015:04:11:25 +0100] "GET /a?b HTTP/1.1" 200 12 "-" "x \"y\" z" k1"#;
-        let nginx = r#"$remote_addr - $remote_user [$time_local] "$request" $status $bytes "$http_referer" "$http_user_agent" ${http_x_api_key}"#;
+        let line = [
+            r#"192.0.2.1 - eve [25/Oct/2015:04:11:25 +0100] "GET /a?b HTTP/1.1" 200 12 "#,
+            r#""-" "x \"y\" z" k1"#,
+        ]
+        .concat();
+        let line = line.as_str();
+        let nginx = [
+            r#"$remote_addr - $remote_user [$time_local] "$request" $status $bytes "#,
+            r#""$http_referer" "$http_user_agent" ${http_x_api_key}"#,
+        ]
+        .concat();
         let apache =
             r#"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-agent}i\" %{X-Api-Key}i"#;
-        let told = parse(nginx, line).unwrap();
+        let told = parse(&nginx, line).unwrap();
         assert_eq!(told, parse(apache, line).unwrap());
         for (name, text) in [
             ("time", "2015-10-25T03:11:25Z"),

@@ -15,18 +15,16 @@
 //! The same is found for all keys but the loudest ten: what the limit would be without them.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use tollgate::Timestamp;
 
 use super::attempts::{Attempt, Attempts};
 use super::counts::ByCounter;
-use super::trace::{Use, Uses, write_use};
+use super::parts::Parts;
+use super::trace::Use;
 
 /// Shares of requests that an amount may refuse: one in a hundred, one in a thousand, none.
 const ONE_IN: [Option<u64>; 3] = [Some(100), Some(1_000), None];
@@ -34,14 +32,6 @@ const ONE_IN: [Option<u64>; 3] = [Some(100), Some(1_000), None];
 /// Amounts beyond this are not tried.
 // Bound: the most that a window can count.
 const AMOUNT_MAX: u64 = (1 << 30) - 1;
-
-/// Uses that are tried at a time, about: a fraction of a second's work, which is what a kill
-/// costs, and what is held in memory. A key's counter is its own, so the keys of a limit can be
-/// tried in parts.
-const PART_USES: u64 = 1 << 18;
-
-/// Keys that are left out to see what a limit would be without the loudest.
-const LOUDEST: usize = 10;
 
 /// What trials of one limit came to.
 pub(crate) struct Memory<'a> {
@@ -91,119 +81,6 @@ pub(crate) struct Amounts {
     pub(crate) without_loudest: Option<[Option<Amount>; 3]>,
     /// True if all costs are the same, so that no smaller amount can do it either.
     pub(crate) smallest: bool,
-}
-
-/// The uses of one limit, in parts by their keys.
-pub(crate) struct Parts {
-    /// Files of the parts, and how many uses each has; none if all are held.
-    files: Vec<(PathBuf, u64)>,
-    held: Vec<Use>,
-    requests: u64,
-    /// How many uses each key has.
-    keys: ByCounter<u64>,
-    /// The same of the loudest keys.
-    loudest: ByCounter<u64>,
-}
-
-impl Parts {
-    /// Puts uses into parts; those that are too many to be held go to files in `directory`.
-    ///
-    /// # Errors
-    /// If they cannot be read, or the files not be written.
-    pub(crate) fn split(uses: Uses, directory: &Path) -> anyhow::Result<Self> {
-        let requests = uses.left();
-        let mut counts: ByCounter<u64> = ByCounter::default();
-        let (mut files, mut held) = (Vec::new(), Vec::new());
-        let count = requests.div_ceil(PART_USES);
-        if count <= 1 {
-            for one in uses {
-                let one = one?;
-                *counts.entry(one.key).or_default() += 1;
-                held.push(one);
-            }
-        } else {
-            fs::create_dir_all(directory)
-                .with_context(|| format!("cannot create {}", directory.display()))?;
-            let write = || format!("cannot write to {}", directory.display());
-            let mut writers = Vec::new();
-            for number in 0..count {
-                let path = directory.join(format!("{number}.part"));
-                let file = File::create(&path).with_context(write)?;
-                files.push((path, 0));
-                // Bound: all buffers together hold as much as a few parts at the most.
-                writers.push((BufWriter::with_capacity(1 << 14, file), 0_u64));
-            }
-            for one in uses {
-                let one = one?;
-                *counts.entry(one.key).or_default() += 1;
-                let part = usize::try_from(one.key % count).unwrap_or(0);
-                let (Some((writer, last)), Some((_, uses))) =
-                    (writers.get_mut(part), files.get_mut(part))
-                else {
-                    continue;
-                };
-                let now = one.time.as_nanos();
-                let mut bytes = [0; _];
-                let bytes = write_use(&mut bytes, one.key, now.saturating_sub(*last), one.cost);
-                writer.write_all(bytes).with_context(write)?;
-                (*last, *uses) = (now, *uses + 1);
-            }
-            for (mut writer, _) in writers {
-                writer.flush().with_context(write)?;
-            }
-        }
-        Ok(Self {
-            files,
-            held,
-            requests,
-            loudest: loudest(&counts),
-            keys: counts,
-        })
-    }
-
-    /// In how many parts the uses of some keys, or of all, are tried.
-    fn count(&self, of: Option<&ByCounter<()>>) -> usize {
-        let uses =
-            |of: &ByCounter<()>| -> u64 { of.keys().filter_map(|key| self.keys.get(key)).sum() };
-        match of.map(uses) {
-            // Few enough to be held at once.
-            Some(..=PART_USES) => 1,
-            _ => self.files.len().max(1),
-        }
-    }
-
-    /// The uses of one part by some keys, or by all; of the only one all of them.
-    fn of(&self, part: usize, of: Option<&ByCounter<()>>) -> anyhow::Result<Vec<Use>> {
-        let is_of = |one: &Use| of.is_none_or(|of| of.contains_key(&one.key));
-        if self.files.is_empty() {
-            return Ok(self.held.iter().filter(|one| is_of(one)).copied().collect());
-        }
-        let is_only = self.count(of) == 1;
-        let files = self.files.iter().enumerate();
-        let mut found = Vec::new();
-        for (_, (path, uses)) in files.filter(|(number, _)| is_only || *number == part) {
-            for one in Uses::open(path, *uses)? {
-                let one = one?;
-                if is_of(&one) {
-                    found.push(one);
-                }
-            }
-        }
-        if is_only {
-            // The limiter's time never goes back.
-            found.sort_by_key(|one| one.time);
-        }
-        Ok(found)
-    }
-}
-
-fn loudest(counts: &ByCounter<u64>) -> ByCounter<u64> {
-    let mut counts: Vec<_> = counts.iter().map(|(key, uses)| (*key, *uses)).collect();
-    let most = LOUDEST.min(counts.len());
-    if most > 0 {
-        counts.select_nth_unstable_by_key(most - 1, |(key, uses)| (std::cmp::Reverse(*uses), *key));
-    }
-    counts.into_iter().take(most).collect()
 }
 
 /// What an amount refuses, and to whom.
@@ -420,177 +297,5 @@ fn run(mut trial: impl Trial, uses: &[Use]) -> Attempt {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A fixed window of ten seconds, in the plainest way.
-    struct Plain {
-        amount: u64,
-        counts: HashMap<(u64, u64), u64>,
-    }
-
-    impl Trial for Plain {
-        fn admits(&mut self, time: Timestamp, key: u64, cost: u64) -> bool {
-            let count = self.counts.entry((key, time.as_secs() / 10)).or_default();
-            let admits = *count + cost <= self.amount;
-            *count += if admits { cost } else { 0 };
-            admits
-        }
-    }
-
-    fn plain(amount: u64) -> Plain {
-        Plain {
-            amount,
-            counts: HashMap::new(),
-        }
-    }
-
-    /// As [`super::find`], with nothing known before, in parts of a few uses.
-    fn find<T: Trial>(
-        uses: Vec<Use>,
-        mut trial: impl FnMut(u64) -> anyhow::Result<Option<T>>,
-    ) -> anyhow::Result<Amounts> {
-        let directory = tempfile::tempdir().unwrap();
-        let attempts = &mut Attempts::open(&directory.path().join("attempts")).unwrap();
-        let mut counts: ByCounter<u64> = ByCounter::default();
-        for one in &uses {
-            *counts.entry(one.key).or_default() += 1;
-        }
-        let parts = Parts {
-            files: Vec::new(),
-            requests: uses.len() as u64,
-            loudest: loudest(&counts),
-            keys: counts,
-            held: uses,
-        };
-        let mut costs = parts.held.iter().map(|one| one.cost);
-        let smallest = costs
-            .next()
-            .is_none_or(|first| costs.all(|cost| cost == first));
-        let is_interrupted = &mut |_| false;
-        let memory = &mut Memory {
-            attempts,
-            track: 0,
-            is_interrupted,
-        };
-        super::find(&parts, smallest, memory, |amount, _| trial(amount))
-    }
-
-    fn refused(uses: &[Use], amount: u64) -> u64 {
-        let refused = run(plain(amount), uses);
-        refused.keys.iter().map(|(_, refused)| refused).sum()
-    }
-
-    fn check(uses: &[Use], found: [Option<Amount>; 3], is_smallest: bool) {
-        for (found, one_in) in found.iter().zip(ONE_IN) {
-            let most = one_in.map_or(0, |one_in| uses.len() as u64 / one_in);
-            let found = found.unwrap();
-            assert_eq!(refused(uses, found.amount), found.refused);
-            assert_eq!(run(plain(found.amount), uses).keys.len() as u64, found.keys);
-            assert!(found.refused <= most);
-            assert!(refused(uses, found.amount - 1) > most);
-            if is_smallest {
-                let smaller = (1..found.amount).find(|&less| refused(uses, less) <= most);
-                assert_eq!(smaller, None);
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn found_amounts_meet_their_share_and_one_less_does_not(
-            hits in prop::collection::vec((0_u64..60, 0_u64..14, 1_u64..50), 1..400),
-            same_cost in any::<bool>(),
-        ) {
-            let mut hits = hits;
-            hits.sort_unstable();
-            let uses: Vec<_> = hits
-                .iter()
-                .map(|(secs, key, cost)| Use {
-                    time: Timestamp::from_secs(*secs),
-                    key: *key,
-                    cost: if same_cost { 3 } else { *cost },
-                })
-                .collect();
-            let amounts = find(uses.clone(), |amount| Ok(Some(plain(amount)))).unwrap();
-            check(&uses, amounts.found, same_cost);
-            prop_assert_eq!(amounts.smallest || !same_cost, true);
-            let mut loud: Vec<u64> = uses.iter().map(|one| one.key).collect();
-            loud.sort_unstable();
-            let mut by_uses: Vec<_> = loud
-                .chunk_by(|a, b| a == b)
-                .map(|key| (std::cmp::Reverse(key.len()), key[0]))
-                .collect();
-            by_uses.sort_unstable();
-            by_uses.truncate(LOUDEST);
-            let is_other = |one: &&Use| by_uses.iter().all(|(_, key)| *key != one.key);
-            let others: Vec<Use> = uses.iter().filter(is_other).copied().collect();
-            prop_assert_eq!(amounts.without_loudest.is_some(), !others.is_empty());
-            if let Some(found) = amounts.without_loudest {
-                check(&others, found, same_cost);
-            }
-        }
-    }
-
-    /// Uses that were split into files come to the same as those that are held.
-    #[test]
-    fn parts_do_not_change_what_is_found() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("0.uses");
-        let (count, mut bytes) = (PART_USES * 2 + 5, Vec::new());
-        let use_of = |number: u64| Use {
-            time: Timestamp::from_secs(number / 9_000),
-            key: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 97,
-            cost: 1,
-        };
-        let mut last = 0;
-        for one in (0..count).map(use_of) {
-            let now = one.time.as_nanos();
-            bytes.extend(write_use(&mut [0; _], one.key, now - last, one.cost));
-            last = now;
-        }
-        fs::write(&path, bytes).unwrap();
-        let parts = Parts::split(Uses::open(&path, count).unwrap(), directory.path()).unwrap();
-        assert_eq!(
-            (parts.count(None), parts.held.len(), parts.keys.len()),
-            (3, 0, 97)
-        );
-        let attempts = &mut Attempts::open(&directory.path().join("attempts")).unwrap();
-        let is_interrupted = &mut |_| false;
-        let memory = &mut Memory {
-            attempts,
-            track: 0,
-            is_interrupted,
-        };
-        let found = super::find(&parts, true, memory, |amount, _| Ok(Some(plain(amount))));
-        let uses: Vec<Use> = (0..count).map(use_of).collect();
-        let held = find(uses, |amount| Ok(Some(plain(amount)))).unwrap();
-        assert_eq!(found.unwrap(), held);
-    }
-
-    #[test]
-    fn an_amount_that_cannot_be_is_said() {
-        let uses: Vec<_> = (0..5)
-            .map(|key| Use {
-                time: Timestamp::EPOCH,
-                key,
-                cost: 100,
-            })
-            .collect();
-        let amounts = find(uses, |amount| Ok((amount < 64).then(|| plain(amount)))).unwrap();
-        assert_eq!(amounts.found, [None; 3]);
-    }
-
-    #[test]
-    fn no_requests_need_no_amount() {
-        let amounts = find(Vec::new(), |amount| Ok(Some(plain(amount)))).unwrap();
-        assert_eq!(
-            amounts.found.map(|found| found.map(|found| found.amount)),
-            [Some(0); 3]
-        );
-    }
-}
+#[path = "amounts_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use tollgate::Timestamp;
 
 use super::state::State;
 use super::table::{table, width_of};
-use super::text::{count, plain, share};
+use super::words::{count, plain, share};
 
 /// How often the table changes, how often a line is written, and how long to wait for more of a
 /// log.

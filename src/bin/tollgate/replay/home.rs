@@ -237,9 +237,9 @@ impl Home {
         Ok(())
     }
 
-    /// Makes a checkpoint of `progress`, of each policy's `counts` and of the counters that `backup`
-    /// writes to the path it is given for the policy of a number, in the place of the one that
-    /// stands.
+    /// Makes a checkpoint in the place of the one that stands: of `progress`, of each policy's
+    /// `counts` and of the counters that `backup` writes to the path it is given, for the policy
+    /// of a number.
     ///
     /// # Errors
     /// If it cannot be written; then the one that stands stays.

@@ -201,7 +201,8 @@ impl RefusedKey {
         let is_it = |deed: &str| {
             let rest = deed.strip_prefix(&*entry.method);
             let told = rest.and_then(|rest| rest.strip_prefix(' ')).unwrap_or(deed);
-            told == path || (told.ends_with('…') && path.starts_with(told.trim_end_matches('…')))
+            let begins = told.strip_suffix('…');
+            told == path || begins.is_some_and(|begins| path.starts_with(begins))
         };
         if let Some((_, count)) = self.deeds.iter_mut().find(|(deed, _)| is_it(deed)) {
             *count += 1;

@@ -115,18 +115,12 @@ fn advice(source: &Source, name: &str) -> String {
     } else {
         String::new()
     };
-    let alike = |field: &&String| {
-        let last = field
-            .rsplit('.')
-            .next()
-            .unwrap_or(field)
-            .to_ascii_lowercase();
-        (jaro_winkler(&last, &name.to_ascii_lowercase()) * 1_000.0) as u32
+    let alike = |field: &str| {
+        let last = field.rsplit('.').next().unwrap_or(field);
+        jaro_winkler(&last.to_ascii_lowercase(), &name.to_ascii_lowercase())
     };
-    let nearest = fields
-        .iter()
-        .max_by_key(alike)
-        .filter(|field| alike(field) > 700);
+    let nearest = fields.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    let nearest = nearest.filter(|field| alike(field) > 0.7);
     let nearest = nearest.map_or("FIELD", String::as_str);
     format!(
         "Its fields are: {}{more}; --map {name}={nearest} would say which of them is {name}",

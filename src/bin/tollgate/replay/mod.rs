@@ -10,30 +10,35 @@ mod interrupt;
 mod judge;
 mod keys;
 mod misread;
+mod parts;
 mod progress;
 mod state;
+mod summarise;
 mod summary;
 mod table;
 pub(crate) mod text;
 mod timeline;
 mod totals;
 mod trace;
+pub(crate) mod words;
 
-pub(crate) use amounts::{Interrupted, Memory, Parts, Trial, find};
+pub(crate) use amounts::{Interrupted, Memory, Trial, find};
 pub(crate) use attempts::Attempts;
 pub(crate) use follow::Live;
 pub(crate) use home::{Held, Home};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use judge::{Judge, MetRate, Outcome, Ruling};
 pub(crate) use misread::Misread;
+pub(crate) use parts::Parts;
 pub(crate) use progress::{Progress, Show};
 pub(crate) use state::Side as Counted;
 pub(crate) use state::{Recipe, State};
+pub(crate) use summarise::Worked;
 #[cfg(test)]
-pub(crate) use summary::tests::summary_of_test;
+pub(crate) use summarise::tests::summary_of_test;
 pub(crate) use summary::{
     AmountsSummary, BinSummary, FoundRate, KeySummary, LimitAmounts, PolicySummary, Suggestion,
-    Summary, TimelineSummary, Worked,
+    Summary, TimelineSummary,
 };
 pub(crate) use table::width_of;
 pub(crate) use trace::Recorder;

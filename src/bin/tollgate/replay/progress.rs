@@ -133,7 +133,7 @@ impl Progress {
         let left = left.map_or(String::new(), |left| {
             format!(", about {} left", HumanDuration(left))
         });
-        let limit = super::text::plain(limit);
+        let limit = super::words::plain(limit);
         let text = format!("working out what {limit} would have had to be, trial {trials}{left}");
         match &mut self.face {
             Face::None => {}

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::cells::{number, text};
-use crate::replay::text::{count, plain};
+use crate::replay::words::{count, plain};
 use crate::replay::{AmountsSummary, FoundRate, LimitAmounts, Suggestion};
 
 pub(super) fn section(amounts: &AmountsSummary) -> Markup {

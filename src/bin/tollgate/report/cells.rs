@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::replay::text::{count, share};
+use crate::replay::words::{count, share};
 
 pub(super) fn number(label: &str, number: u64) -> Markup {
     html! { td.n data-label=(label) { (count(number)) } }

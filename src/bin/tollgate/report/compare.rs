@@ -6,7 +6,7 @@ use super::cells::{bar, name, number};
 use super::name_of;
 use super::policy::key_table;
 use crate::replay::Summary;
-use crate::replay::text::count;
+use crate::replay::words::count;
 
 pub(super) fn section(summary: &Summary) -> Markup {
     let first = name_of(&summary.first.policy);

@@ -15,7 +15,7 @@ use anyhow::Context;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::replay::Summary;
-use crate::replay::text::{count, plain};
+use crate::replay::words::{count, plain};
 
 const STYLE: &str = include_str!("style.css");
 

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::cells::{bar, name, number, relative_bar, text};
 use super::{amounts, name_of, timeline};
-use crate::replay::text::{count, plain, share};
+use crate::replay::words::{count, plain, share};
 use crate::replay::{KeySummary, PolicySummary};
 
 /// Routes listed.
@@ -123,7 +123,10 @@ fn touched(policy: &PolicySummary) -> Markup {
                 } }
             }
             @if !policy.keys.exact && policy.keys.tracked > 0 {
-                p.note { "Of the " (count(u64::try_from(policy.keys.tracked).unwrap_or(0))) " keys that were told apart." }
+                p.note {
+                    "Of the " (count(u64::try_from(policy.keys.tracked).unwrap_or(0)))
+                    " keys that were told apart."
+                }
             }
         } }
     }

@@ -10,7 +10,7 @@ use plotters::drawing::IntoDrawingArea;
 use plotters::element::{Rectangle, TriangleMarker};
 use plotters::style::{Color, IntoFont, RGBColor};
 
-use crate::replay::text::{count, plain};
+use crate::replay::words::{count, plain};
 use crate::replay::{BinSummary, PolicySummary, TimelineSummary};
 
 /// Stand-ins: the page's style sheet gives them their colours, in light and in dark.
@@ -147,6 +147,9 @@ fn cut_of(bins: &[BinSummary]) -> Option<u64> {
     (highest > usual.saturating_mul(SPIKE_TIMES)).then_some(usual * 3 / 2 + 1)
 }
 
+/// From where to where a bin is of one colour.
+type Layer = fn(&BinSummary) -> (u64, u64);
+
 /// The bins, with neighbours joined until there are at most `most`.
 fn thin(timeline: &TimelineSummary, most: usize) -> (i64, Vec<BinSummary>) {
     let times = timeline.bins.len().div_ceil(most).max(1);
@@ -217,7 +220,7 @@ fn draw_into(
     let begin = |bin: &BinSummary| i64::try_from(bin.begin_secs).unwrap_or(first).max(first);
     // What is lowest is drawn last and never thinner than a line: a few refusals stay visible
     // beside many allowed.
-    let layers: [(fn(&BinSummary) -> (u64, u64), RGBColor); 3] = [
+    let layers: [(Layer, RGBColor); 3] = [
         (|bin| (bin.refused + bin.would_refuse, height(bin)), ALLOWED),
         (|bin| (bin.refused, bin.refused + bin.would_refuse), SHADOW),
         (|bin| (0, bin.refused), REFUSED),
