@@ -3,7 +3,7 @@
 use std::fmt::{self, Formatter};
 
 /// The least width that a column of text is cut to.
-const COLUMN_MIN: usize = 12;
+const COLUMN_MIN: usize = 8;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -84,11 +84,12 @@ fn shrink<const N: usize>(
         };
         let least = |column: usize| COLUMN_MIN.max(chars(head[column]));
         let texts = (0..N).filter(|column| !numeric[*column] && widths[*column] > least(*column));
-        let Some(widest) = texts.max_by_key(|column| widths[*column]) else {
+        // What a row is of is cut last: two names that are cut may look the same.
+        let Some(widest) = texts.max_by_key(|column| (*column > 0, widths[*column])) else {
             return false;
         };
         let second = (0..N)
-            .filter(|column| *column != widest && !numeric[*column])
+            .filter(|column| *column != widest && !numeric[*column] && *column > 0)
             .map(|column| widths[column]);
         // As wide as the next one at the most, so that all are cut alike.
         let next = second
@@ -112,7 +113,11 @@ fn blocks<const N: usize>(
         let mut line = String::new();
         writeln!(f)?;
         for (number, (name, cell)) in cells.enumerate() {
-            let space = if name.is_empty() { "" } else { " " };
+            let space = match (name.is_empty(), number) {
+                (true, _) => "",
+                (false, 0) => " ",
+                (false, _) => ": ",
+            };
             let told = cut(&format!("{name}{space}{cell}"), width.saturating_sub(GAP));
             if number == 0 {
                 writeln!(f, "{told}")?;
@@ -224,5 +229,9 @@ mod tests {
         }
         let cut = Table(40, &rows[..2]).to_string();
         assert!(cut.contains("xx…") && cut.starts_with("\nNAME "), "{cut}");
+        // The name keeps its width as long as another column can be cut.
+        let rows = [["203.0.113.66", "7", "a rather long text"]];
+        let cut = Table(26, &rows).to_string();
+        assert!(cut.contains("203.0.113.66  7  a rathe"), "{cut}");
     }
 }
