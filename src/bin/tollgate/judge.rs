@@ -377,6 +377,16 @@ mod tests {
         let none = ruling(&mut judge, now, &entry("/", &[]));
         assert!(!none.allowed && user(&none).lacks_key);
         assert!(user(&none).is_beyond_amounts && user(&none).refused);
+        // The same number for the same key only, and none for no key.
+        let counter = |judge: &mut LimiterJudge, name| {
+            let attributes = [("user", name)];
+            let ruling = ruling(judge, now, &entry("/", &attributes));
+            user(&ruling).counter
+        };
+        let bob = counter(&mut judge, "bob");
+        assert_eq!(counter(&mut judge, "bob"), bob);
+        assert_ne!(counter(&mut judge, "carol"), bob);
+        assert!(bob != 0 && user(&none).counter == 0);
         let dear = Entry {
             cost: Some(9),
             ..entry("/", &[("user", "alice")])
