@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -128,6 +128,31 @@ impl Bench {
     }
 }
 
+/// A command whose output goes to files: one that nobody reads from a pipe would wait for that.
+struct Running {
+    child: Child,
+    told: [tempfile::NamedTempFile; 2],
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let told = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
+        let [out, err] = told.each_ref().map(|file| file.reopen().unwrap());
+        let child = command.stdout(out).stderr(err).spawn().unwrap();
+        Self { child, told }
+    }
+
+    fn output(mut self) -> Output {
+        let status = self.child.wait().unwrap();
+        let [stdout, stderr] = self.told.map(|file| fs::read(file.path()).unwrap());
+        Output {
+            status,
+            stdout,
+            stderr,
+        }
+    }
+}
+
 fn finished(output: &Output) -> String {
     let fault = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{fault}");
@@ -155,18 +180,13 @@ fn killed_many_times_it_ends_the_same() {
         let output = loop {
             let begun = bench.directory.path().join(&data);
             gone_on += usize::from(has_checkpoint(&begun));
-            let mut child = bench
-                .replay(&data, log, &["--amounts"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
+            let mut child = Running::start(&mut bench.replay(&data, log, &["--amounts"]));
             std::thread::sleep(waits.next(most));
-            match child.try_wait().unwrap() {
-                Some(_) => break child.wait_with_output().unwrap(),
-                None => child.kill().unwrap(),
+            match child.child.try_wait().unwrap() {
+                Some(_) => break child.output(),
+                None => child.child.kill().unwrap(),
             }
-            child.wait().unwrap();
+            child.child.wait().unwrap();
             kills += 1;
             // To begin, to read what was kept, and to write, must find their time at the end.
             most = most.mul_f64(1.07);
@@ -203,20 +223,15 @@ fn p9_killed_while_it_works_out_amounts_it_ends_the_same() {
     let mut kills = 0;
     let output = loop {
         let before = known();
-        let mut child = bench
-            .replay("parts", log, &["--amounts"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        while known() <= before + step && child.try_wait().unwrap().is_none() {
+        let mut child = Running::start(&mut bench.replay("parts", log, &["--amounts"]));
+        while known() <= before + step && child.child.try_wait().unwrap().is_none() {
             std::thread::sleep(std::time::Duration::from_micros(200));
         }
-        if child.try_wait().unwrap().is_some() {
-            break child.wait_with_output().unwrap();
+        if child.child.try_wait().unwrap().is_some() {
+            break child.output();
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.child.kill().unwrap();
+        child.child.wait().unwrap();
         assert!(known() > before, "a kill takes nothing back");
         kills += 1;
         assert!(kills < 1000, "it never gets anywhere");
@@ -246,18 +261,13 @@ fn asked_to_end_it_keeps_everything_and_says_how_to_go_on() {
     let mut wait = began.elapsed() / 4;
     let mut interrupted = 0;
     let output = loop {
-        let child = bench
-            .replay("parts", log, &[])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child = Running::start(&mut bench.replay("parts", log, &[]));
         std::thread::sleep(wait);
         wait = wait.mul_f64(1.1);
-        let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let id = rustix::process::Pid::from_raw(i32::try_from(child.child.id()).unwrap()).unwrap();
         // It may have ended by itself.
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
-        let output = child.wait_with_output().unwrap();
+        let output = child.output();
         if output.status.code() != Some(130) {
             break output;
         }
@@ -288,26 +298,22 @@ fn standard_input_and_gzip_go_on_too() {
             if let Some(path) = input {
                 command.stdin(File::open(path).unwrap());
             }
-            command
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
+            Running::start(&mut command)
         };
         let whole = format!("whole {log}");
         let began = Instant::now();
-        let expected = finished(&start(&whole).wait_with_output().unwrap());
+        let expected = finished(&start(&whole).output());
         let mut wait = began.elapsed() / 4;
         let (data, mut kills) = (format!("parts {log}"), 0);
         let output = loop {
             let mut child = start(&data);
             std::thread::sleep(wait);
             wait = wait.mul_f64(1.1);
-            match child.try_wait().unwrap() {
-                Some(_) => break child.wait_with_output().unwrap(),
-                None => child.kill().unwrap(),
+            match child.child.try_wait().unwrap() {
+                Some(_) => break child.output(),
+                None => child.child.kill().unwrap(),
             }
-            child.wait().unwrap();
+            child.child.wait().unwrap();
             kills += 1;
             assert!(kills < 1_000, "it never gets anywhere");
         };

@@ -15,6 +15,33 @@ const ATTRIBUTES_MAX: usize = 32;
 /// No message is longer, in characters, whatever stands in the log.
 const MESSAGE_MAX: usize = 1_000;
 
+/// The formats that the second byte chooses if it is large.
+const FURTHER: [&str; 15] = [
+    "nginx-json",
+    "caddy",
+    "traefik",
+    "traefik-json",
+    "alb",
+    "cloudfront",
+    "s3",
+    "haproxy",
+    "w3c",
+    "envoy",
+    "envoy-json",
+    "cloudflare",
+    "$remote_addr [$time_local] \"$request\" ${cost}",
+    "%h %{X-A}i %t \"%r\" %D",
+    "$msec",
+];
+
+/// What compressed files begin with.
+const PACKED: [&[u8]; 4] = [
+    &[0x1f, 0x8b],
+    b"BZh",
+    &[0xfd, b'7', b'z', b'X', b'Z', 0],
+    &[0x28, 0xb5, 0x2f, 0xfd],
+];
+
 /// Reads what follows the first two bytes of `bytes` as a log.
 pub(crate) fn run(bytes: &[u8]) {
     let [how, stop, content @ ..] = bytes else {
@@ -26,14 +53,17 @@ pub(crate) fn run(bytes: &[u8]) {
     file.write_all(content).expect("it can be written");
     let name = file.path().to_str().expect("a plain name");
     let reading = reading(*how);
-    let format = [
-        None,
-        Some(Format::Common),
-        Some(Format::Combined),
-        Some(Format::Json),
-        Some(Format::Csv),
-    ][usize::from(how % 5)];
-    let mut source = match Source::open(name, format, &reading) {
+    let name_of = |names: &[&'static str], which: u8| {
+        let which = usize::from(which) % names.len();
+        names.get(which).copied()
+    };
+    let format = match (stop, how % 5) {
+        (0xc0.., _) => name_of(&FURTHER, *stop),
+        (_, 0) => None,
+        (_, which) => name_of(&["common", "combined", "json", "csv"], which - 1),
+    };
+    let format = format.map(|name| name.parse::<Format>().expect("a format"));
+    let mut source = match Source::open(name, format.as_ref(), &reading) {
         Ok(source) => source,
         Err(error) => {
             assert!(!format!("{error:#}").is_empty());
@@ -41,7 +71,7 @@ pub(crate) fn run(bytes: &[u8]) {
         }
     };
     let stop = u64::from(*stop);
-    let mut place = (source.offset(), source.lines());
+    let mut place = (source.offset(), source.lines(), None);
     let mut seen = Vec::new();
     let is_read = loop {
         match step(&mut source) {
@@ -50,10 +80,10 @@ pub(crate) fn run(bytes: &[u8]) {
             Err(()) => break false,
         }
         if source.lines() <= stop {
-            place = (source.offset(), source.lines());
+            place = (source.offset(), source.lines(), source.heading());
         }
     };
-    let is_plain = !content.starts_with(&[0x1f, 0x8b]);
+    let is_plain = !PACKED.iter().any(|magic| content.starts_with(magic));
     assert!(is_read || !is_plain, "a plain file can be read");
     if is_plain {
         let ends = content.iter().filter(|byte| **byte == b'\n').count();
@@ -63,7 +93,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     let mut again = Source::open(name, Some(source.format()), &reading).expect("it opened before");
     assert_eq!(again.identity(), source.identity());
-    if again.skip(place.0, place.1).is_err() {
+    if again.skip(place.0, place.1, place.2.as_deref()).is_err() {
         assert!(!is_read, "what was read can be passed over");
         return;
     }
@@ -79,12 +109,8 @@ fn reading(how: u8) -> Reading {
         _ => "time=when,key=a.b,cost=n".parse().expect("a map"),
     };
     let zone = TimeZone::get("Europe/Berlin").expect("a zone");
-    Reading {
-        map,
-        stamps: Stamps::new(if how & 0x20 == 0 { TimeZone::UTC } else { zone }),
-        trusted_hops: usize::from(how >> 3 & 0b11),
-        mapped_only: how & 0x80 != 0,
-    }
+    let stamps = Stamps::new(if how & 0x20 == 0 { TimeZone::UTC } else { zone });
+    Reading::new(map, how & 0x80 != 0, stamps, usize::from(how >> 3 & 0b11))
 }
 
 /// The next line in words; none at the end, an error where the log cannot be read.

@@ -70,9 +70,20 @@ pub struct LimitOutcome<'d> {
     name: &'d str,
     is_shadow: bool,
     outcome: &'d Outcome,
+    tag: Tag,
 }
 
 impl<'d> LimitOutcome<'d> {
+    /// A number that stands for the counter that was asked: the same for the same key of the same
+    /// limit as long as the limiter's directory lives, and another one in another directory. It
+    /// tells nothing of the key. Zero if there was no key to ask about.
+    pub fn counter(&self) -> u64 {
+        match self.outcome.verdict() {
+            Verdict::KeyMissing => 0,
+            _ => self.tag.bits(),
+        }
+    }
+
     /// The limit's name in the policy.
     pub fn name(&self) -> &'d str {
         self.name
@@ -141,6 +152,7 @@ impl Decision {
             name: &limit.name,
             is_shadow: limit.shadow,
             outcome: &entry.outcome,
+            tag: entry.tag,
         }
     }
 

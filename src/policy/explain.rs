@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::concurrency::ConcurrencySpec;
+use super::key::{AttributeSpec, KeySpec, Source};
 use super::plan::{LimitSpec, Overridden, OverrideSpec, Plan};
 use super::request::{Request, RequestError};
 use super::resolve::{PermitPick, Pick, Refusal, Resolution};
 use super::terms::{KeyIndex, KeyParts, KeyValue, LimitIndex, TierIndex};
-use super::{Policy, key::KeySpec, meaning};
+use super::{Policy, meaning};
 
 /// What a policy makes of a request. `Display` tells it in lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,6 +64,14 @@ impl Policy {
             let words = format!("{rate} ({})", limit.shape);
             (&*limit.name, self.whose(words, limit.key, limit.shadow))
         })
+    }
+
+    /// The attributes that a request can bring and that a key, a tier or a cost of this policy
+    /// refers to. Others make no difference to any decision.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        let brought = |spec: &&AttributeSpec| spec.source == Source::Request;
+        let specs = self.plan.attributes.iter().filter(brought);
+        specs.map(|spec| &*spec.name)
     }
 
     /// The limits on how many run at a time by name, each in words, such as `10 at a time, 20 more

@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod choosing;
 #[path = "../../examples/demo_log.rs"]
 #[expect(dead_code, reason = "its main is another program's")]
 mod demo_log;
@@ -353,7 +354,7 @@ fn a_hostile_log_cannot_reach_the_terminal() {
 #[test]
 fn strictness_and_directories() {
     let bench = Bench::new();
-    let good = "10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] \"GET / HTTP/1.1\" 200 1\n";
+    let good = "10.0.0.1 - eve [10/Oct/2000:13:55:36 +0000] \"GET / HTTP/1.1\" 200 1\n";
     bench.file("a.log", &format!("{good}rubbish\n{good}"));
     let replay = |more: &str| bench.run(&format!("replay a.log --policy policy.toml {more}"));
     let strict = replay("--data strict --strict");

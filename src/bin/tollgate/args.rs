@@ -8,8 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use jiff::tz::TimeZone;
 use tollgate::Timestamp;
 
-use crate::log::{FieldMap, Format};
+use crate::log::{FORMATS_HELP, FieldMap, Format};
 use crate::replay::Show;
+use crate::suggest::AtMost;
 
 /// An embedded, persistent rate limiter: try policies on logs, look at counters, decide.
 #[derive(Debug, Parser)]
@@ -45,6 +46,9 @@ Examples:
   zcat *.gz | tollgate replay - --policy limits.toml --data replay --json
   tollgate replay calls.jsonl --map time=when,key=api_key --policy limits.toml --data replay
   tollgate replay access.log --policy limits.toml --data replay --resume
+  tollgate replay access.log --policy now.toml --policy next.toml --data replay --report both.html
+  tollgate replay access.log --policy limits.toml --data replay --suggest suggested.toml
+  tollgate replay access.log --policy limits.toml --data replay --follow
 
 Attributes of a request in the common and combined formats: ip, host, vhost, user, query, protocol,
 status, bytes, referer, user_agent, forwarded_for. In JSON and CSV every field is one, by its name
@@ -59,14 +63,15 @@ totals of one and the same moment: nothing is lost or counted twice. The same co
 /// Requests are judged at the times of the log. Counters, checkpoints and what else a replay keeps
 /// are in a directory of its own.
 #[derive(Debug, Args)]
-#[command(after_help = REPLAY_HELP)]
+#[command(after_help = format!("{REPLAY_HELP}\n\n{FORMATS_HELP}"))]
 pub(crate) struct ReplayArgs {
-    /// Logs, in the order of their time; `-` is standard input; gzip is recognised
+    /// Logs, in the order of their time; `-` is standard input; gzip, bzip2, xz and zstd are
+    /// recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
-    /// The policy, as TOML or JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: PathBuf,
+    /// The policy, as TOML or JSON; several are compared, each with the first
+    #[arg(long, required = true, value_name = "FILE")]
+    pub(crate) policy: Vec<PathBuf>,
     /// Directory to keep counters and checkpoints in; made if it does not exist, and cleared of a
     /// replay that is finished
     #[arg(long, value_name = "DIR")]
@@ -77,10 +82,11 @@ pub(crate) struct ReplayArgs {
     /// Begin anew, even if the directory holds a replay that is not finished
     #[arg(long, conflicts_with = "resume")]
     pub(crate) fresh: bool,
-    /// Format of the logs; told by their first lines if unsaid
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    /// Format of the logs, by name or as the server's configuration says it; told by their first
+    /// lines if unsaid
+    #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
-    /// What the fields of JSON and CSV records mean: time=ts,key=headers.api_key
+    /// What the fields of records mean: time=ts,key=headers.api_key
     #[arg(long, value_name = "NAME=FIELD,...")]
     pub(crate) map: Vec<FieldMap>,
     /// Take only the fields that --map names
@@ -105,6 +111,16 @@ pub(crate) struct ReplayArgs {
     /// Work out what each limit would have had to be to refuse 1 %, 0.1 %, nothing (as --report)
     #[arg(long)]
     pub(crate) amounts: bool,
+    /// Write the policy with the rates that would have refused at most so many
+    #[arg(long, value_name = "FILE")]
+    pub(crate) suggest: Option<PathBuf>,
+    /// How many requests a suggested rate may refuse
+    #[arg(long, value_enum, default_value_t = AtMost::OneInThousand, value_name = "SHARE")]
+    pub(crate) at_most: AtMost,
+    /// Wait for more at the end of the last log, showing a table, until interrupted; then show the
+    /// results
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// Room for so many counters: limits times keys alive at a time
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub(crate) counters: u64,

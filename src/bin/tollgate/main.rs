@@ -11,6 +11,7 @@ mod rate;
 mod replay;
 mod report;
 mod run;
+mod suggest;
 mod trial;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! `tollgate replay`: what the command does around a replay.
 
-use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
@@ -11,12 +11,12 @@ use tollgate::{Policy, Timestamp};
 use crate::args::ReplayArgs;
 use crate::judge::LimiterJudge;
 use crate::log::{FieldMap, Reading, Stamps};
+use crate::replay::text::Text;
 use crate::replay::{
-    AmountsSummary, Attempts, Ended, Held, Home, Judge, LimitAmounts, Memory, Options, Progress,
-    Recipe, Recorder, Replay, State, Summary, find,
+    Ended, Held, Home, Interrupt, Interrupted, Judge, Live, Misread, Options, Progress, Recipe,
+    Recorder, Replay, Ruling, Side, State, Summary, Worked, width_of,
 };
-use crate::trial::{Candidate, Places};
-use crate::{out, report};
+use crate::{out, report, suggest, trial};
 
 /// Exit status of a replay that a signal ended.
 const INTERRUPTED: u8 = 130;
@@ -29,20 +29,101 @@ const INTERRUPTED: u8 = 130;
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let streams = args.logs.iter().filter(|log| *log == "-").count();
     ensure!(streams <= 1, "standard input can only be read once");
-    let policy = Policy::from_path(&args.policy)?;
-    let (recipe, reading) = recipe(args)?;
+    let policies = args.policy.iter().map(Policy::from_path);
+    let policies = policies.collect::<Result<Vec<_>, _>>()?;
+    let (recipe, reading) = recipe(args, &policies)?;
+    try_outputs(args)?;
     let held = match (args.resume, args.fresh) {
         (true, _) => Held::Resume,
         (false, true) => Held::Replace,
         (false, false) => Held::ReplaceFinished,
     };
     let home = Home::open(&args.data, held)?;
-    let kept = home
-        .progress()?
-        .map(|text| State::read(&text, &recipe))
+    let counts = |policy| home.counts(policy);
+    let kept = home.progress()?;
+    let kept = kept
+        .map(|text| State::read(&text, &recipe, counts))
         .transpose()?;
     home.restore()?;
-    let latest = kept.as_ref().and_then(|state| state.totals.span_nanos);
+    for policy in &policies {
+        tell_what_is_left_out(policy);
+    }
+    let (sides, state) = open_sides(args, policies, &home, kept, recipe)?;
+    let mut replay = Replay {
+        options: Options {
+            reading,
+            strict: args.strict,
+            checkpoint_every: args.checkpoint_every,
+        },
+        sides,
+        home,
+        progress: Progress::new(args.progress, bytes_total(args), state.lines.read)?,
+        state,
+        live: args.follow.then(Live::new),
+        interrupt: Interrupt::new()?,
+    };
+    let ended = replay.run();
+    let ended = ended.inspect_err(|fault| {
+        if fault.is::<Misread>() {
+            // There is nothing to go on with: the next replay may take its place.
+            let _ = replay.home.set_finished(true);
+        }
+    })?;
+    if args.follow {
+        replay.interrupt.forget();
+    } else if ended == Ended::Interrupted {
+        replay.close()?;
+        return Ok(interrupted());
+    }
+    replay.close()?;
+    // The limiters go, too: what follows needs their memory.
+    let recorders = replay.sides.drain(..).map(|side| side.recorder).collect();
+    let worked = match work_out(args, &mut replay, recorders) {
+        Err(fault) if fault.is::<Interrupted>() => return Ok(interrupted()),
+        worked => worked?,
+    };
+    let summary = Summary::new(&replay.state, args.worst, worked);
+    show(args, &summary)?;
+    replay.home.set_finished(true)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A limiter for each policy, and what each has come to so far.
+fn open_sides<'a>(
+    args: &ReplayArgs,
+    policies: Vec<Policy>,
+    home: &Home,
+    kept: Option<State>,
+    recipe: Recipe,
+) -> anyhow::Result<(Vec<Side<'a>>, State)> {
+    let latest = kept.as_ref().and_then(|state| state.lines.span_nanos);
+    let now = Timestamp::from_nanos(latest.map_or(0, |(_, latest)| latest));
+    let judges = policies.into_iter().enumerate().map(|(number, policy)| {
+        LimiterJudge::open(policy, &home.counters(number), args.counters, now)
+    });
+    let judges = judges.collect::<anyhow::Result<Vec<_>>>()?;
+    let limits: Vec<_> = judges.iter().map(|judge| judge.limits()).collect();
+    let state = kept.unwrap_or_else(|| State::new(recipe, &limits));
+    let mut sides = Vec::new();
+    for (number, (judge, counted)) in judges.into_iter().zip(&state.policies).enumerate() {
+        let tracks = counted.tracks.clone();
+        let open = || Recorder::open(&home.trace(number), tracks);
+        sides.push(Side {
+            judge: Box::new(judge),
+            counterless: counted.without_counter,
+            recorder: state.recipe.trace.then(open).transpose()?,
+            ruling: Ruling::default(),
+        });
+    }
+    Ok((sides, state))
+}
+
+fn interrupted() -> ExitCode {
+    out::note("interrupted; the same command with --resume goes on");
+    ExitCode::from(INTERRUPTED)
+}
+
+fn tell_what_is_left_out(policy: &Policy) {
     let left_out: Vec<_> = policy.concurrency().map(|(name, _)| name).collect();
     if !left_out.is_empty() {
         out::note(format_args!(
@@ -50,79 +131,57 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             left_out.join(", ")
         ));
     }
-    let now = Timestamp::from_nanos(latest.map_or(0, |(_, latest)| latest));
-    let mut judge = LimiterJudge::open(policy, &home.counters(), args.counters, now)?;
-    let state = kept.unwrap_or_else(|| State::new(recipe, judge.limits()));
-    let recorder = match state.recipe.trace {
-        true => Some(Recorder::open(&home.trace(), state.tracks.clone())?),
-        false => None,
-    };
-    let progress = Progress::new(args.progress, bytes_total(args), state.totals.lines)?;
-    let mut replay = Replay {
-        options: Options {
-            reading,
-            strict: args.strict,
-            checkpoint_every: args.checkpoint_every,
-        },
-        judge: &mut judge,
-        home,
-        counterless: state.without_counter,
-        state,
-        recorder,
-        progress,
-    };
-    let ended = replay.run()?;
-    let Replay {
-        state,
-        mut recorder,
-        home,
-        ..
-    } = replay;
-    judge.close()?;
-    if ended == Ended::Interrupted {
-        out::note(format_args!(
-            "interrupted after {} lines; the same command with --resume goes on",
-            state.totals.lines
-        ));
-        return Ok(ExitCode::from(INTERRUPTED));
-    }
-    let amounts = match &mut recorder {
-        Some(recorder) => Some(amounts(&state, recorder, &home)?),
-        None => None,
-    };
-    let summary = Summary::new(&state, &args.policy.to_string_lossy(), args.worst, amounts);
-    show(args, &summary)?;
-    home.set_finished(true)?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What is replayed, and how it is read.
-fn recipe(args: &ReplayArgs) -> anyhow::Result<(Recipe, Reading)> {
+fn recipe(args: &ReplayArgs, policies: &[Policy]) -> anyhow::Result<(Recipe, Reading)> {
     let mut map = FieldMap::default();
     for more in &args.map {
         map.merge(more.clone())
             .map_err(anyhow::Error::msg)
             .context("--map")?;
     }
-    let policy =
-        fs::read(&args.policy).with_context(|| format!("cannot read {}", args.policy.display()))?;
-    let mut crc = Crc::new();
-    crc.update(&policy);
+    let sum = |path: &std::path::PathBuf| -> anyhow::Result<String> {
+        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut crc = Crc::new();
+        crc.update(&text);
+        Ok(format!("{:08x} {}", crc.sum(), text.len()))
+    };
     let zone = args.time_zone.iana_name().unwrap_or("a zone of its own");
     let recipe = Recipe {
-        policy: format!("{:08x} {}", crc.sum(), policy.len()),
+        policies: args.policy.iter().map(sum).collect::<anyhow::Result<_>>()?,
         logs: args.logs.clone(),
-        format: args.format,
+        format: args.format.clone(),
         reading: format!("{map:?} {} {zone} {}", args.mapped_only, args.trusted_hops),
-        trace: args.report.is_some() || args.amounts,
+        trace: args.report.is_some() || args.amounts || args.suggest.is_some(),
+        follow: args.follow,
     };
-    let reading = Reading {
-        map,
-        stamps: Stamps::new(args.time_zone.clone()),
-        trusted_hops: args.trusted_hops,
-        mapped_only: args.mapped_only,
-    };
+    // The address may have to be taken from the second, and the first is told of who is refused.
+    let mut wanted = ["user_agent", "forwarded_for"].map(str::to_owned).to_vec();
+    wanted.extend(
+        policies
+            .iter()
+            .flat_map(Policy::attributes)
+            .map(str::to_owned),
+    );
+    let stamps = Stamps::new(args.time_zone.clone());
+    let reading = Reading::new(map, args.mapped_only, stamps, args.trusted_hops).wanting(wanted);
     Ok((recipe, reading))
+}
+
+/// Makes sure that what the command is to write can be written, before hours of work.
+fn try_outputs(args: &ReplayArgs) -> anyhow::Result<()> {
+    for path in args.report.iter().chain(&args.suggest) {
+        ensure!(
+            !path.is_dir(),
+            "cannot write {}: it is a directory",
+            path.display()
+        );
+        let beside = report::beside(path);
+        let tried = fs::File::create(&beside).and_then(|_| fs::remove_file(&beside));
+        tried.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// The size of all logs, if all are files.
@@ -134,54 +193,56 @@ fn bytes_total(args: &ReplayArgs) -> Option<u64> {
         .sum()
 }
 
-/// Works out what each limit would have had to be.
-fn amounts(state: &State, recorder: &mut Recorder, home: &Home) -> anyhow::Result<AmountsSummary> {
-    let places = Places::new(&home.trial());
-    let mut attempts = Attempts::open(&home.attempts())?;
-    let mut limits = Vec::new();
-    for (number, track) in state.tracks.tracks.iter().enumerate() {
-        let uses = recorder.uses(number)?;
-        let keys: HashSet<u64> = uses.iter().map(|one| one.key).collect();
-        let keys = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-        let candidate = Candidate::new(&track.rate, &track.algorithm, keys, &places)?;
-        // Unlimited and denied have no amount.
-        let Some(candidate) = candidate else {
-            continue;
+/// Works out what each limit of each policy would have had to be.
+fn work_out(
+    args: &ReplayArgs,
+    replay: &mut Replay<'_>,
+    recorders: Vec<Option<Recorder>>,
+) -> anyhow::Result<Vec<Worked>> {
+    let mut worked = Vec::new();
+    let mut trials = trial::Trials::new(&replay.home, &replay.state)?;
+    let paths = args.policy.iter().enumerate();
+    for ((number, path), recorder) in paths.zip(recorders) {
+        let mut one = Worked {
+            policy: path.to_string_lossy().into_owned(),
+            ..Worked::default()
         };
-        let mut memory = Memory {
-            attempts: &mut attempts,
-            track: u64::try_from(number).unwrap_or(u64::MAX),
-        };
-        let found = find(uses, &mut memory, |amount| candidate.tried(amount))?;
-        let name = state
-            .totals
-            .limits
-            .get(track.limit)
-            .map_or("", |limit| &limit.name);
-        let write = |amount| candidate.rate.scaled(amount).to_string();
-        limits.push(LimitAmounts::new(name, &track.rate, &found, write));
+        let counted = replay.state.policies.get(number);
+        if let (Some(counted), Some(mut recorder)) = (counted, recorder) {
+            let (progress, interrupt) = (&mut replay.progress, &mut replay.interrupt);
+            let amounts =
+                trials.amounts(counted, &mut recorder, &replay.home, progress, interrupt)?;
+            if number == 0 && args.suggest.is_some() {
+                one.suggestion = Some(suggest::suggest(path, &amounts, args.at_most)?);
+            }
+            one.amounts = Some(amounts);
+        }
+        worked.push(one);
     }
-    places.clear()?;
-    Ok(AmountsSummary {
-        until: state
-            .tracks
-            .full_since_nanos
-            .map(|at| Timestamp::from_nanos(at).to_string()),
-        left_out: state.tracks.left_out,
-        limits,
-    })
+    trials.clear(&replay.home)?;
+    replay.progress.finish();
+    Ok(worked)
 }
 
-/// Prints the results, and writes the page that was asked for.
+/// Prints the results, and writes the files that were asked for.
 fn show(args: &ReplayArgs, summary: &Summary) -> anyhow::Result<()> {
     if args.json {
         out::print(serde_json::to_string_pretty(summary)?)?;
     } else {
-        out::print(summary.to_string().trim_end())?;
+        let width = width_of(std::io::stdout());
+        out::print(Text { summary, width }.to_string().trim_end())?;
     }
     if let Some(path) = &args.report {
         report::write(summary, path)?;
         out::note(format_args!("wrote {}", path.display()));
     }
+    if let (Some(path), Some(suggestion)) = (&args.suggest, &summary.first.suggestion) {
+        write(path, &suggestion.policy)?;
+        out::note(format_args!("wrote {}", path.display()));
+    }
     Ok(())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

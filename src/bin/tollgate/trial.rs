@@ -5,10 +5,98 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use flate2::Crc;
-use tollgate::{Builder, Limit, Limiter, ManualClock, Policy, PolicyFaults, Request, Timestamp};
+use tollgate::{
+    Builder, Limit, Limiter, ManualClock, Mapping, Policy, PolicyFaults, Request, Timestamp,
+};
 
 use crate::rate::Rate;
-use crate::replay::Trial;
+use crate::replay::{
+    AmountsSummary, Attempts, Counted, Home, Interrupt, LimitAmounts, Memory, Parts, Progress,
+    Recorder, State, Trial, find,
+};
+
+/// Trials of the limits of all policies of a replay.
+pub(crate) struct Trials {
+    places: Places,
+    attempts: Attempts,
+    /// Uses of limits that were tried, and of all there are.
+    done: u64,
+    all: u64,
+    /// Limits that were tried, by which their attempts are known again.
+    tracks: u64,
+}
+
+impl Trials {
+    /// # Errors
+    /// If what earlier trials came to cannot be read.
+    pub(crate) fn new(home: &Home, state: &State) -> anyhow::Result<Self> {
+        let tracks = state.policies.iter().flat_map(|side| &side.tracks.tracks);
+        Ok(Self {
+            places: Places::new(&home.trial()),
+            attempts: Attempts::open(&home.attempts())?,
+            done: 0,
+            all: tracks.map(|track| track.uses).sum(),
+            tracks: 0,
+        })
+    }
+
+    /// Works out what each limit of one policy would have had to be.
+    ///
+    /// # Errors
+    /// If a limit cannot be tried, or if it is interrupted.
+    pub(crate) fn amounts(
+        &mut self,
+        counted: &Counted,
+        recorder: &mut Recorder,
+        home: &Home,
+        progress: &mut Progress,
+        interrupt: &mut Interrupt,
+    ) -> anyhow::Result<AmountsSummary> {
+        let mut limits = Vec::new();
+        for (number, track) in counted.tracks.tracks.iter().enumerate() {
+            let (done, all) = (self.done, self.all);
+            let place = self.tracks;
+            self.done += track.uses;
+            self.tracks += 1;
+            // Unlimited and denied have no amount.
+            let candidate = Candidate::new(&track.rate, &track.algorithm, &self.places)?;
+            let Some(candidate) = candidate else {
+                continue;
+            };
+            let of_limit = counted.totals.limits.get(track.limit);
+            let name = of_limit.map_or("", |limit| &limit.name);
+            progress.work(name, 0, done, all);
+            let parts = Parts::split(recorder.uses(number)?, &home.parts())?;
+            let mut memory = Memory {
+                attempts: &mut self.attempts,
+                track: place,
+                is_interrupted: &mut |trials| {
+                    progress.work(name, trials, done, all);
+                    interrupt.is_asked()
+                },
+            };
+            let tried = |amount, keys| candidate.tried(amount, keys);
+            let found = find(&parts, track.same_cost, &mut memory, tried)?;
+            let write = |amount| candidate.rate.scaled(amount).to_string();
+            limits.push(LimitAmounts::new(name, &track.rate, &found, write));
+        }
+        let until = counted.tracks.full_since_nanos;
+        Ok(AmountsSummary {
+            until: until.map(|at| Timestamp::from_nanos(at).to_string()),
+            left_out: counted.tracks.left_out,
+            limits,
+        })
+    }
+
+    /// Removes what trials left.
+    ///
+    /// # Errors
+    /// If something is there and cannot be removed.
+    pub(crate) fn clear(&self, home: &Home) -> anyhow::Result<()> {
+        self.places.clear()?;
+        home.clear_parts()
+    }
+}
 
 /// Where trials may have their directories.
 pub(crate) struct Places {
@@ -75,8 +163,6 @@ pub(crate) struct Candidate<'p> {
     pub(crate) rate: Rate,
     /// The part of a policy that says its algorithm.
     algorithm: String,
-    /// Room for its keys.
-    counters: u64,
     places: &'p Places,
 }
 
@@ -88,15 +174,13 @@ pub(crate) struct Tried {
 }
 
 impl<'p> Candidate<'p> {
-    /// The limit of an explanation's `rate` and `algorithm`, for so many `keys`. None if it has no
-    /// amount.
+    /// The limit of an explanation's `rate` and `algorithm`. None if it has no amount.
     ///
     /// # Errors
     /// If what is tried would not be the same limit as what is explained.
     pub(crate) fn new(
         rate: &str,
         algorithm: &str,
-        keys: u64,
         places: &'p Places,
     ) -> anyhow::Result<Option<Self>> {
         let Some(parsed) = Rate::parse(rate) else {
@@ -106,8 +190,6 @@ impl<'p> Candidate<'p> {
             rate: parsed,
             algorithm: write_algorithm(algorithm)
                 .with_context(|| format!("an algorithm unknown here: {algorithm}"))?,
-            // Two counters a key for a sliding window, and some room: nobody is to share one.
-            counters: keys.saturating_mul(4).max(1_024),
             places,
         };
         let policy = candidate.policy(candidate.rate.amount())?;
@@ -126,23 +208,29 @@ impl<'p> Candidate<'p> {
     fn policy(&self, amount: u64) -> Result<Policy, PolicyFaults> {
         let rate = self.rate.scaled(amount);
         Policy::from_toml(&format!(
-            "[limits.trial]\nkey = \"key\"\nrate = \"{rate}\"\n{}",
+            "[limits.trial]\nkey = \"key\"\nrate = \"{rate}\"\ndurability = \"memory\"\n{}",
             self.algorithm
         ))
     }
 
-    /// A fresh limit of this amount; none if it cannot have it.
+    /// A fresh limit of this amount, with room for so many keys; none if it cannot have the amount.
     ///
     /// # Errors
     /// If its directory cannot be made.
-    pub(crate) fn tried(&self, amount: u64) -> anyhow::Result<Option<Tried>> {
+    pub(crate) fn tried(&self, amount: u64, keys: usize) -> anyhow::Result<Option<Tried>> {
+        // Two counters a key for a sliding window, and some room: nobody is to share one.
+        let counters = u64::try_from(keys)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(4)
+            .max(1_024);
         let Ok(policy) = self.policy(amount) else {
             return Ok(None);
         };
         let clock = ManualClock::new(Timestamp::EPOCH);
         let builder = Limiter::builder(policy)
             .clock(clock.clone())
-            .counters(self.counters);
+            .mapping(Mapping::DataDirectory)
+            .counters(counters);
         let opened = self.places.open(&builder)?;
         Ok(Some(Tried {
             limit: opened.limiter.limit("trial")?,
@@ -218,8 +306,8 @@ mod tests {
             let policy = Policy::from_toml(&text).unwrap();
             let explained = policy.explain(&Request::new().attribute("k", "v")).unwrap();
             let limit = &explained.limits[0];
-            let candidate = Candidate::new(&limit.rate, &limit.algorithm, 9, &places).unwrap();
-            let mut tried = candidate.unwrap().tried(2).unwrap().unwrap();
+            let candidate = Candidate::new(&limit.rate, &limit.algorithm, &places).unwrap();
+            let mut tried = candidate.unwrap().tried(2, 9).unwrap().unwrap();
             let now = Timestamp::from_secs(1_700_000_000);
             let burst = if rate.contains("burst") { 7 } else { 2 };
             let admitted = (0..20).filter(|_| tried.admits(now, 1, 1)).count();
@@ -234,13 +322,16 @@ mod tests {
     fn shares_and_limits_without_an_amount() {
         let directory = tempfile::tempdir().unwrap();
         let places = Places::new(&directory.path().join("trial"));
-        let tried = |rate| Candidate::new(rate, "token bucket", 1, &places);
+        let tried = |rate| Candidate::new(rate, "token bucket", &places);
         assert!(tried("unlimited").unwrap().is_none() && tried("denied").unwrap().is_none());
         assert!(tried("10/3 per second").unwrap().is_some());
-        assert!(Candidate::new("1 per second", "magic", 1, &places).is_err());
+        assert!(Candidate::new("1 per second", "magic", &places).is_err());
         // What a policy would call a sliding window of a minute is not one of an hour.
-        assert!(Candidate::new("1 per minute", "sliding window of 3600 s", 1, &places).is_err());
+        assert!(Candidate::new("1 per minute", "sliding window of 3600 s", &places).is_err());
         let candidate = tried("1 per second").unwrap().unwrap();
-        assert!(candidate.tried(0).unwrap().is_none(), "a rate of nothing");
+        assert!(
+            candidate.tried(0, 1).unwrap().is_none(),
+            "a rate of nothing"
+        );
     }
 }

@@ -9,7 +9,22 @@
 
 use std::net::IpAddr;
 
-use super::{Entry, Line, Malformed, Reading, Text};
+use super::{Entry, Line, Malformed, Reading, RequestLine, Text};
+
+/// The attributes of a request in these formats.
+pub(super) const FIELDS: [&str; 11] = [
+    "ip",
+    "host",
+    "vhost",
+    "user",
+    "query",
+    "protocol",
+    "status",
+    "bytes",
+    "forwarded_for",
+    "referer",
+    "user_agent",
+];
 
 /// Reads lines of the common and combined formats.
 pub(crate) struct Clf {
@@ -34,37 +49,39 @@ impl Clf {
             trailing.put(field);
         }
         let who = Who::parse(who)?;
-        let Some(parts) = super::split_request(&request) else {
+        let Some(request) = RequestLine::of(request) else {
             return Ok(Line::NoRequest(time));
         };
-        let mut attributes = Vec::with_capacity(10);
-        let forwarded = trailing.forwarded_for();
+        let (mut attributes, wanted) = (Vec::with_capacity(4), &self.reading);
         let hops = self.reading.trusted_hops;
-        let client = forwarded
-            .and_then(|list| nth_last(list, hops))
-            .unwrap_or(who.host);
+        let forwarded = trailing.forwarded_for();
+        let client = forwarded.and_then(|list| super::fields::nth_last(list, hops));
+        let client = client.map(|client| Text::Owned(client.to_owned()));
         let mut put = |name, text: Option<Text<'a>>| {
-            if let Some(text) = text.filter(|text| !text.is_empty() && text != "-") {
+            if let Some(text) = text.filter(|text| !text.is_empty() && text != "-")
+                && wanted.wants(name)
+            {
                 attributes.push((Text::Borrowed(name), text));
             }
         };
-        let own = |text: Option<&str>| text.map(|text| Text::Owned(text.to_owned()));
-        put("ip", own(Some(client)));
+        put("ip", Some(client.unwrap_or(Text::Borrowed(who.host))));
         put("host", Some(Text::Borrowed(who.host)));
         put("vhost", who.vhost.map(Text::Borrowed));
         put("user", Some(Text::Borrowed(who.user)));
-        put("query", own(parts.query));
-        put("protocol", own(parts.protocol));
+        put("query", request.query);
+        put("protocol", request.protocol);
         put("status", Some(Text::Borrowed(status)));
         put("bytes", Some(Text::Borrowed(bytes)));
-        put("forwarded_for", own(forwarded));
+        put(
+            "forwarded_for",
+            forwarded.map(|list| Text::Owned(list.to_owned())),
+        );
         put("referer", trailing.referer.take());
         put("user_agent", trailing.agent.take());
-        let (method, path) = (parts.method.to_owned(), parts.path.to_owned());
         Ok(Line::Request(Entry {
             time,
-            method: method.into(),
-            path: Some(path.into()),
+            method: request.method,
+            path: Some(request.path),
             cost: None,
             attributes,
         }))
@@ -180,19 +197,22 @@ impl<'a> Fields<'a> {
 }
 
 /// Where the first quote is that no backslash escapes.
-fn closing_quote(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    text.bytes().position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    })
+pub(super) fn closing_quote(text: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr2(b'"', b'\\', text.as_bytes().get(from..)?)?;
+        match text.as_bytes().get(at) {
+            Some(b'"') => return Some(at),
+            // What is behind a backslash closes nothing.
+            _ => from = at + 2,
+        }
+    }
 }
 
 /// Undoes `\"`, `\\`, `\t`, `\n`, `\r`, `\v`, `\b` and `\xHH`; anything else after a backslash
 /// stays as it is. Bytes that are no UTF-8 become replacement characters.
-fn unescape(text: &str) -> Text<'_> {
-    if !text.contains('\\') {
+pub(super) fn unescape(text: &str) -> Text<'_> {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
         return Text::Borrowed(text);
     }
     let mut bytes = Vec::with_capacity(text.len());
@@ -258,14 +278,6 @@ impl<'a> Trailing<'a> {
             .all(|part| part.trim().parse::<IpAddr>().is_ok());
         all_addresses.then_some(list)
     }
-}
-
-/// The address that the `hops`-th trusted proxy saw: the `hops`-th from the end, or the first if
-/// the list is shorter. None without a trusted proxy.
-fn nth_last(list: &str, hops: usize) -> Option<&str> {
-    let back = hops.checked_sub(1)?;
-    let mut parts = list.rsplit(',').map(str::trim);
-    parts.clone().nth(back).or_else(|| parts.next_back())
 }
 
 #[cfg(test)]

@@ -7,13 +7,8 @@ use super::super::Stamps;
 use super::*;
 
 fn parse(hops: usize, line: &str) -> Result<Line<'_>, Malformed> {
-    Clf::new(Reading {
-        map: Default::default(),
-        stamps: Stamps::new(TimeZone::UTC),
-        trusted_hops: hops,
-        mapped_only: false,
-    })
-    .parse(line)
+    let stamps = Stamps::new(TimeZone::UTC);
+    Clf::new(Reading::new(Default::default(), false, stamps, hops)).parse(line)
 }
 
 fn request(hops: usize, line: &str) -> Entry<'_> {

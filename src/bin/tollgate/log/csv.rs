@@ -4,7 +4,7 @@
 use anyhow::{bail, ensure};
 use csv_core::{ReadRecordResult, Reader};
 
-use super::fields::Record;
+use super::fields::{Name, Record};
 use super::{Line, Malformed, Reading, Text};
 
 /// Columns of one record.
@@ -14,8 +14,9 @@ const COLUMNS_MAX: usize = 1_024;
 /// Reads the lines of one CSV file.
 pub(crate) struct Csv {
     heading: String,
+    columns: Vec<String>,
     /// The names that the columns go by; none for one to be passed over.
-    names: Vec<Option<String>>,
+    names: Vec<Option<Name<'static>>>,
     reading: Reading,
     split: Splitter,
 }
@@ -29,22 +30,18 @@ impl Csv {
         let Ok(columns) = split.fields(heading) else {
             bail!("the heading line of the CSV cannot be read");
         };
-        for (field, name) in reading.map.fields() {
+        for (field, name) in reading.names.map.fields() {
             ensure!(
                 columns.iter().any(|column| column == field),
                 "the CSV has no column {field} to map {name} to; it has: {}",
                 columns.join(", ")
             );
         }
-        let taken = |column: &String| {
-            reading
-                .map
-                .taken(column, reading.mapped_only)
-                .map(str::to_owned)
-        };
-        let names = columns.iter().map(taken).collect();
+        let name = |column: &String| reading.names.of(column).map(Name::into_owned);
+        let names: Vec<_> = columns.iter().map(name).collect();
         Ok(Self {
             heading: heading.to_owned(),
+            columns,
             names,
             reading,
             split,
@@ -71,7 +68,17 @@ impl Csv {
                 record.put(name, Text::Owned(field))?;
             }
         }
-        record.finish(&mut self.reading.stamps)
+        record.finish(&mut self.reading)
+    }
+
+    pub(super) fn fields(&self) -> Vec<String> {
+        self.columns.clone()
+    }
+
+    /// True if there is a column that tells the time.
+    pub(super) fn has_time(&self) -> bool {
+        let mut names = self.names.iter().flatten();
+        names.any(|name| name.text == "time")
     }
 }
 
@@ -133,12 +140,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     fn csv(heading: &str, map: &str) -> anyhow::Result<Csv> {
-        let reading = Reading {
-            map: map.parse().unwrap(),
-            stamps: Stamps::new(TimeZone::UTC),
-            trusted_hops: 0,
-            mapped_only: false,
-        };
+        let reading = Reading::new(map.parse().unwrap(), false, Stamps::new(TimeZone::UTC), 0);
         Csv::new(heading, reading)
     }
 

@@ -1,12 +1,13 @@
 //! JSON lines: one object a line.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::fields::Record;
 use super::{Line, Malformed, Reading, Text};
 
 /// Reads JSON lines. Every field of the object that holds a text, a number or a truth value is
-/// taken; fields of inner objects only where the map names them: `user=request.headers.user`.
+/// taken; fields of inner objects only where the format or the map names them:
+/// `user=request.headers.user`.
 pub(crate) struct Json {
     reading: Reading,
 }
@@ -22,39 +23,71 @@ impl Json {
         let Value::Object(object) = value else {
             return Err(Malformed::new("JSON, but no object"));
         };
-        let map = &self.reading.map;
+        let names = &self.reading.names;
         let mut record = Record::default();
-        for (field, name) in map
-            .fields()
-            .filter(|(field, _)| !object.contains_key(*field))
-        {
-            if let Some(text) = inner(&object, field).and_then(text) {
-                record.put(name, text)?;
+        let mut put = |field: &str, value: &Value| {
+            let text = names.of(field).and_then(|name| Some((name, text(value)?)));
+            // Servers write a dash for nothing; in a log of one's own it may be something.
+            let text = text.filter(|(_, text)| !(names.http_only && text == "-"));
+            text.map_or(Ok(()), |(name, text)| record.put(&name, text))
+        };
+        for field in names.inner().filter(|field| !object.contains_key(*field)) {
+            if let Some(value) = inner(&object, field) {
+                put(field, value)?;
             }
         }
-        for (field, value) in object {
-            let name = map.taken(&field, self.reading.mapped_only);
-            if let (Some(name), Some(text)) = (name, text(&value)) {
-                record.put(name, text)?;
-            }
+        for (field, value) in &object {
+            put(field, value)?;
         }
-        record.finish(&mut self.reading.stamps)
+        record.finish(&mut self.reading)
+    }
+}
+
+/// The fields of a line, those of inner objects by their paths.
+pub(super) fn fields(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Ok(object) = serde_json::from_str(line) {
+        list(&object, "", 0, &mut found);
+    }
+    found
+}
+
+/// Objects within objects that are looked into.
+// Bound: deeper ones are not listed.
+const DEPTH_MAX: usize = 4;
+
+fn list(object: &Map<String, Value>, before: &str, depth: usize, found: &mut Vec<String>) {
+    for (field, value) in object {
+        let path = format!("{before}{field}");
+        match value {
+            Value::Object(inner) if depth < DEPTH_MAX => {
+                list(inner, &format!("{path}."), depth + 1, found);
+            }
+            _ if text(value).is_some() => found.push(path),
+            _ => {}
+        }
     }
 }
 
 /// The value at a dotted path.
-fn inner<'v>(object: &'v serde_json::Map<String, Value>, path: &str) -> Option<&'v Value> {
+fn inner<'v>(object: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
     let mut steps = path.split('.');
     let first = object.get(steps.next()?)?;
     steps.try_fold(first, |value, step| value.get(step))
 }
 
-/// A field that says something: null and the empty text are the same as no field at all.
+/// A field that says something: null and the empty text are the same as no field at all. The texts
+/// of a list are joined as the lines of one header are.
 fn text(value: &Value) -> Option<Text<'static>> {
     match value {
         Value::String(text) if !text.is_empty() => Some(Text::Owned(text.clone())),
         Value::Number(number) => Some(Text::Owned(number.to_string())),
         Value::Bool(truth) => Some(Text::Borrowed(if *truth { "true" } else { "false" })),
+        Value::Array(list) => {
+            let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+            let texts = texts.filter(|texts| !texts.is_empty())?;
+            Some(Text::Owned(texts.join(", ")))
+        }
         _ => None,
     }
 }
@@ -65,22 +98,16 @@ mod tests {
     use super::*;
     use jiff::tz::TimeZone;
 
-    fn reading() -> Reading {
-        Reading {
-            map: Default::default(),
-            stamps: Stamps::new(TimeZone::UTC),
-            trusted_hops: 0,
-            mapped_only: false,
-        }
+    fn reading(map: &str, mapped_only: bool) -> Reading {
+        let map = match map {
+            "" => Default::default(),
+            map => map.parse().unwrap(),
+        };
+        Reading::new(map, mapped_only, Stamps::new(TimeZone::UTC), 0)
     }
 
     fn parse<'a>(map: &str, line: &'a str) -> Result<Line<'a>, Malformed> {
-        let map = if map.is_empty() {
-            Default::default()
-        } else {
-            map.parse().unwrap()
-        };
-        Json::new(Reading { map, ..reading() }).parse(line)
+        Json::new(reading(map, false)).parse(line)
     }
 
     fn request(map: &str, line: &str) -> Entry<'static> {
@@ -118,11 +145,7 @@ mod tests {
 
     #[test]
     fn only_mapped_fields_where_that_is_asked_for() {
-        let reading = Reading {
-            map: "time=t,key=a.b".parse().unwrap(),
-            mapped_only: true,
-            ..reading()
-        };
+        let reading = reading("time=t,key=a.b", true);
         let line = r#"{"t":1,"method":"GET","other":"x","a":{"b":"k"}}"#;
         let line = Json::new(reading).parse(line).unwrap();
         let Line::Request(entry) = line else {
@@ -156,8 +179,6 @@ mod tests {
             ("[1]", "no object"),
             (r#"{"a":1}"#, "no time"),
             (r#"{"time":"x"}"#, "no time that can be read"),
-            (r#"{"time":1,"ts":2}"#, "two fields for time"),
-            (r#"{"time":1,"route":"x"}"#, "--map renames"),
             (r#"{"time":1,"cost":-1}"#, "no whole number"),
             (r#"{"time":1,"cost":1.5}"#, "no whole number"),
         ] {

@@ -17,9 +17,11 @@ pub(crate) enum Read {
     End,
 }
 
-/// Reads the next line into `line`, and adds what it took off the stream to `offset`.
+/// Reads the next line into `line`, and adds what it took off the stream to `offset`. Also says
+/// whether the line has its end.
 ///
-/// A last line without an end counts as a line.
+/// A last line without an end counts as a line. If more may come behind it, it is read on with
+/// `begun`, which is how many of its bytes were taken before.
 ///
 /// # Errors
 /// As the stream's.
@@ -27,9 +29,12 @@ pub(super) fn read_line(
     from: &mut dyn BufRead,
     line: &mut Vec<u8>,
     offset: &mut u64,
-) -> io::Result<Read> {
-    line.clear();
-    let (mut taken, mut too_long) = (0_u64, false);
+    begun: u64,
+) -> io::Result<(Read, bool)> {
+    if begun == 0 {
+        line.clear();
+    }
+    let (mut taken, mut has_end) = (0_u64, false);
     loop {
         let available = match from.fill_buf() {
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
@@ -38,29 +43,32 @@ pub(super) fn read_line(
         if available.is_empty() {
             break;
         }
-        let (part, ended) = match available.iter().position(|&byte| byte == b'\n') {
+        let (part, ended) = match memchr::memchr(b'\n', available) {
             Some(at) => (available.get(..at).unwrap_or_default(), true),
             None => (available, false),
         };
         let room = LINE_BYTES_MAX - line.len();
-        too_long |= part.len() > room;
         line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
         let used = part.len() + usize::from(ended);
         from.consume(used);
         taken += u64::try_from(used).unwrap_or(u64::MAX);
         if ended {
+            has_end = true;
             break;
         }
     }
     *offset += taken;
-    if line.last() == Some(&b'\r') {
+    let whole = begun + taken;
+    let held = u64::try_from(line.len()).unwrap_or(u64::MAX);
+    if has_end && line.last() == Some(&b'\r') {
         line.pop();
     }
-    Ok(match (taken, too_long) {
-        (0, _) => Read::End,
-        (_, true) => Read::TooLong,
-        (_, false) => Read::Line,
-    })
+    let read = match whole - u64::from(has_end) > held {
+        _ if whole == 0 => Read::End,
+        true => Read::TooLong,
+        false => Read::Line,
+    };
+    Ok((read, has_end))
 }
 
 #[cfg(test)]
@@ -75,7 +83,7 @@ mod tests {
         for capacity in [1, 2, 3, 64] {
             let mut from = BufReader::with_capacity(capacity, &text[..]);
             let (mut line, mut offset, mut seen) = (Vec::new(), 0, Vec::new());
-            while read_line(&mut from, &mut line, &mut offset).unwrap() == Read::Line {
+            while read_line(&mut from, &mut line, &mut offset, 0).unwrap().0 == Read::Line {
                 seen.push((String::from_utf8(line.clone()).unwrap(), offset));
             }
             let seen: Vec<_> = seen.iter().map(|(text, at)| (text.as_str(), *at)).collect();
@@ -96,22 +104,22 @@ mod tests {
         let mut from = BufReader::new(&text[..]);
         let (mut line, mut offset) = (Vec::new(), 0);
         assert_eq!(
-            read_line(&mut from, &mut line, &mut offset).unwrap(),
+            read_line(&mut from, &mut line, &mut offset, 0).unwrap().0,
             Read::Line
         );
         assert_eq!(line.len(), LINE_BYTES_MAX);
         assert_eq!(
-            read_line(&mut from, &mut line, &mut offset).unwrap(),
+            read_line(&mut from, &mut line, &mut offset, 0).unwrap().0,
             Read::TooLong
         );
         assert!(line.len() <= LINE_BYTES_MAX && line.capacity() <= 2 * LINE_BYTES_MAX);
         assert_eq!(
-            read_line(&mut from, &mut line, &mut offset).unwrap(),
+            read_line(&mut from, &mut line, &mut offset, 0).unwrap().0,
             Read::Line
         );
         assert_eq!((line.as_slice(), offset), (&b"end"[..], text.len() as u64));
         assert_eq!(
-            read_line(&mut from, &mut line, &mut offset).unwrap(),
+            read_line(&mut from, &mut line, &mut offset, 0).unwrap().0,
             Read::End
         );
     }

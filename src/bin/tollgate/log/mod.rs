@@ -9,13 +9,18 @@ mod corpus;
 mod csv;
 mod detect;
 mod fields;
+mod format;
+mod inflate;
 mod json;
 mod lines;
+mod pattern;
 mod source;
 mod stamp;
+mod w3c;
 
-pub(crate) use detect::Format;
-pub(crate) use fields::FieldMap;
+pub(crate) use fields::{FieldMap, quoted};
+pub(crate) use format::Format;
+pub(crate) use format::HELP as FORMATS_HELP;
 pub(crate) use lines::{LINE_BYTES_MAX, Read};
 pub(crate) use source::{Identity, Source};
 pub(crate) use stamp::Stamps;
@@ -65,37 +70,82 @@ pub(crate) enum Parser {
     Clf(clf::Clf),
     Csv(Box<csv::Csv>),
     Json(json::Json),
+    Pattern(pattern::Pattern),
+    W3c(w3c::W3c),
 }
 
 /// How the lines of a log are to be understood, beside their format.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Reading {
-    pub(crate) map: FieldMap,
-    pub(crate) stamps: Stamps,
+    names: fields::Names,
+    stamps: Stamps,
     /// How many proxies of one's own stand before the logging server: 0 takes the logged address
     /// as the client's, 1 the last one of X-Forwarded-For, and so on.
-    pub(crate) trusted_hops: usize,
-    /// True if only fields that the map names are taken.
-    pub(crate) mapped_only: bool,
+    trusted_hops: usize,
+}
+
+impl Reading {
+    /// `mapped_only` says that only fields that `map` names are taken.
+    pub(crate) fn new(
+        map: FieldMap,
+        mapped_only: bool,
+        stamps: Stamps,
+        trusted_hops: usize,
+    ) -> Self {
+        Self {
+            names: fields::Names {
+                map,
+                mapped_only,
+                ..fields::Names::default()
+            },
+            stamps,
+            trusted_hops,
+        }
+    }
+
+    /// As it is, but of the attributes only those that are of use are taken.
+    pub(crate) fn wanting(mut self, attributes: Vec<String>) -> Self {
+        self.names.wanted = Some(attributes.into());
+        self
+    }
+
+    /// As it is, for one format's own fields.
+    fn of(mut self, own: &'static [fields::Usual], http_only: bool) -> Self {
+        self.names.own = own;
+        self.names.http_only = http_only;
+        self
+    }
+
+    fn wants(&self, attribute: &str) -> bool {
+        let mut wanted = self.names.wanted.iter();
+        wanted.all(|wanted| wanted.iter().any(|one| one == attribute))
+    }
 }
 
 impl Parser {
     /// A parser for `format`; `heading` is a CSV's first line.
     ///
     /// # Errors
-    /// If a CSV's heading cannot be read, or names columns that the field map wants but misses.
+    /// If a heading or a format's text cannot be read, or lacks what the field map wants.
     pub(crate) fn new(
-        format: Format,
+        format: &Format,
         heading: Option<&str>,
         reading: Reading,
     ) -> anyhow::Result<Self> {
+        let reading = reading.of(format.fields(), format.is_http());
         Ok(match format {
-            Format::Common | Format::Combined => Self::Clf(clf::Clf::new(reading)),
-            Format::Json => Self::Json(json::Json::new(reading)),
+            Format::Common | Format::Combined | Format::Traefik => {
+                Self::Clf(clf::Clf::new(reading))
+            }
             Format::Csv => {
                 let heading = heading.unwrap_or_default();
                 Self::Csv(Box::new(csv::Csv::new(heading, reading)?))
             }
+            Format::W3c | Format::CloudFront => Self::W3c(w3c::W3c::new(reading)),
+            _ => match format.pattern() {
+                Some(pattern) => Self::Pattern(pattern::Pattern::new(pattern, reading)?),
+                None => Self::Json(json::Json::new(reading)),
+            },
         })
     }
 
@@ -104,23 +154,90 @@ impl Parser {
     /// # Errors
     /// Says why it is not a record of this format.
     pub(crate) fn parse<'a>(&mut self, line: &'a str) -> Result<Line<'a>, Malformed> {
-        if line.trim().is_empty() {
+        if line.bytes().all(|byte| byte.is_ascii_whitespace()) {
             return Ok(Line::Blank);
         }
         match self {
             Self::Clf(clf) => clf.parse(line),
             Self::Csv(csv) => csv.parse(line),
             Self::Json(json) => json.parse(line),
+            Self::Pattern(pattern) => pattern.parse(line),
+            Self::W3c(w3c) => w3c.parse(line),
+        }
+    }
+
+    /// The fields that the line in hand has, by the names that `--map` takes.
+    fn fields(&self, line: &str) -> Vec<String> {
+        match self {
+            Self::Clf(_) => clf::FIELDS.map(str::to_owned).to_vec(),
+            Self::Csv(csv) => csv.fields(),
+            Self::Json(_) => json::fields(line),
+            Self::Pattern(pattern) => pattern.fields(),
+            Self::W3c(w3c) => w3c.fields(),
+        }
+    }
+
+    /// The heading that the lines are read by, where it may change within a log.
+    pub(crate) fn heading(&self) -> Option<String> {
+        match self {
+            Self::W3c(w3c) => w3c.heading(),
+            _ => None,
+        }
+    }
+
+    /// Goes on with a heading that came before.
+    pub(crate) fn set_heading(&mut self, heading: &str) {
+        if let Self::W3c(w3c) = self {
+            w3c.set_heading(heading);
         }
     }
 }
 
-/// Method and path out of a request line such as `GET /a?b HTTP/1.1`; the protocol may be missing,
-/// and the path may hold spaces that nobody escaped. None if it is no request.
-fn split_request(request: &str) -> Option<RequestLine<'_>> {
+/// The parts of a request line such as `GET /a?b HTTP/1.1`; the protocol may be missing, and the
+/// path may hold spaces that nobody escaped.
+#[derive(Debug, PartialEq, Eq)]
+struct RequestLine<'a> {
+    method: Text<'a>,
+    path: Text<'a>,
+    query: Option<Text<'a>>,
+    protocol: Option<Text<'a>>,
+}
+
+impl<'a> RequestLine<'a> {
+    /// None if it is no request.
+    fn of(request: Text<'a>) -> Option<Self> {
+        match request {
+            Text::Borrowed(request) => {
+                let (method, path, query, protocol) = split_request(request)?;
+                Some(Self {
+                    method: method.into(),
+                    path: path.into(),
+                    query: query.map(Text::from),
+                    protocol: protocol.map(Text::from),
+                })
+            }
+            Text::Owned(request) => {
+                let (method, path, query, protocol) = split_request(&request)?;
+                let own = |text: &str| Text::Owned(text.to_owned());
+                Some(Self {
+                    method: own(method),
+                    path: own(path),
+                    query: query.map(own),
+                    protocol: protocol.map(own),
+                })
+            }
+        }
+    }
+}
+
+/// Method, path, query and protocol.
+type Parts<'a> = (&'a str, &'a str, Option<&'a str>, Option<&'a str>);
+
+fn split_request(request: &str) -> Option<Parts<'_>> {
     let (method, rest) = request.trim().split_once(' ')?;
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if method.is_empty() || !method.bytes().all(is_token) {
+    // A dash alone stands for what could not be read.
+    if method.is_empty() || method == "-" || !method.bytes().all(is_token) {
         return None;
     }
     let (target, protocol) = match rest.rsplit_once(' ') {
@@ -132,21 +249,7 @@ fn split_request(request: &str) -> Option<RequestLine<'_>> {
         return None;
     }
     let (path, query) = split_target(target);
-    Some(RequestLine {
-        method,
-        path,
-        query,
-        protocol,
-    })
-}
-
-/// The parts of a request line.
-#[derive(Debug, PartialEq, Eq)]
-struct RequestLine<'a> {
-    method: &'a str,
-    path: &'a str,
-    query: Option<&'a str>,
-    protocol: Option<&'a str>,
+    Some((method, path, query, protocol))
 }
 
 /// Path and query of a request target, which may be a whole URL (RFC 9112, section 3.2.2).
@@ -169,10 +272,6 @@ fn split_target(target: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parts(request: &str) -> Option<(&str, &str, Option<&str>, Option<&str>)> {
-        split_request(request).map(|line| (line.method, line.path, line.query, line.protocol))
-    }
 
     #[test]
     fn request_lines_in_every_shape() {
@@ -211,13 +310,14 @@ mod tests {
                 Some(("CONNECT", "h.example:443", None, Some("HTTP/1.1"))),
             ),
             ("-", None),
+            ("- http://h.example:80- -", None),
             ("", None),
             ("\u{16}\u{3}\u{1} x", None),
             ("GET", None),
             ("GET  HTTP/1.1", None),
         ];
         for (request, expected) in cases {
-            assert_eq!(parts(request), expected, "{request:?}");
+            assert_eq!(split_request(request), expected, "{request:?}");
         }
     }
 }

@@ -1,20 +1,17 @@
-//! One log as a stream of lines: a file or standard input, plain or gzip.
+//! One log as a stream of lines: a file or standard input, plain or compressed.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read as _, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
 use anyhow::{Context, bail, ensure};
 use flate2::Crc;
-use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{LINE_BYTES_MAX, Read, read_line};
-use super::{Format, Line, Malformed, Parser, Reading, detect};
-
-/// The first bytes of every gzip member (RFC 1952).
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+use super::{Format, Line, Malformed, Parser, Reading, detect, inflate};
 
 /// How much of a log's beginning is looked at: lines and bytes.
 const HEAD_LINES_MAX: usize = 32;
@@ -29,8 +26,9 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// Of the file as it lies there; none for a stream.
     pub(crate) bytes: Option<u64>,
-    /// CRC-32 of its beginning.
+    /// CRC-32 of its beginning, and how many bytes that was.
     pub(crate) head: u32,
+    pub(crate) head_bytes: usize,
 }
 
 /// A log that is being read.
@@ -50,6 +48,18 @@ pub(crate) struct Source {
     offset: u64,
     /// Bytes of the file, compressed or not, read so far.
     consumed: Rc<Cell<u64>>,
+    /// True if more may come behind its end.
+    is_followed: bool,
+    /// Bytes taken of a line that has no end yet.
+    begun: u64,
+    /// Device and number of the file, if it is one.
+    file: Option<(u64, u64)>,
+    /// For opening it once more.
+    reading: Reading,
+    /// The bytes that the identity tells of.
+    beginning: Vec<u8>,
+    /// A line of the beginning.
+    sample: String,
 }
 
 impl Source {
@@ -59,35 +69,46 @@ impl Source {
     /// If it cannot be opened or read, or if its format is neither given nor known.
     pub(crate) fn open(
         name: &str,
-        format: Option<Format>,
+        format: Option<&Format>,
         reading: &Reading,
     ) -> anyhow::Result<Self> {
         let consumed = Rc::new(Cell::new(0));
-        let (bytes, is_gzip, mut reader) = stream(name, &consumed)?;
+        let (bytes, is_packed, mut reader) = stream(name, &consumed)?;
         let head = read_head(&mut *reader).with_context(|| format!("cannot read {name}"))?;
         let text = String::from_utf8_lossy(&head);
-        let format = match format.or_else(|| detect::detect(text.lines().take(HEAD_LINES_MAX))) {
+        let lines = text.lines().take(HEAD_LINES_MAX);
+        let format = format.cloned();
+        let format = match format.or_else(|| detect::detect(lines.clone(), reading)) {
             Some(format) => format,
             // An empty log is whatever one likes.
             None if text.trim().is_empty() => Format::Combined,
             None => bail!(
-                "{name} does not begin like any log known here; --format says what it is, and \
-                 for JSON and CSV --map which field means what"
+                "{name} does not begin like any log known here: {}; --format says what it is, by \
+                 name or as the server's configuration does, and for CSV --map which column means \
+                 what, as in --map time=COLUMN",
+                super::fields::quoted(text.lines().next().unwrap_or_default())
             ),
         };
-        let parser = Parser::new(format, text.lines().next(), reading.clone())
-            .with_context(|| name.to_owned())?;
-        let mut crc = Crc::new();
-        crc.update(head.get(..IDENTITY_BYTES).unwrap_or(&head));
+        let heading = text.lines().next();
+        let parser = Parser::new(&format, heading, reading.clone());
+        let parser = parser.with_context(|| name.to_owned())?;
+        let beginning = head.get(..IDENTITY_BYTES).unwrap_or(&head).to_vec();
         let identity = Identity {
             name: name.to_owned(),
             bytes,
-            head: crc.sum(),
+            head: sum(&beginning),
+            head_bytes: beginning.len(),
         };
+        // Not the last one: it may have been cut.
+        let mut whole = text.lines().rev().skip(1).chain(text.lines());
+        let sample = whole
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default()
+            .to_owned();
         Ok(Self {
             identity,
             format,
-            seekable: bytes.is_some() && !is_gzip,
+            seekable: bytes.is_some() && !is_packed,
             reader: Box::new(Cursor::new(head).chain(reader)),
             parser,
             line: Vec::new(),
@@ -95,6 +116,14 @@ impl Source {
             lines: 0,
             offset: 0,
             consumed,
+            is_followed: false,
+            begun: 0,
+            file: std::fs::metadata(name)
+                .ok()
+                .map(|meta| (meta.dev(), meta.ino())),
+            reading: reading.clone(),
+            beginning,
+            sample,
         })
     }
 
@@ -102,8 +131,26 @@ impl Source {
         &self.identity
     }
 
-    pub(crate) const fn format(&self) -> Format {
-        self.format
+    pub(crate) const fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// True if it is the log that `begun` was, with more behind it.
+    pub(crate) fn has_grown_from(&self, begun: &Identity) -> bool {
+        let beginning = self.beginning.get(..begun.head_bytes);
+        self.identity.name == begun.name
+            && self.identity.bytes >= begun.bytes
+            && beginning.is_some_and(|beginning| sum(beginning) == begun.head)
+    }
+
+    /// The fields that its lines have, by the names that `--map` takes.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        self.parser.fields(&self.sample)
+    }
+
+    /// The heading that lines are read by, where it may change within a log.
+    pub(crate) fn heading(&self) -> Option<String> {
+        self.parser.heading()
     }
 
     /// Lines read so far: the number of the line in hand.
@@ -122,11 +169,19 @@ impl Source {
     }
 
     /// Passes over what has been read before: `offset` bytes, that were `lines` lines. Only for
-    /// a log of which no line was taken yet.
+    /// a log of which no line was taken yet. `heading` is the one that held there.
     ///
     /// # Errors
     /// If the log ends before that, or cannot be read.
-    pub(crate) fn skip(&mut self, offset: u64, lines: u64) -> anyhow::Result<()> {
+    pub(crate) fn skip(
+        &mut self,
+        offset: u64,
+        lines: u64,
+        heading: Option<&str>,
+    ) -> anyhow::Result<()> {
+        if let Some(heading) = heading {
+            self.parser.set_heading(heading);
+        }
         if self.seekable {
             // What lies before need not be read again.
             let mut file = File::open(&self.identity.name)
@@ -155,20 +210,68 @@ impl Source {
         Ok(())
     }
 
-    /// Takes the next line in hand.
+    /// Takes the next line in hand. Of a log that is followed, a line without an end is none yet.
     ///
     /// # Errors
     /// If the log cannot be read: damaged gzip data, a broken drive.
     pub(crate) fn advance(&mut self) -> anyhow::Result<Read> {
-        let read =
-            read_line(&mut *self.reader, &mut self.line, &mut self.offset).with_context(|| {
-                format!(
-                    "cannot read {} after line {}",
-                    self.identity.name, self.lines
-                )
-            })?;
+        let (before, begun) = (self.offset, self.begun);
+        let read = read_line(&mut *self.reader, &mut self.line, &mut self.offset, begun);
+        let (read, has_end) = read.with_context(|| {
+            format!(
+                "cannot read {} after line {}",
+                self.identity.name, self.lines
+            )
+        })?;
+        if self.is_followed && !has_end {
+            self.begun += self.offset - before;
+            self.offset = before;
+            return Ok(Read::End);
+        }
+        self.offset += self.begun;
+        self.begun = 0;
         self.lines += u64::from(read != Read::End);
         Ok(read)
+    }
+
+    /// From now on waits for more at the end.
+    ///
+    /// # Errors
+    /// If it is no plain file.
+    pub(crate) fn follow(&mut self) -> anyhow::Result<()> {
+        ensure!(
+            self.seekable,
+            "--follow needs a plain file as the last log, and {} is none",
+            self.identity.name
+        );
+        self.is_followed = true;
+        Ok(())
+    }
+
+    pub(crate) const fn is_followed(&self) -> bool {
+        self.is_followed
+    }
+
+    /// True if another file has the name now, or this one was cut: logs are rotated.
+    pub(crate) fn was_replaced(&self) -> bool {
+        let Ok(meta) = std::fs::metadata(&self.identity.name) else {
+            // Between two files there may be none for a moment.
+            return false;
+        };
+        self.file != Some((meta.dev(), meta.ino())) || meta.len() < self.offset
+    }
+
+    /// Goes on with the file that has the name now.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(crate) fn begin_again(&mut self) -> anyhow::Result<()> {
+        let (name, format) = (self.identity.name.clone(), self.format.clone());
+        let next = Self::open(&name, Some(&format), &self.reading)?;
+        let lines = self.lines;
+        *self = next;
+        self.lines = lines;
+        self.follow()
     }
 
     /// The line in hand, for a message.
@@ -193,6 +296,12 @@ impl Source {
         self.parser
             .parse(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// Counts the bytes that pass through.
@@ -236,20 +345,17 @@ fn stream(
     let mut raw = BufReader::with_capacity(LINE_BYTES_MAX, raw);
     let mut magic = Vec::new();
     (&mut raw)
-        .take(u64::try_from(GZIP.len()).unwrap_or(0))
+        .take(u64::try_from(inflate::MAGIC_BYTES).unwrap_or(0))
         .read_to_end(&mut magic)
         .with_context(|| format!("cannot read {name}"))?;
-    let is_gzip = magic == GZIP;
-    let whole = Cursor::new(magic).chain(raw);
-    if !is_gzip {
-        return Ok((bytes, false, Box::new(whole)));
-    }
-    let plain = MultiGzDecoder::new(whole);
-    Ok((
-        bytes,
-        true,
-        Box::new(BufReader::with_capacity(LINE_BYTES_MAX, plain)),
-    ))
+    let whole = Cursor::new(magic.clone()).chain(raw);
+    Ok(match inflate::unpack(&magic, whole) {
+        Ok(plain) => {
+            let plain = BufReader::with_capacity(LINE_BYTES_MAX, plain);
+            (bytes, true, Box::new(plain))
+        }
+        Err(whole) => (bytes, false, Box::new(whole)),
+    })
 }
 
 /// The beginning of a log: enough lines to tell its format and enough bytes to know it again.
@@ -272,19 +378,8 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use jiff::tz::TimeZone;
 
-    use super::super::Stamps;
     use super::*;
-
-    fn reading() -> Reading {
-        Reading {
-            map: Default::default(),
-            stamps: Stamps::new(TimeZone::UTC),
-            trusted_hops: 0,
-            mapped_only: false,
-        }
-    }
 
     fn log(lines: usize) -> String {
         let line = |i| {
@@ -299,7 +394,8 @@ mod tests {
     fn open(bytes: &[u8]) -> (tempfile::NamedTempFile, Source) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let source = Source::open(file.path().to_str().unwrap(), None, &reading()).unwrap();
+        let source =
+            Source::open(file.path().to_str().unwrap(), None, &Reading::default()).unwrap();
         (file, source)
     }
 
@@ -327,7 +423,7 @@ mod tests {
         let zipped = [gzip(front.as_bytes()), gzip(back.as_bytes())].concat();
         let (_plain_file, mut plain) = open(text.as_bytes());
         let (_zip_file, mut unzipped) = open(&zipped);
-        assert_eq!(plain.format(), Format::Common);
+        assert_eq!(*plain.format(), Format::Common);
         assert_eq!(plain.identity().head, unzipped.identity().head);
         let expected: Vec<_> = (0..5_000).map(|i| format!("/{i}")).collect();
         assert_eq!(paths(&mut plain), expected);
@@ -348,16 +444,18 @@ mod tests {
             for _ in 0..321 {
                 first.advance().unwrap();
             }
-            let mut second = Source::open(file.path().to_str().unwrap(), None, &reading()).unwrap();
+            let mut second =
+                Source::open(file.path().to_str().unwrap(), None, &Reading::default()).unwrap();
             assert_eq!(second.identity(), first.identity());
-            second.skip(first.offset(), first.lines()).unwrap();
+            second.skip(first.offset(), first.lines(), None).unwrap();
             assert_eq!(second.advance().unwrap(), Read::Line);
             assert!(
                 matches!(second.parse(), Ok(Line::Request(e)) if e.path.as_deref() == Some("/321"))
             );
             assert_eq!(second.lines(), 322);
-            let mut third = Source::open(file.path().to_str().unwrap(), None, &reading()).unwrap();
-            let fault = third.skip(1 << 40, 0).unwrap_err().to_string();
+            let mut third =
+                Source::open(file.path().to_str().unwrap(), None, &Reading::default()).unwrap();
+            let fault = third.skip(1 << 40, 0, None).unwrap_err().to_string();
             assert!(fault.contains("ends after"), "{fault}");
         }
     }
@@ -389,7 +487,7 @@ mod tests {
     fn an_unknown_beginning_asks_for_a_format() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"some prose\nand more\n").unwrap();
-        let fault = Source::open(file.path().to_str().unwrap(), None, &reading())
+        let fault = Source::open(file.path().to_str().unwrap(), None, &Reading::default())
             .err()
             .unwrap();
         assert!(fault.to_string().contains("--format"), "{fault}");

@@ -16,11 +16,66 @@ pub(crate) struct Stamps {
     zone: TimeZone,
     /// The text last read and what it meant: neighbouring lines tend to share their second.
     last: Option<(String, Timestamp)>,
+    /// The day and the offset last read in the common form, and when that day began there, in
+    /// seconds since 1970.
+    day: Option<([u8; DAY_BYTES], [u8; OFFSET_BYTES], u64)>,
+}
+
+/// Bytes of `25/Oct/2015:04:11:25 +0100`, of its day and of its offset.
+const COMMON_BYTES: usize = 26;
+const DAY_BYTES: usize = 11;
+const OFFSET_BYTES: usize = 5;
+
+impl Default for Stamps {
+    fn default() -> Self {
+        Self::new(TimeZone::UTC)
+    }
 }
 
 impl Stamps {
     pub(crate) fn new(zone: TimeZone) -> Self {
-        Self { zone, last: None }
+        Self {
+            zone,
+            last: None,
+            day: None,
+        }
+    }
+
+    /// The instant of a text in the common form whose day and offset are the ones last read.
+    fn of_same_day(&self, text: &str) -> Option<Timestamp> {
+        let text: &[u8; COMMON_BYTES] = text.as_bytes().try_into().ok()?;
+        let (day, offset, began) = self.day.as_ref()?;
+        let rest = text.strip_prefix(day)?.strip_suffix(offset)?;
+        let digit = |byte: u8| Some(u64::from(byte)).filter(|_| byte.is_ascii_digit());
+        let two = |tens, ones| Some((digit(tens)? - 48) * 10 + digit(ones)? - 48);
+        let &[b':', h, i, b':', m, n, b':', s, t, b' '] = rest else {
+            return None;
+        };
+        let (hour, minute, second) = (two(h, i)?, two(m, n)?, two(s, t)?);
+        let is_time = hour < 24 && minute < 60 && second < 60;
+        is_time.then(|| Timestamp::from_secs(began + hour * 3_600 + minute * 60 + second))
+    }
+
+    /// Remembers the day of a text in the common form.
+    fn remember_day(&mut self, text: &str, time: Timestamp) {
+        let parts = || {
+            let text: &[u8; COMMON_BYTES] = text.as_bytes().try_into().ok()?;
+            let (day, rest) = text.split_first_chunk()?;
+            let (time, offset) = rest.split_last_chunk()?;
+            Some((*day, *offset, std::str::from_utf8(time).ok()?))
+        };
+        let Some((day, offset, clock)) = parts() else {
+            return;
+        };
+        let into_day = |clock: &str| {
+            let mut parts = clock.trim().trim_start_matches(':').split(':');
+            let mut part = || parts.next()?.parse::<u64>().ok();
+            let (hour, minute, second) = (part()?, part()?, part()?);
+            // A leap second is read as the one before it.
+            (second < 60).then_some(hour * 3_600 + minute * 60 + second)
+        };
+        let began = into_day(clock).and_then(|secs| time.as_secs().checked_sub(secs));
+        self.day = began.map(|began| (day, offset, began));
     }
 
     /// The instant that `text` names.
@@ -32,6 +87,9 @@ impl Stamps {
             && last == text
         {
             return Ok(*time);
+        }
+        if let Some(time) = self.of_same_day(text) {
+            return Ok(time);
         }
         let nanos = self.nanos(text).ok_or_else(|| {
             Malformed::new(format!(
@@ -49,6 +107,9 @@ impl Stamps {
             )));
         };
         let time = Timestamp::from_nanos(nanos);
+        if text.as_bytes().get(2) == Some(&b'/') {
+            self.remember_day(text, time);
+        }
         self.last = Some((text.to_owned(), time));
         Ok(time)
     }
@@ -67,7 +128,8 @@ impl Stamps {
         if let Ok(time) = BrokenDownTime::parse("%d/%b/%Y:%H:%M:%S %z", text) {
             return Some(time.to_timestamp().ok()?.as_nanosecond());
         }
-        let time = BrokenDownTime::parse("%d/%b/%Y:%H:%M:%S", text).ok()?;
+        // HAProxy writes milliseconds.
+        let time = BrokenDownTime::parse("%d/%b/%Y:%H:%M:%S%.f", text).ok()?;
         self.local(time.to_datetime().ok()?)
     }
 

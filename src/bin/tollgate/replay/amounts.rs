@@ -11,12 +11,19 @@
 //!   may crowd out several small ones; then what is found does meet its share while one less does
 //!   not, but a still smaller amount might, by chance, meet it too.
 
-use std::collections::HashSet;
+//!
+//! The same is found for all keys but the loudest ten: what the limit would be without them.
 
+use std::fmt;
+use std::rc::Rc;
+
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use tollgate::Timestamp;
 
 use super::attempts::{Attempt, Attempts};
+use super::counts::ByCounter;
+use super::parts::Parts;
 use super::trace::Use;
 
 /// Shares of requests that an amount may refuse: one in a hundred, one in a thousand, none.
@@ -26,16 +33,27 @@ const ONE_IN: [Option<u64>; 3] = [Some(100), Some(1_000), None];
 // Bound: the most that a window can count.
 const AMOUNT_MAX: u64 = (1 << 30) - 1;
 
-/// Uses that are tried at a time, about: a second's work at the most, which is what a kill costs.
-/// A key's counter is its own, so the keys of a limit can be tried in parts.
-const PART_USES: u64 = 1 << 18;
-
 /// What trials of one limit came to.
 pub(crate) struct Memory<'a> {
     pub(crate) attempts: &'a mut Attempts,
     /// The limit's track.
     pub(crate) track: u64,
+    /// Asked before each trial, and told how many were made; true ends the search with
+    /// [`Interrupted`].
+    pub(crate) is_interrupted: &'a mut dyn FnMut(u64) -> bool,
 }
+
+/// Somebody asked for the end.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// A limit with an amount that is being tried.
 pub(crate) trait Trial {
@@ -48,6 +66,8 @@ pub(crate) trait Trial {
 pub(crate) struct Amount {
     pub(crate) amount: u64,
     pub(crate) refused: u64,
+    /// Keys that it would have refused something.
+    pub(crate) keys: u64,
 }
 
 /// What was found for one limit.
@@ -57,6 +77,8 @@ pub(crate) struct Amounts {
     pub(crate) requests: u64,
     /// For one in a hundred, one in a thousand, and none refused; none if no amount does it.
     pub(crate) found: [Option<Amount>; 3],
+    /// The same without the loudest keys; none if there are no others.
+    pub(crate) without_loudest: Option<[Option<Amount>; 3]>,
     /// True if all costs are the same, so that no smaller amount can do it either.
     pub(crate) smallest: bool,
 }
@@ -65,60 +87,71 @@ pub(crate) struct Amounts {
 struct Tried {
     amount: u64,
     refused: u64,
-    /// Uses by the keys that it refused something.
-    concerned: Vec<Use>,
+    /// Of these, what it refuses to others than the loudest.
+    refused_others: u64,
+    /// The keys that it refuses something; all if unsaid.
+    keys: Option<Rc<ByCounter<()>>>,
 }
 
-/// Finds the amounts for a limit that was asked `uses`. `trial` makes a fresh limit of an amount,
-/// or none if the limit cannot have that amount; what `memory` knows is not tried again.
+/// What is searched for.
+#[derive(Clone, Copy)]
+struct Target {
+    /// Requests that may be refused.
+    most: u64,
+    /// True if the loudest do not count.
+    is_for_others: bool,
+}
+
+impl Target {
+    fn refused(self, tried: &Tried) -> u64 {
+        match self.is_for_others {
+            true => tried.refused_others,
+            false => tried.refused,
+        }
+    }
+
+    fn found(self, tried: &Tried, loudest: &ByCounter<u64>) -> Amount {
+        let keys = tried.keys.iter().flat_map(|keys| keys.keys());
+        let counts = |key: &&u64| !self.is_for_others || !loudest.contains_key(key);
+        Amount {
+            amount: tried.amount,
+            refused: self.refused(tried),
+            keys: u64::try_from(keys.filter(counts).count()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Finds the amounts for a limit that was asked what is in `parts`; `smallest` if all costs are the
+/// same. `trial` makes a fresh limit of an amount, for so many keys, or none if the limit cannot
+/// have that amount; what `memory` knows is not tried again.
 ///
 /// # Errors
-/// As `trial`, or if `memory` cannot be written.
+/// As `trial`, if `memory` cannot be written, or [`Interrupted`].
 pub(crate) fn find<T: Trial>(
-    uses: Vec<Use>,
+    parts: &Parts,
+    smallest: bool,
     memory: &mut Memory<'_>,
-    mut trial: impl FnMut(u64) -> anyhow::Result<Option<T>>,
+    trial: impl FnMut(u64, usize) -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<Amounts> {
-    let requests = u64::try_from(uses.len()).unwrap_or(u64::MAX);
-    let mut costs = uses.iter().map(|one| one.cost).filter(|cost| *cost > 0);
-    let smallest = costs
-        .next()
-        .is_none_or(|first| costs.all(|cost| cost == first));
-    let parts = requests.div_ceil(PART_USES).max(1);
-    let mut attempt = |amount, uses: &[Use]| -> anyhow::Result<Option<Tried>> {
-        let mut all = Attempt::default();
-        for part in 0..parts {
-            let place = [memory.track, amount, part];
-            if memory.attempts.known(place).is_none() {
-                let Some(trial) = trial(amount)? else {
-                    return Ok(None);
-                };
-                let of_part = uses.iter().filter(|one| one.key % parts == part);
-                memory.attempts.keep(place, run(trial, of_part))?;
-            }
-            let known = memory.attempts.known(place);
-            let known = known
-                .into_iter()
-                .inspect(|known| all.refused += known.refused);
-            all.keys.extend(known.flat_map(|known| &known.keys));
-        }
-        let keys: HashSet<u64> = all.keys.into_iter().collect();
-        let concerned = uses.iter().filter(|one| keys.contains(&one.key));
-        Ok(Some(Tried {
-            amount,
-            refused: all.refused,
-            concerned: concerned.copied().collect(),
-        }))
+    let mut search = Search {
+        parts,
+        memory,
+        trial,
+        trials: 0,
+        narrow: None,
     };
+    let requests = parts.requests;
+    let others = requests - parts.loudest.values().sum::<u64>();
     // Doubling, until nothing is refused any more. An amount of nothing refuses everything.
     let mut steps = vec![Tried {
         amount: 0,
         refused: requests,
-        concerned: uses,
+        refused_others: others,
+        keys: None,
     }];
     let mut amount = 1;
     while let Some(last) = steps.last().filter(|last| last.refused > 0) {
-        match attempt(amount, &last.concerned)? {
+        match search.attempt(amount, last.keys.as_ref())? {
             Some(tried) => steps.push(tried),
             None => break,
         }
@@ -127,170 +160,142 @@ pub(crate) fn find<T: Trial>(
         }
         amount = (amount * 2).min(AMOUNT_MAX);
     }
-    let mut found = [None; 3];
-    for (place, one_in) in found.iter_mut().zip(ONE_IN) {
-        let most = one_in.map_or(0, |one_in| requests / one_in);
-        let Some(high) = steps.iter().position(|tried| tried.refused <= most) else {
-            continue;
-        };
-        *place = bisect(&steps, high, most, &mut attempt)?;
-    }
+    let mut all = |of: u64, is_for_others| -> anyhow::Result<[Option<Amount>; 3]> {
+        let mut found = [None; 3];
+        for (place, one_in) in found.iter_mut().zip(ONE_IN) {
+            let most = one_in.map_or(0, |one_in| of / one_in);
+            *place = search.least(
+                &steps,
+                Target {
+                    most,
+                    is_for_others,
+                },
+            )?;
+        }
+        Ok(found)
+    };
     Ok(Amounts {
         requests,
-        found,
+        found: all(requests, false)?,
+        without_loudest: (others > 0).then(|| all(others, true)).transpose()?,
         smallest,
     })
 }
 
-/// The amount in reach of step `high`, which refuses at most `most`, while the step before
-/// refuses more.
-fn bisect(
-    steps: &[Tried],
-    high: usize,
-    most: u64,
-    attempt: &mut impl FnMut(u64, &[Use]) -> anyhow::Result<Option<Tried>>,
-) -> anyhow::Result<Option<Amount>> {
-    let Some(step) = steps.get(high) else {
-        return Ok(None);
-    };
-    let mut best = Amount {
-        amount: step.amount,
-        refused: step.refused,
-    };
-    let Some(below) = high.checked_sub(1).and_then(|below| steps.get(below)) else {
-        return Ok(Some(best));
-    };
-    let (mut low, mut narrowed) = (below.amount, None::<Tried>);
-    while best.amount - low > 1 {
-        let middle = low + (best.amount - low) / 2;
-        let concerned = narrowed.as_ref().unwrap_or(below).concerned.as_slice();
-        match attempt(middle, concerned)? {
-            Some(tried) if tried.refused <= most => {
-                best = Amount {
-                    amount: middle,
-                    refused: tried.refused,
-                };
-            }
-            Some(tried) => {
-                low = middle;
-                narrowed = Some(tried);
-            }
-            None => low = middle,
-        }
-    }
-    Ok(Some(best))
+struct Search<'s, 'm, F> {
+    parts: &'s Parts,
+    memory: &'s mut Memory<'m>,
+    trial: F,
+    trials: u64,
+    /// The uses last looked at, and of which keys, if these are few enough to be held: what comes
+    /// next is mostly about some of them.
+    narrow: Option<(Rc<ByCounter<()>>, Vec<Use>)>,
 }
 
-fn run<'u>(mut trial: impl Trial, uses: impl Iterator<Item = &'u Use>) -> Attempt {
-    let mut refused = 0;
-    let mut keys = HashSet::new();
-    for one in uses {
-        if !trial.admits(one.time, one.key, one.cost) {
-            refused += 1;
-            keys.insert(one.key);
+impl<T: Trial, F: FnMut(u64, usize) -> anyhow::Result<Option<T>>> Search<'_, '_, F> {
+    /// What an amount refuses to the keys that `of` has; none if the limit cannot have it.
+    fn attempt(
+        &mut self,
+        amount: u64,
+        of: Option<&Rc<ByCounter<()>>>,
+    ) -> anyhow::Result<Option<Tried>> {
+        let mut tried = Tried {
+            amount,
+            refused: 0,
+            refused_others: 0,
+            keys: None,
+        };
+        let mut keys = ByCounter::default();
+        let count = self.parts.count(of.map(|of| &**of));
+        for part in 0..count {
+            let place = [self.memory.track, amount, u64::try_from(part).unwrap_or(0)];
+            let known = self.memory.attempts.known(place)?;
+            let known = if let Some(known) = known {
+                known
+            } else {
+                self.trials += 1;
+                if (self.memory.is_interrupted)(self.trials) {
+                    bail!(Interrupted);
+                }
+                let all = of.map_or(self.parts.keys.len(), |of| of.len());
+                // Keys are hashes, so the parts have about as many of them.
+                let most = all.div_ceil(count) * if count > 1 { 2 } else { 1 };
+                let uses = self.uses(part, of.map(|of| &**of))?;
+                let Some(trial) = (self.trial)(amount, most.min(uses.len()))? else {
+                    return Ok(None);
+                };
+                let came_to = run(trial, &uses);
+                self.memory.attempts.keep(place, &came_to)?;
+                if let Some(of) = of.filter(|_| count == 1) {
+                    self.narrow = Some((Rc::clone(of), uses));
+                }
+                came_to
+            };
+            for (key, refused) in known.keys {
+                tried.refused += refused;
+                if !self.parts.loudest.contains_key(&key) {
+                    tried.refused_others += refused;
+                }
+                keys.insert(key, ());
+            }
+        }
+        // A larger amount refuses something to none but those that a smaller one did.
+        tried.keys = match of.filter(|of| of.len() == keys.len()) {
+            Some(same) => Some(Rc::clone(same)),
+            None => Some(Rc::new(keys)),
+        };
+        Ok(Some(tried))
+    }
+
+    fn uses(&mut self, part: usize, of: Option<&ByCounter<()>>) -> anyhow::Result<Vec<Use>> {
+        let narrow = self.narrow.take();
+        let has_all = |keys: &ByCounter<()>, of: &ByCounter<()>| {
+            of.len() <= keys.len() && of.keys().all(|key| keys.contains_key(key))
+        };
+        match (narrow, of) {
+            (Some((keys, mut uses)), Some(of)) if has_all(&keys, of) => {
+                uses.retain(|one| of.contains_key(&one.key));
+                Ok(uses)
+            }
+            _ => self.parts.of(part, of),
         }
     }
-    Attempt {
-        refused,
-        keys: keys.into_iter().collect(),
+
+    /// The least amount that does what is wanted, by halving between the doublings.
+    fn least(&mut self, steps: &[Tried], target: Target) -> anyhow::Result<Option<Amount>> {
+        let meets = |tried: &Tried| target.refused(tried) <= target.most;
+        let Some(high) = steps.iter().position(meets) else {
+            return Ok(None);
+        };
+        let mut best = target.found(&steps[high], &self.parts.loudest);
+        let Some(below) = high.checked_sub(1).map(|below| &steps[below]) else {
+            return Ok(Some(best));
+        };
+        let (mut low, mut keys) = (below.amount, below.keys.clone());
+        while best.amount - low > 1 {
+            let middle = low + (best.amount - low) / 2;
+            match self.attempt(middle, keys.as_ref())? {
+                Some(tried) if meets(&tried) => best = target.found(&tried, &self.parts.loudest),
+                Some(tried) => (low, keys) = (middle, tried.keys),
+                None => low = middle,
+            }
+        }
+        Ok(Some(best))
     }
+}
+
+fn run(mut trial: impl Trial, uses: &[Use]) -> Attempt {
+    let mut keys: ByCounter<u64> = ByCounter::default();
+    for one in uses {
+        if !trial.admits(one.time, one.key, one.cost) {
+            *keys.entry(one.key).or_default() += 1;
+        }
+    }
+    let mut keys: Vec<_> = keys.into_iter().collect();
+    keys.sort_unstable();
+    Attempt { keys }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A fixed window of ten seconds, in the plainest way.
-    struct Plain {
-        amount: u64,
-        counts: HashMap<(u64, u64), u64>,
-    }
-
-    impl Trial for Plain {
-        fn admits(&mut self, time: Timestamp, key: u64, cost: u64) -> bool {
-            let count = self.counts.entry((key, time.as_secs() / 10)).or_default();
-            let admits = *count + cost <= self.amount;
-            *count += if admits { cost } else { 0 };
-            admits
-        }
-    }
-
-    fn plain(amount: u64) -> Plain {
-        Plain {
-            amount,
-            counts: HashMap::new(),
-        }
-    }
-
-    /// As [`super::find`], with nothing known before.
-    fn find<T: Trial>(
-        uses: Vec<Use>,
-        trial: impl FnMut(u64) -> anyhow::Result<Option<T>>,
-    ) -> anyhow::Result<Amounts> {
-        let directory = tempfile::tempdir().unwrap();
-        let attempts = &mut Attempts::open(&directory.path().join("attempts")).unwrap();
-        super::find(uses, &mut Memory { attempts, track: 0 }, trial)
-    }
-
-    fn refused(uses: &[Use], amount: u64) -> u64 {
-        run(plain(amount), uses.iter()).refused
-    }
-
-    proptest! {
-        #[test]
-        fn found_amounts_meet_their_share_and_one_less_does_not(
-            hits in prop::collection::vec((0_u64..60, 0_u64..6, 1_u64..50), 1..400),
-            same_cost in any::<bool>(),
-        ) {
-            let mut hits = hits;
-            hits.sort_unstable();
-            let uses: Vec<_> = hits
-                .iter()
-                .map(|(secs, key, cost)| Use {
-                    time: Timestamp::from_secs(*secs),
-                    key: *key,
-                    cost: if same_cost { 3 } else { *cost },
-                })
-                .collect();
-            let amounts = find(uses.clone(), |amount| Ok(Some(plain(amount)))).unwrap();
-            for (found, one_in) in amounts.found.iter().zip(ONE_IN) {
-                let most = one_in.map_or(0, |one_in| uses.len() as u64 / one_in);
-                let found = found.unwrap();
-                prop_assert_eq!(refused(&uses, found.amount), found.refused);
-                prop_assert!(found.refused <= most);
-                prop_assert!(refused(&uses, found.amount - 1) > most);
-                if same_cost {
-                    prop_assert!(amounts.smallest);
-                    let smaller = (1..found.amount).find(|&less| refused(&uses, less) <= most);
-                    prop_assert_eq!(smaller, None);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_amount_that_cannot_be_is_said() {
-        let uses: Vec<_> = (0..5)
-            .map(|key| Use {
-                time: Timestamp::EPOCH,
-                key,
-                cost: 100,
-            })
-            .collect();
-        let amounts = find(uses, |amount| Ok((amount < 64).then(|| plain(amount)))).unwrap();
-        assert_eq!(amounts.found, [None; 3]);
-    }
-
-    #[test]
-    fn no_requests_need_no_amount() {
-        let amounts = find(Vec::new(), |amount| Ok(Some(plain(amount)))).unwrap();
-        assert_eq!(
-            amounts.found.map(|found| found.map(|found| found.amount)),
-            [Some(0); 3]
-        );
-    }
-}
+#[path = "amounts_tests.rs"]
+mod tests;

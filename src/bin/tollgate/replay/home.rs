@@ -3,10 +3,12 @@
 //! ```text
 //! DIR/replay.lock       held while a replay runs; its presence says whose directory this is
 //! DIR/counters/         the limiter's own directory, ahead of the checkpoint by what came since
+//! DIR/counters-2/       the same of the second policy, and so on
 //! DIR/trace/            what each limit was asked; cut back to the checkpoint on resuming
 //! DIR/trial/            while amounts are tried
+//! DIR/parts/            a trace in parts, while amounts are tried
 //! DIR/attempts          what trials of amounts came to
-//! DIR/checkpoint-7/     progress.json and counters/, of one and the same moment
+//! DIR/checkpoint-7/     progress.json, counts-1 and counters/, of one and the same moment
 //! DIR/finished          once the results were told: the next replay may begin anew
 //! ```
 //!
@@ -27,14 +29,16 @@ const LOCK: &str = "replay.lock";
 const COUNTERS: &str = "counters";
 const TRACE: &str = "trace";
 const TRIAL: &str = "trial";
+const PARTS: &str = "parts";
 const ATTEMPTS: &str = "attempts";
+const COUNTS: &str = "counts-";
 const CHECKPOINT: &str = "checkpoint-";
 const UNFINISHED: &str = "checkpoint.tmp";
 const PROGRESS: &str = "progress.json";
 const FINISHED: &str = "finished";
 
 /// What the progress file begins with: its kind and version.
-const MAGIC: &str = "tollgate replay 1";
+const MAGIC: &str = "tollgate replay 2";
 
 /// What to do with the replay that a directory holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +85,7 @@ impl Home {
                 return Err(fault).with_context(|| format!("cannot lock {shown}/{LOCK}"));
             }
         }
-        let begun = |name: &String| name == COUNTERS || name.starts_with(CHECKPOINT);
+        let begun = |name: &String| name.starts_with(COUNTERS) || name.starts_with(CHECKPOINT);
         let is_finished = names.iter().any(|name| name == FINISHED);
         let numbers = names
             .iter()
@@ -108,7 +112,9 @@ impl Home {
     fn clear(&mut self, names: &[String]) -> anyhow::Result<()> {
         let ours = |name: &&String| {
             name.starts_with(CHECKPOINT)
-                || [COUNTERS, TRACE, TRIAL, UNFINISHED].contains(&name.as_str())
+                || name.starts_with(COUNTERS)
+                || name.starts_with(TRACE)
+                || [TRIAL, PARTS, UNFINISHED, ATTEMPTS].contains(&name.as_str())
         };
         for name in names.iter().filter(ours) {
             remove(&self.path.join(name))?;
@@ -133,14 +139,14 @@ impl Home {
         done.with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Where the limiter's counters are.
-    pub(crate) fn counters(&self) -> PathBuf {
-        self.path.join(COUNTERS)
+    /// Where the counters of a policy are, by its number.
+    pub(crate) fn counters(&self, policy: usize) -> PathBuf {
+        self.path.join(numbered(COUNTERS, policy))
     }
 
-    /// Where the trace is.
-    pub(crate) fn trace(&self) -> PathBuf {
-        self.path.join(TRACE)
+    /// Where the trace of a policy is.
+    pub(crate) fn trace(&self, policy: usize) -> PathBuf {
+        self.path.join(numbered(TRACE, policy))
     }
 
     /// Where amounts are tried.
@@ -148,9 +154,32 @@ impl Home {
         self.path.join(TRIAL)
     }
 
+    /// Where a trace is put in parts.
+    pub(crate) fn parts(&self) -> PathBuf {
+        self.path.join(PARTS)
+    }
+
+    /// Removes the parts of a trace.
+    ///
+    /// # Errors
+    /// If they cannot be removed.
+    pub(crate) fn clear_parts(&self) -> anyhow::Result<()> {
+        remove(&self.parts())
+    }
+
     /// Where it is kept what trials came to.
     pub(crate) fn attempts(&self) -> PathBuf {
         self.path.join(ATTEMPTS)
+    }
+
+    /// The file of counts of a policy that the standing checkpoint was made with.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn counts(&self, policy: usize) -> anyhow::Result<Vec<u8>> {
+        let checkpoint = self.checkpoint(self.standing.unwrap_or(0));
+        let path = checkpoint.join(format!("{COUNTS}{}", policy + 1));
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// The text that the standing checkpoint was made with, if there is one.
@@ -185,41 +214,55 @@ impl Home {
     /// # Errors
     /// If files cannot be removed or copied.
     pub(crate) fn restore(&self) -> anyhow::Result<()> {
-        let counters = self.counters();
         for name in names(&self.path)? {
             let number = name
                 .strip_prefix(CHECKPOINT)
                 .and_then(|number| number.parse().ok());
-            if name == UNFINISHED || (number.is_some() && number != self.standing) {
+            let is_old = number.is_some() && number != self.standing;
+            if name == UNFINISHED || is_old || name.starts_with(COUNTERS) {
                 remove(&self.path.join(name))?;
             }
         }
-        remove(&counters)?;
-        if let Some(number) = self.standing {
-            let kept = self.checkpoint(number).join(COUNTERS);
-            copy(&kept, &counters)
+        let Some(number) = self.standing else {
+            return Ok(());
+        };
+        let kept = self.checkpoint(number);
+        for name in names(&kept)?
+            .iter()
+            .filter(|name| name.starts_with(COUNTERS))
+        {
+            copy(&kept.join(name), &self.path.join(name))
                 .with_context(|| format!("cannot copy {} back", kept.display()))?;
         }
         Ok(())
     }
 
-    /// Makes a checkpoint of `progress` and of the counters that `backup` writes to the path it is
-    /// given, in the place of the one that stands.
+    /// Makes a checkpoint in the place of the one that stands: of `progress`, of each policy's
+    /// `counts` and of the counters that `backup` writes to the path it is given, for the policy
+    /// of a number.
     ///
     /// # Errors
     /// If it cannot be written; then the one that stands stays.
     pub(crate) fn keep(
         &mut self,
         progress: &str,
-        backup: impl FnOnce(&Path) -> anyhow::Result<()>,
+        counts: &[Vec<u8>],
+        mut backup: impl FnMut(usize, &Path) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let unfinished = self.path.join(UNFINISHED);
         remove(&unfinished)?;
         fs::create_dir(&unfinished)
             .with_context(|| format!("cannot create {}", unfinished.display()))?;
-        backup(&unfinished.join(COUNTERS))?;
+        for policy in 0..counts.len() {
+            backup(policy, &unfinished.join(numbered(COUNTERS, policy)))?;
+        }
         let number = self.standing.map_or(1, |number| number + 1);
         let write = || -> io::Result<()> {
+            for (bytes, policy) in counts.iter().zip(1..) {
+                let mut file = File::create(unfinished.join(format!("{COUNTS}{policy}")))?;
+                file.write_all(bytes)?;
+                file.sync_all()?;
+            }
             let mut file = File::create(unfinished.join(PROGRESS))?;
             writeln!(file, "{}", heading(progress))?;
             file.write_all(progress.as_bytes())?;
@@ -240,6 +283,14 @@ impl Home {
     }
 }
 
+/// The name of what each policy has one of: the first one's has no number.
+fn numbered(name: &str, policy: usize) -> String {
+    match policy {
+        0 => name.to_owned(),
+        policy => format!("{name}-{}", policy + 1),
+    }
+}
+
 /// The first line of a progress file: kind, version, and a check of what follows.
 fn heading(body: &str) -> String {
     let mut crc = Crc::new();
@@ -256,9 +307,13 @@ fn names(path: &Path) -> anyhow::Result<Vec<String>> {
     list().with_context(|| format!("cannot list {}", path.display()))
 }
 
-/// Removes a directory and all in it, if it is there.
+/// Removes a file, or a directory and all in it, if it is there.
 fn remove(path: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(path) {
+    let removed = match path.is_file() {
+        true => fs::remove_file(path),
+        false => fs::remove_dir_all(path),
+    };
+    match removed {
         Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
             Err(fault).with_context(|| format!("cannot remove {}", path.display()))
         }
@@ -286,17 +341,17 @@ mod tests {
     use super::*;
 
     fn count(home: &Home, value: &str) {
-        fs::create_dir_all(home.counters().join("deep")).unwrap();
-        fs::write(home.counters().join("deep/count"), value).unwrap();
+        fs::create_dir_all(home.counters(0).join("deep")).unwrap();
+        fs::write(home.counters(0).join("deep/count"), value).unwrap();
     }
 
     fn counted(home: &Home) -> String {
-        fs::read_to_string(home.counters().join("deep/count")).unwrap()
+        fs::read_to_string(home.counters(0).join("deep/count")).unwrap()
     }
 
     fn keep(home: &mut Home, progress: &str) {
-        let counters = home.counters();
-        home.keep(progress, |path| Ok(copy(&counters, path)?))
+        let counters = home.counters(0);
+        home.keep(progress, &[vec![7]], |_, path| Ok(copy(&counters, path)?))
             .unwrap();
     }
 
@@ -348,7 +403,7 @@ mod tests {
         let mut home = Home::open(directory.path(), Held::ReplaceFinished).unwrap();
         count(&home, "one");
         keep(&mut home, "one");
-        assert!(home.keep("two", |_| bail!("full")).is_err());
+        assert!(home.keep("two", &[vec![]], |_, _| bail!("full")).is_err());
         assert_eq!(home.progress().unwrap().as_deref(), Some("one"));
     }
 
@@ -383,6 +438,9 @@ mod tests {
             count(&home, "one");
             keep(&mut home, "one");
             home.set_finished(held == Held::ReplaceFinished).unwrap();
+            // What trials of another replay came to is nothing of the next one.
+            fs::write(home.attempts(), "old").unwrap();
+            fs::create_dir_all(home.trace(1)).unwrap();
             drop(home);
             let home = Home::open(&path, held).unwrap();
             assert_eq!(home.progress().unwrap(), None);
@@ -400,7 +458,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         for (damaged, why) in [
             (text.replace("12", "13"), "damaged"),
-            (text.replace("replay 1", "replay 2"), "version"),
+            (text.replace("replay 2", "replay 3"), "version"),
             (String::new(), "version"),
             (text.trim_end_matches('}').to_owned(), "damaged"),
         ] {

@@ -31,6 +31,8 @@ pub(crate) struct Progress {
     /// Lines that were read before a resumption.
     lines_before: u64,
     bytes_before: Option<u64>,
+    /// When working out amounts began.
+    work_began: Option<Instant>,
 }
 
 enum Face {
@@ -61,6 +63,7 @@ impl Progress {
             bytes_total,
             lines_before,
             bytes_before: None,
+            work_began: None,
         })
     }
 
@@ -111,6 +114,39 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// Shows that what `limit` would have had to be is worked out, in trial number `trials`; `done`
+    /// of `all` uses were of limits before it.
+    pub(crate) fn work(&mut self, limit: &str, trials: u64, done: u64, all: u64) {
+        let is_first = self.work_began.is_none();
+        let elapsed = self.work_began.get_or_insert_with(Instant::now).elapsed();
+        let due = match self.face {
+            Face::None => false,
+            Face::Bar(_) => is_first || self.shown.elapsed() >= BAR_PERIOD,
+            Face::Plain(_) => is_first || self.shown.elapsed() >= LINE_PERIOD,
+        };
+        if !due {
+            return;
+        }
+        let left = time_left(elapsed, done, all.saturating_sub(done));
+        let left = left.map_or(String::new(), |left| {
+            format!(", about {} left", HumanDuration(left))
+        });
+        let limit = super::words::plain(limit);
+        let text = format!("working out what {limit} would have had to be, trial {trials}{left}");
+        match &mut self.face {
+            Face::None => {}
+            Face::Plain(_) => crate::out::note(text),
+            Face::Bar(bar) => {
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed}  {msg}") {
+                    bar.set_style(style);
+                }
+                bar.set_message(text);
+                bar.tick();
+            }
+        }
+        self.shown = Instant::now();
     }
 
     /// Takes the display away.

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tollgate::Timestamp;
 
-use super::amounts::Amounts;
-use super::keys::KeyCount;
-use super::state::State;
+use super::amounts::{Amount, Amounts};
 use super::totals::{Complaint, LimitCount};
+use super::words::count;
 use crate::log::Format;
 
 /// Everything that a replay found.
@@ -16,20 +14,98 @@ use crate::log::Format;
 pub(crate) struct Summary {
     /// Of this structure.
     pub(crate) version: u32,
-    pub(crate) policy: String,
     pub(crate) logs: Vec<LogSummary>,
     pub(crate) lines: LinesSummary,
     pub(crate) first_malformed: Vec<Complaint>,
     pub(crate) time: TimeSummary,
+    #[serde(flatten)]
+    pub(crate) first: PolicySummary,
+    /// What other policies would have done.
+    pub(crate) others: Vec<Compared>,
+}
+
+/// What one policy made of the requests.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct PolicySummary {
+    pub(crate) policy: String,
     pub(crate) requests: RequestsSummary,
     /// In the order of the policy.
-    pub(crate) limits: Vec<LimitCount>,
+    pub(crate) limits: Vec<LimitSummary>,
     /// Most refused first.
     pub(crate) routes: Vec<RouteSummary>,
     pub(crate) keys: KeysSummary,
     pub(crate) timeline: TimelineSummary,
+    /// Of the first limits.
+    pub(crate) limit_timelines: Vec<TimelineSummary>,
     /// What each limit would have had to be, where that was asked for.
     pub(crate) amounts: Option<AmountsSummary>,
+    /// The policy with other rates, where that was asked for.
+    pub(crate) suggestion: Option<Suggestion>,
+}
+
+/// A policy beside the first one.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Compared {
+    #[serde(flatten)]
+    pub(crate) policy: PolicySummary,
+    pub(crate) both_refuse: u64,
+    pub(crate) only_first_refuses: u64,
+    pub(crate) only_this_refuses: u64,
+    /// Whom only the one refuses, by its own keys and limits.
+    pub(crate) only_first_keys: Vec<KeySummary>,
+    pub(crate) only_this_keys: Vec<KeySummary>,
+}
+
+/// A limit's counts, and whom it touches.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LimitSummary {
+    #[serde(flatten)]
+    pub(crate) count: LimitCount,
+    pub(crate) keys: TouchedKeys,
+}
+
+/// How many keys a limit has and how many of them it touches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct TouchedKeys {
+    pub(crate) seen: u64,
+    /// Those that were refused something, or would have been.
+    pub(crate) refused: u64,
+    pub(crate) requests_of_each: Spread,
+    /// Of those that were refused something.
+    pub(crate) refused_of_each: Spread,
+}
+
+/// How a number is spread over keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Spread {
+    /// What half of the keys do not exceed, and so on.
+    pub(crate) half: u64,
+    pub(crate) nine_in_ten: u64,
+    pub(crate) ninety_nine_in_hundred: u64,
+    pub(crate) most: u64,
+}
+
+impl Spread {
+    pub(super) fn of(mut numbers: Vec<u32>) -> Self {
+        numbers.sort_unstable();
+        let percentile = |percent: usize| {
+            let place = (numbers.len() * percent).div_ceil(100).max(1) - 1;
+            numbers.get(place).map_or(0, |number| u64::from(*number))
+        };
+        Self {
+            half: percentile(50),
+            nine_in_ten: percentile(90),
+            ninety_nine_in_hundred: percentile(99),
+            most: percentile(100),
+        }
+    }
+}
+
+/// A policy that would have refused less, or no more than it should.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Suggestion {
+    pub(crate) at_most: String,
+    pub(crate) policy: String,
 }
 
 /// A log and what it was read as.
@@ -60,7 +136,7 @@ pub(crate) struct TimeSummary {
 }
 
 /// What became of the requests.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct RequestsSummary {
     pub(crate) judged: u64,
     pub(crate) allowed: u64,
@@ -73,6 +149,22 @@ pub(crate) struct RequestsSummary {
     /// Requests that found no room for a counter of their own, so that what became of them hung
     /// on others: the directory is too small for the keys.
     pub(crate) without_counter: u64,
+    /// The keys that there were, at least.
+    pub(crate) keys: u64,
+}
+
+impl RequestsSummary {
+    /// What to say of requests that found no counter of their own.
+    pub(crate) fn crowded(&self) -> Option<String> {
+        let without = count(Some(self.without_counter).filter(|without| *without > 0)?);
+        let enough = self.keys.saturating_mul(4).next_power_of_two().max(1 << 20);
+        Some(format!(
+            "{without} requests found no room for a counter of their own: there are {} keys or \
+             more. What became of them hung on others, by when_full of their limits; --counters \
+             {enough} gives each its own.",
+            count(self.keys)
+        ))
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -82,11 +174,12 @@ pub(crate) struct RouteSummary {
     pub(crate) refused: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct KeysSummary {
+    /// Keys told apart, of all limits.
     pub(crate) tracked: usize,
-    /// False if there were more keys than are tracked, so that counts are estimates: see the
-    /// error of each.
+    /// False if there were more than are told apart, or so many that were refused something that
+    /// one of the worst may be missing here.
     pub(crate) exact: bool,
     /// Most refused first.
     pub(crate) worst: Vec<KeySummary>,
@@ -98,14 +191,26 @@ pub(crate) struct KeySummary {
     pub(crate) key: String,
     /// True if the limit is in shadow: it has refused nothing, only had no room.
     pub(crate) shadow: bool,
-    /// At least, unless exact.
-    pub(crate) requests: u64,
-    /// At most, unless exact; too high by no more than the error.
+    /// None if it is not known.
+    pub(crate) requests: Option<u64>,
+    /// Too high by no more than the error.
     pub(crate) refused: u64,
     pub(crate) refused_error: u64,
+    pub(crate) first_refused: String,
+    pub(crate) last_refused: String,
+    /// What was refused, the most frequent first.
+    pub(crate) deeds: Vec<Deed>,
+    pub(crate) agent: String,
 }
 
+/// What a key was refused.
 #[derive(Clone, Debug, Serialize)]
+pub(crate) struct Deed {
+    pub(crate) what: String,
+    pub(crate) about: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct TimelineSummary {
     pub(crate) bin_secs: u64,
     pub(crate) bins: Vec<BinSummary>,
@@ -117,6 +222,8 @@ pub(crate) struct BinSummary {
     pub(crate) begin_secs: u64,
     pub(crate) allowed: u64,
     pub(crate) refused: u64,
+    /// Of those allowed, the ones that a limit in shadow had no room for.
+    pub(crate) would_refuse: u64,
 }
 
 /// What the limits would have had to be.
@@ -139,6 +246,8 @@ pub(crate) struct LimitAmounts {
     pub(crate) at_most_1_in_100: Option<FoundRate>,
     pub(crate) at_most_1_in_1000: Option<FoundRate>,
     pub(crate) nothing: Option<FoundRate>,
+    /// The same if the ten keys that asked most were left out; none if there are no others.
+    pub(crate) without_loudest: Option<FoundRates>,
     pub(crate) requests: u64,
     /// True if no smaller amount does it either.
     pub(crate) smallest: bool,
@@ -148,6 +257,26 @@ pub(crate) struct LimitAmounts {
 pub(crate) struct FoundRate {
     pub(crate) rate: String,
     pub(crate) refused: u64,
+    /// How many keys it would have refused something.
+    pub(crate) keys: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FoundRates {
+    pub(crate) at_most_1_in_100: Option<FoundRate>,
+    pub(crate) at_most_1_in_1000: Option<FoundRate>,
+    pub(crate) nothing: Option<FoundRate>,
+}
+
+impl FoundRates {
+    pub(crate) fn all(&self) -> [Option<&FoundRate>; 3] {
+        [
+            &self.at_most_1_in_100,
+            &self.at_most_1_in_1000,
+            &self.nothing,
+        ]
+        .map(Option::as_ref)
+    }
 }
 
 impl LimitAmounts {
@@ -158,11 +287,23 @@ impl LimitAmounts {
         amounts: &Amounts,
         write: impl Fn(u64) -> String,
     ) -> Self {
-        let [hundred, thousand, nothing] = amounts.found.map(|found| {
-            found.map(|found| FoundRate {
-                rate: write(found.amount),
-                refused: found.refused,
+        let rates = |found: [Option<Amount>; 3]| {
+            found.map(|found| {
+                found.map(|found| FoundRate {
+                    rate: write(found.amount),
+                    refused: found.refused,
+                    keys: found.keys,
+                })
             })
+        };
+        let [hundred, thousand, nothing] = rates(amounts.found);
+        let without_loudest = amounts.without_loudest.map(|found| {
+            let [hundred, thousand, nothing] = rates(found);
+            FoundRates {
+                at_most_1_in_100: hundred,
+                at_most_1_in_1000: thousand,
+                nothing,
+            }
         });
         Self {
             limit: limit.to_owned(),
@@ -170,6 +311,7 @@ impl LimitAmounts {
             at_most_1_in_100: hundred,
             at_most_1_in_1000: thousand,
             nothing,
+            without_loudest,
             requests: amounts.requests,
             smallest: amounts.smallest,
         }
@@ -191,183 +333,5 @@ impl KeySummary {
     pub(crate) fn limit_shown(&self) -> String {
         let shadow = if self.shadow { " (shadow)" } else { "" };
         format!("{}{shadow}", self.limit)
-    }
-}
-
-impl Summary {
-    /// The results of a replay of `policy`, with at most `worst` of the worst keys.
-    pub(crate) fn new(
-        state: &State,
-        policy: &str,
-        worst: usize,
-        amounts: Option<AmountsSummary>,
-    ) -> Self {
-        let totals = &state.totals;
-        let names = state.recipe.logs.iter().enumerate();
-        let logs = names.map(|(number, name)| LogSummary {
-            name: name.clone(),
-            format: state.formats.get(number).copied(),
-        });
-        let mut routes: Vec<_> = totals
-            .routes
-            .iter()
-            .map(|(route, count)| RouteSummary {
-                route: route.clone(),
-                requests: count.requests,
-                refused: count.refused,
-            })
-            .collect();
-        routes.sort_by_key(|route| std::cmp::Reverse((route.refused, route.requests)));
-        let instant = |nanos| Timestamp::from_nanos(nanos).to_string();
-        Self {
-            version: 1,
-            policy: policy.to_owned(),
-            logs: logs.collect(),
-            lines: LinesSummary {
-                read: totals.lines,
-                requests: totals.requests,
-                without_request: totals.without_request,
-                blank: totals.blank,
-                malformed: totals.malformed,
-            },
-            first_malformed: totals.first_malformed.clone(),
-            time: TimeSummary {
-                first: totals.span_nanos.map(|(first, _)| instant(first)),
-                last: totals.span_nanos.map(|(_, last)| instant(last)),
-                late_entries: totals.late.entries,
-                largest_lag_ms: totals.late.largest_lag_nanos / 1_000_000,
-            },
-            requests: RequestsSummary {
-                judged: totals.requests,
-                allowed: totals.allowed,
-                refused: totals.refused,
-                would_refuse: totals.would_refuse,
-                exempt: totals.exempt,
-                unjudged: totals.unjudged.clone(),
-                without_counter: state.without_counter,
-            },
-            limits: totals.limits.clone(),
-            routes,
-            keys: keys(state, worst),
-            timeline: TimelineSummary {
-                bin_secs: state.timeline.width_secs(),
-                bins: state
-                    .timeline
-                    .bins()
-                    .map(|(begin_secs, bin)| BinSummary {
-                        begin_secs,
-                        allowed: bin.allowed,
-                        refused: bin.refused,
-                    })
-                    .collect(),
-            },
-            amounts,
-        }
-    }
-}
-
-fn keys(state: &State, worst: usize) -> KeysSummary {
-    let limit = |count: &KeyCount| state.totals.limits.get(count.limit);
-    let summary = |count: KeyCount| KeySummary {
-        limit: limit(&count).map_or_else(String::new, |limit| limit.name.clone()),
-        shadow: limit(&count).is_some_and(|limit| limit.shadow),
-        key: count.key.into(),
-        requests: count.requests,
-        refused: count.refused,
-        refused_error: count.refused_error,
-    };
-    KeysSummary {
-        tracked: state.keys.tracked(),
-        exact: state.keys.is_exact(),
-        worst: state.keys.worst(worst).into_iter().map(summary).collect(),
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::super::state::{Position, Recipe};
-    use super::super::totals::RouteCount;
-    use super::*;
-
-    /// A summary in which every text from outside is `text`.
-    pub(crate) fn summary_of_test(text: &str) -> Summary {
-        let recipe = Recipe {
-            policy: String::new(),
-            logs: vec![text.to_owned()],
-            format: None,
-            reading: String::new(),
-            trace: true,
-        };
-        let mut state = State::new(recipe, &[text.to_owned()]);
-        state.position = Position::default();
-        state.formats.push(Format::Combined);
-        let totals = &mut state.totals;
-        totals.lines = 4;
-        totals.requests = 3;
-        totals.allowed = 2;
-        totals.refused = 1;
-        totals.would_refuse = 1;
-        totals.exempt = 1;
-        totals.late.entries = 1;
-        totals.hold(Timestamp::from_secs(1_700_000_000));
-        totals.complain(Complaint {
-            file: text.to_owned(),
-            line: 4,
-            why: text.to_owned(),
-            excerpt: text.to_owned(),
-        });
-        let route = RouteCount {
-            requests: 3,
-            refused: 1,
-        };
-        totals.routes.insert(text.to_owned(), route);
-        state
-            .timeline
-            .count(Timestamp::from_secs(1_700_000_000), true);
-        state.keys.count(0, text, true);
-        let found = |rate: &str| {
-            Some(FoundRate {
-                rate: rate.to_owned(),
-                refused: 0,
-            })
-        };
-        let amounts = AmountsSummary {
-            until: Some("then".to_owned()),
-            left_out: 1,
-            limits: vec![LimitAmounts {
-                limit: text.to_owned(),
-                rate: text.to_owned(),
-                at_most_1_in_100: found("1/s"),
-                at_most_1_in_1000: None,
-                nothing: found("2/s"),
-                requests: 3,
-                smallest: false,
-            }],
-        };
-        Summary::new(&state, text, 10, Some(amounts))
-    }
-
-    #[test]
-    fn the_lines_add_up_and_both_faces_show_them() {
-        let summary = summary_of_test("name");
-        let lines = summary.lines;
-        assert_eq!(
-            lines.read,
-            lines.requests + lines.without_request + lines.blank + lines.malformed
-        );
-        let json = serde_json::to_value(&summary).unwrap();
-        assert_eq!(json["requests"]["refused"], 1);
-        assert_eq!(json["keys"]["worst"][0]["key"], "name");
-        assert_eq!(json["amounts"]["limits"][0]["nothing"]["rate"], "2/s");
-        assert_eq!(json["logs"][0]["format"], "combined");
-        let text = summary.to_string();
-        for part in [
-            "4 lines: 3 requests, 1 malformed",
-            "2 allowed, 1 refused (33.3 %)",
-            "name:4: name: name",
-            "none does",
-        ] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
     }
 }

@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use jiff::tz::TimeZone;
-
 use super::*;
-use crate::log::{Entry, Stamps};
+use crate::log::Entry;
 
 /// Allows each address `amount` requests an hour, and keeps count in a file.
 struct Hourly {
     limits: Vec<String>,
     amount: u64,
     counts: BTreeMap<String, u64>,
-    outcomes: Vec<Outcome>,
 }
 
 impl Hourly {
@@ -23,7 +20,6 @@ impl Hourly {
             limits: vec!["hourly".to_owned()],
             amount,
             counts: BTreeMap::new(),
-            outcomes: Vec::new(),
         }
     }
 
@@ -41,30 +37,47 @@ impl Judge for Hourly {
         &self.limits
     }
 
-    fn judge(&mut self, now: Timestamp, entry: &Entry<'_>) -> anyhow::Result<Ruling<'_>> {
-        let ip = entry.attributes.iter().find(|(name, _)| name == "ip");
-        let key = ip.map_or("", |(_, ip)| ip);
-        let count = self
-            .counts
-            .entry(format!("{key} {}", now.as_secs() / 3_600))
-            .or_default();
+    fn rates(&self) -> &[MetRate] {
+        &[]
+    }
+
+    fn judge(
+        &mut self,
+        now: Timestamp,
+        entry: &Entry<'_>,
+        ruling: &mut Ruling,
+    ) -> anyhow::Result<()> {
+        let key = self.key(entry, 0);
+        let hour = format!("{key} {}", now.as_secs() / 3_600);
+        let count = self.counts.entry(hour).or_default();
         let refused = *count >= self.amount;
         *count += u64::from(!refused);
-        self.outcomes = vec![Outcome {
-            limit: 0,
-            key: key.to_owned(),
+        ruling.clear();
+        ruling.allowed = !refused;
+        ruling.ruling = refused.then_some(0);
+        let bytes = key
+            .bytes()
+            .fold(7, |hash: u64, byte| hash * 31 + u64::from(byte));
+        ruling.outcomes.push(Outcome {
+            counter: bytes,
             cost: 1,
             refused,
             ..Outcome::default()
-        }];
-        Ok(Ruling {
-            allowed: !refused,
-            route: None,
-            exempt: false,
-            outcomes: &self.outcomes,
-            ruling: refused.then_some(0),
-            unjudged: None,
-        })
+        });
+        Ok(())
+    }
+
+    fn key(&self, entry: &Entry<'_>, _: usize) -> String {
+        let ip = entry.attributes.iter().find(|(name, _)| name == "ip");
+        ip.map_or(String::new(), |(_, ip)| ip.to_string())
+    }
+
+    fn key_attribute(&self, _: usize) -> String {
+        "ip".to_owned()
+    }
+
+    fn close(&mut self) -> anyhow::Result<()> {
+        Ok(())
     }
 
     fn backup(&mut self, path: &Path) -> anyhow::Result<()> {
@@ -100,40 +113,38 @@ fn logs(directory: &Path) -> Vec<String> {
     ]
 }
 
-fn replay<'a>(
-    judge: &'a mut dyn Judge,
-    logs: &[String],
-    home: Home,
-    every: Duration,
-) -> Replay<'a> {
+fn replay<'a>(judge: impl Judge + 'a, logs: &[String], home: Home, every: Duration) -> Replay<'a> {
     let recipe = Recipe {
-        policy: "p".to_owned(),
+        policies: vec!["p".to_owned()],
         logs: logs.to_vec(),
         format: None,
         reading: String::new(),
         trace: true,
+        follow: false,
     };
     let state = match home.progress().unwrap() {
-        Some(text) => State::read(&text, &recipe).unwrap(),
-        None => State::new(recipe, judge.limits()),
+        Some(text) => State::read(&text, &recipe, |policy| home.counts(policy)).unwrap(),
+        None => State::new(recipe, &[judge.limits()]),
+    };
+    let counted = &state.policies[0];
+    let side = Side {
+        recorder: Some(Recorder::open(&home.trace(0), counted.tracks.clone()).unwrap()),
+        judge: Box::new(judge),
+        counterless: counted.without_counter,
+        ruling: Ruling::default(),
     };
     Replay {
         options: Options {
-            reading: Reading {
-                map: Default::default(),
-                stamps: Stamps::new(TimeZone::UTC),
-                trusted_hops: 0,
-                mapped_only: false,
-            },
+            reading: Reading::default(),
             strict: false,
             checkpoint_every: every,
         },
-        recorder: Some(Recorder::open(&home.trace(), state.tracks.clone()).unwrap()),
-        judge,
+        sides: vec![side],
         home,
-        counterless: state.without_counter,
         state,
         progress: Progress::new(Show::None, None, 0).unwrap(),
+        live: None,
+        interrupt: Interrupt::new().unwrap(),
     }
 }
 
@@ -141,14 +152,15 @@ fn replay<'a>(
 fn everything_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
-    let mut judge = Hourly::new(200);
+    let judge = Hourly::new(200);
     let home = Home::open(&directory.path().join("data"), Held::ReplaceFinished).unwrap();
-    let mut replay = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    let mut replay = replay(judge, &logs, home, Duration::from_secs(60));
     assert_eq!(replay.run().unwrap(), Ended::Finished);
-    let totals = &replay.state.totals;
-    assert_eq!(totals.lines, 5_000);
+    let (lines, counted) = (&replay.state.lines, &replay.state.policies[0]);
+    let totals = &counted.totals;
+    assert_eq!(lines.read, 5_000);
     assert_eq!(
-        (totals.malformed, totals.blank, totals.without_request),
+        (lines.malformed, lines.blank, lines.without_request),
         (52, 52, 52)
     );
     assert_eq!(totals.requests, 5_000 - 3 * 52);
@@ -159,32 +171,53 @@ fn everything_is_counted() {
         "{totals:?}"
     );
     assert_eq!(totals.limits[0].refused, totals.refused);
-    assert!(totals.late.entries > 0);
-    let complaint = &totals.first_malformed[1];
+    assert!(lines.late.entries > 0);
+    let complaint = &lines.first_malformed[1];
     assert_eq!(
         (complaint.line, complaint.excerpt.as_str()),
         (98, "\"rubbish\"")
     );
-    assert_eq!(replay.state.tracks.tracks[0].uses, totals.requests);
+    assert_eq!(counted.tracks.tracks[0].uses, totals.requests);
 }
 
 /// A judge that fails after so many requests: the process dies there, checkpoint or not.
-struct Dying<'j> {
-    judge: &'j mut Hourly,
+struct Dying {
+    judge: Hourly,
     left: u64,
 }
 
-impl Judge for Dying<'_> {
+impl Judge for Dying {
     fn limits(&self) -> &[String] {
         self.judge.limits()
     }
 
-    fn judge(&mut self, now: Timestamp, entry: &Entry<'_>) -> anyhow::Result<Ruling<'_>> {
+    fn rates(&self) -> &[MetRate] {
+        self.judge.rates()
+    }
+
+    fn judge(
+        &mut self,
+        now: Timestamp,
+        entry: &Entry<'_>,
+        ruling: &mut Ruling,
+    ) -> anyhow::Result<()> {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
             None => bail!("killed"),
         }
-        self.judge.judge(now, entry)
+        self.judge.judge(now, entry, ruling)
+    }
+
+    fn key(&self, entry: &Entry<'_>, limit: usize) -> String {
+        self.judge.key(entry, limit)
+    }
+
+    fn key_attribute(&self, limit: usize) -> String {
+        self.judge.key_attribute(limit)
+    }
+
+    fn close(&mut self) -> anyhow::Result<()> {
+        self.judge.close()
     }
 
     fn backup(&mut self, path: &Path) -> anyhow::Result<()> {
@@ -196,47 +229,51 @@ impl Judge for Dying<'_> {
     }
 }
 
+fn uses(replay: &mut Replay<'_>) -> Vec<(Timestamp, u64, u64)> {
+    let recorder = replay.sides[0].recorder.as_mut().unwrap();
+    let uses = recorder.uses(0).unwrap().map(Result::unwrap);
+    uses.map(|one| (one.time, one.key, one.cost)).collect()
+}
+
 #[test]
 fn a_replay_that_died_many_times_ends_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
     let summary = |replay: &Replay<'_>| {
-        serde_json::to_string(&Summary::new(&replay.state, "p", 50, None)).unwrap()
+        let worked = vec![Worked::default()];
+        serde_json::to_string(&Summary::new(&replay.state, 50, worked)).unwrap()
     };
-    let mut judge = Hourly::new(150);
+    let judge = Hourly::new(150);
     let home = Home::open(&directory.path().join("whole"), Held::ReplaceFinished).unwrap();
-    let mut whole = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    let mut whole = replay(judge, &logs, home, Duration::from_secs(60));
     whole.run().unwrap();
     let expected = summary(&whole);
-    let uses = whole.recorder.as_mut().unwrap().uses(0).unwrap();
+    let uses = uses(&mut whole);
 
     let path = directory.path().join("parts");
     let mut deaths = 0;
     for left in (0_u64..).map(|round| 5 + 300 * round) {
         let home = Home::open(&path, Held::Resume).unwrap();
         home.restore().unwrap();
-        let mut judge = match home.progress().unwrap() {
-            Some(_) => Hourly::restored(150, &home.counters()),
+        let judge = match home.progress().unwrap() {
+            Some(_) => Hourly::restored(150, &home.counters(0)),
             None => Hourly::new(150),
         };
-        let mut dying = Dying {
-            judge: &mut judge,
-            left,
-        };
-        let mut parts = replay(&mut dying, &logs, home, Duration::ZERO);
+        let dying = Dying { judge, left };
+        let mut parts = replay(dying, &logs, home, Duration::ZERO);
         if parts.run().is_err() {
             deaths += 1;
             continue;
         }
         assert_eq!(summary(&parts), expected);
-        assert_eq!(parts.recorder.as_mut().unwrap().uses(0).unwrap(), uses);
+        assert_eq!(self::uses(&mut parts), uses);
         break;
     }
     assert!(deaths >= 5, "{deaths} deaths");
     // Finished is finished: nothing is read again.
     let home = Home::open(&path, Held::Resume).unwrap();
-    let mut judge = Hourly::new(0);
-    let mut again = replay(&mut judge, &logs, home, Duration::ZERO);
+    let judge = Hourly::new(0);
+    let mut again = replay(judge, &logs, home, Duration::ZERO);
     again.run().unwrap();
     assert_eq!(summary(&again), expected);
 }
@@ -246,22 +283,15 @@ fn another_log_of_the_same_name_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
     let path = directory.path().join("data");
-    let mut judge = Hourly::new(150);
-    let mut dying = Dying {
-        judge: &mut judge,
-        left: 4_500,
-    };
+    let judge = Hourly::new(150);
+    let dying = Dying { judge, left: 4_500 };
     let home = Home::open(&path, Held::ReplaceFinished).unwrap();
-    assert!(
-        replay(&mut dying, &logs, home, Duration::ZERO)
-            .run()
-            .is_err()
-    );
+    assert!(replay(dying, &logs, home, Duration::ZERO).run().is_err());
     let other = fs::read_to_string(&logs[1]).unwrap();
     fs::write(&logs[0], other).unwrap();
     let home = Home::open(&path, Held::Resume).unwrap();
-    let mut judge = Hourly::new(150);
-    let mut resumed = replay(&mut judge, &logs, home, Duration::ZERO);
+    let judge = Hourly::new(150);
+    let mut resumed = replay(judge, &logs, home, Duration::ZERO);
     resumed.options.strict = true;
     let fault = format!("{:#}", resumed.run().unwrap_err());
     assert!(
@@ -274,9 +304,9 @@ fn another_log_of_the_same_name_is_noticed() {
 fn strictness_ends_at_the_first_malformed_line() {
     let directory = tempfile::tempdir().unwrap();
     let logs = logs(directory.path());
-    let mut judge = Hourly::new(150);
+    let judge = Hourly::new(150);
     let home = Home::open(&directory.path().join("data"), Held::ReplaceFinished).unwrap();
-    let mut strict = replay(&mut judge, &logs, home, Duration::from_secs(60));
+    let mut strict = replay(judge, &logs, home, Duration::from_secs(60));
     strict.options.strict = true;
     let fault = strict.run().unwrap_err().to_string();
     assert!(

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tollgate::Timestamp;
 
+use super::judge::Fate;
+
 /// Bins kept.
 // Bound: when more are needed, the bins become wider and neighbours are joined.
 const BINS_MAX: usize = 480;
@@ -17,6 +19,8 @@ const WIDTHS_SECS: [u64; 13] = [
 pub(crate) struct Bin {
     pub(crate) allowed: u64,
     pub(crate) refused: u64,
+    /// Of those allowed, the ones that a limit in shadow had no room for.
+    pub(crate) would_refuse: u64,
 }
 
 /// Counts by time.
@@ -40,7 +44,7 @@ impl Default for Timeline {
 
 impl Timeline {
     /// Counts one request. Times never go back.
-    pub(crate) fn count(&mut self, time: Timestamp, allowed: bool) {
+    pub(crate) fn count(&mut self, time: Timestamp, fate: Fate) {
         if self.bins.is_empty() {
             self.first = time.as_secs() / self.width_secs;
         }
@@ -55,8 +59,9 @@ impl Timeline {
             self.bins.resize(index + 1, Bin::default());
         }
         if let Some(bin) = self.bins.get_mut(index) {
-            bin.allowed += u64::from(allowed);
-            bin.refused += u64::from(!allowed);
+            bin.allowed += u64::from(fate != Fate::Refused);
+            bin.refused += u64::from(fate == Fate::Refused);
+            bin.would_refuse += u64::from(fate == Fate::WouldRefuse);
         }
     }
 
@@ -91,6 +96,7 @@ impl Timeline {
             if let Some(joined) = bins.get_mut(place) {
                 joined.allowed += bin.allowed;
                 joined.refused += bin.refused;
+                joined.would_refuse += bin.would_refuse;
             }
         }
         *self = Self {
@@ -130,7 +136,8 @@ mod tests {
             let mut seen = Vec::new();
             for (step, allowed) in steps {
                 now_secs += step;
-                timeline.count(Timestamp::from_secs(now_secs), allowed);
+                let fate = if allowed { Fate::WouldRefuse } else { Fate::Refused };
+                timeline.count(Timestamp::from_secs(now_secs), fate);
                 seen.push((now_secs, allowed));
             }
             let mut expected: BTreeMap<u64, Bin> = BTreeMap::new();
@@ -139,6 +146,7 @@ mod tests {
                 let bin = expected.entry(secs / width * width).or_default();
                 bin.allowed += u64::from(allowed);
                 bin.refused += u64::from(!allowed);
+                bin.would_refuse += u64::from(allowed);
             }
             prop_assert!(timeline.bins.len() <= BINS_MAX);
             let found: BTreeMap<u64, Bin> =
@@ -150,8 +158,8 @@ mod tests {
     #[test]
     fn the_longest_time_fits() {
         let mut timeline = Timeline::default();
-        timeline.count(Timestamp::EPOCH, true);
-        timeline.count(Timestamp::MAX, false);
+        timeline.count(Timestamp::EPOCH, Fate::Allowed);
+        timeline.count(Timestamp::MAX, Fate::Refused);
         assert_eq!(
             timeline
                 .bins()

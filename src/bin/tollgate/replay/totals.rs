@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tollgate::Timestamp;
 
-use super::judge::{Outcome, Ruling};
+use super::judge::{Fate, Ruling};
 
 /// Malformed lines that are shown.
 // Bound: further ones are only counted.
@@ -15,10 +15,11 @@ const COMPLAINTS_MAX: usize = 10;
 // Bound: a policy cannot have more, so nothing is ever left out.
 const ROUTES_MAX: usize = 20_000;
 
-/// All counts of a replay. A line is one of: a request, without a request, blank, malformed.
+/// What became of the lines. A line is one of: a request, without a request, blank, malformed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Totals {
-    pub(crate) lines: u64,
+pub(crate) struct Lines {
+    pub(crate) read: u64,
+    pub(crate) requests: u64,
     /// Whole records that hold no request, such as of a connection closed at once.
     pub(crate) without_request: u64,
     /// Empty lines and headings.
@@ -28,6 +29,11 @@ pub(crate) struct Totals {
     pub(crate) late: Late,
     /// Time of the first and of the latest request, in nanoseconds.
     pub(crate) span_nanos: Option<(u64, u64)>,
+}
+
+/// All counts of one policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Totals {
     pub(crate) requests: u64,
     pub(crate) allowed: u64,
     pub(crate) refused: u64,
@@ -73,6 +79,8 @@ pub(crate) struct LimitCount {
     pub(crate) ruled: u64,
     /// Requests that it had no room for and let pass, being a shadow.
     pub(crate) would_refuse: u64,
+    /// Requests refused because they lacked its key.
+    pub(crate) without_key: u64,
 }
 
 /// Counts of one route.
@@ -80,6 +88,28 @@ pub(crate) struct LimitCount {
 pub(crate) struct RouteCount {
     pub(crate) requests: u64,
     pub(crate) refused: u64,
+}
+
+impl Lines {
+    /// Counts a line that could not be read.
+    pub(crate) fn complain(&mut self, complaint: impl FnOnce() -> Complaint) {
+        self.malformed += 1;
+        if self.first_malformed.len() < COMPLAINTS_MAX {
+            self.first_malformed.push(complaint());
+        }
+    }
+
+    /// The time to judge an entry of `time` at: never earlier than the one before.
+    pub(crate) fn hold(&mut self, time: Timestamp) -> Timestamp {
+        let nanos = time.as_nanos();
+        let (first, latest) = self.span_nanos.unwrap_or((nanos, nanos));
+        if nanos < latest {
+            self.late.entries += 1;
+            self.late.largest_lag_nanos = self.late.largest_lag_nanos.max(latest - nanos);
+        }
+        self.span_nanos = Some((first, latest.max(nanos)));
+        Timestamp::from_nanos(latest.max(nanos))
+    }
 }
 
 impl Totals {
@@ -95,35 +125,15 @@ impl Totals {
         }
     }
 
-    /// Counts a line that could not be read.
-    pub(crate) fn complain(&mut self, complaint: Complaint) {
-        self.malformed += 1;
-        if self.first_malformed.len() < COMPLAINTS_MAX {
-            self.first_malformed.push(complaint);
-        }
-    }
-
-    /// The time to judge an entry of `time` at: never earlier than the one before.
-    pub(crate) fn hold(&mut self, time: Timestamp) -> Timestamp {
-        let nanos = time.as_nanos();
-        let (first, latest) = self.span_nanos.unwrap_or((nanos, nanos));
-        if nanos < latest {
-            self.late.entries += 1;
-            self.late.largest_lag_nanos = self.late.largest_lag_nanos.max(latest - nanos);
-        }
-        self.span_nanos = Some((first, latest.max(nanos)));
-        Timestamp::from_nanos(latest.max(nanos))
-    }
-
     /// Counts a decision.
-    pub(crate) fn count(&mut self, ruling: &Ruling<'_>) {
+    pub(crate) fn count(&mut self, ruling: &Ruling) {
         self.requests += 1;
-        if ruling.allowed {
-            self.allowed += 1;
-            let in_shadow = |outcome: &Outcome| outcome.refused && outcome.shadow;
-            self.would_refuse += u64::from(ruling.outcomes.iter().any(in_shadow));
-        } else {
-            self.refused += 1;
+        match ruling.fate() {
+            Fate::Refused => self.refused += 1,
+            fate => {
+                self.allowed += 1;
+                self.would_refuse += u64::from(fate == Fate::WouldRefuse);
+            }
         }
         self.exempt += u64::from(ruling.exempt);
         if let Some(why) = ruling.unjudged {
@@ -138,6 +148,7 @@ impl Totals {
             limit.requests += 1;
             limit.cost = limit.cost.saturating_add(outcome.cost);
             limit.ruled += u64::from(ruling.ruling == Some(number));
+            limit.without_key += u64::from(outcome.lacks_key);
             if outcome.refused && outcome.shadow {
                 limit.would_refuse += 1;
             } else if outcome.refused {
@@ -146,8 +157,11 @@ impl Totals {
         }
     }
 
-    fn count_route(&mut self, ruling: &Ruling<'_>) {
-        let route = ruling.route.unwrap_or("(no route)");
+    fn count_route(&mut self, ruling: &Ruling) {
+        let route = match ruling.route.as_str() {
+            "" => "(no route)",
+            route => route,
+        };
         if !self.routes.contains_key(route) {
             let route = if self.routes.len() < ROUTES_MAX {
                 route
@@ -165,11 +179,12 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge::Outcome;
     use super::*;
 
     #[test]
     fn time_is_held_and_the_lag_is_told() {
-        let mut totals = Totals::default();
+        let mut totals = Lines::default();
         let held: Vec<_> = [10, 12, 9, 11, 12, 15, 3]
             .map(|secs| totals.hold(Timestamp::from_secs(secs)).as_secs())
             .into();
@@ -194,11 +209,10 @@ mod tests {
         for (outcomes, ruling) in [(&first, None), (&second, Some(0))] {
             totals.count(&Ruling {
                 allowed: ruling.is_none(),
-                route: Some("GET /x"),
-                exempt: false,
-                outcomes,
+                route: "GET /x".to_owned(),
+                outcomes: outcomes.to_vec(),
                 ruling,
-                unjudged: None,
+                ..Ruling::default()
             });
         }
         assert_eq!((totals.requests, totals.allowed, totals.refused), (2, 1, 1));
@@ -223,9 +237,9 @@ mod tests {
 
     #[test]
     fn only_the_first_complaints_are_kept() {
-        let mut totals = Totals::default();
+        let mut totals = Lines::default();
         for line in 0..50 {
-            totals.complain(Complaint {
+            totals.complain(|| Complaint {
                 file: "f".into(),
                 line,
                 why: "w".into(),

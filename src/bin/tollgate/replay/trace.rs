@@ -1,29 +1,29 @@
 //! What each limit was asked, kept on the side: who, when and how much. From this it is worked
 //! out afterwards what other amounts would have refused.
+//!
+//! ```text
+//! a use: a hash of the key, eight bytes | nanoseconds since the use before | cost
+//! ```
+//! The last two are numbers in groups of seven bits, the lowest first, each with a bit that says
+//! whether another one follows (LEB128).
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::Hasher;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
-use siphasher::sip::SipHasher13;
 use tollgate::Timestamp;
 
-use super::judge::Outcome;
+use super::judge::{MetRate, Outcome};
 
-/// Uses recorded, of all limits together: 192 MB on the drive, and as much in memory while the
-/// amounts are worked out.
+/// Uses recorded, of all limits together: some 200 MB on the drive.
 // Bound: later requests are left out, and the report says from when on.
-const USES_MAX: u64 = 8 << 20;
+const USES_MAX: u64 = 16 << 20;
 
 /// Limits and rates told apart.
 // Bound: further ones are left out, and the report says how many uses that were.
 const TRACKS_MAX: usize = 256;
-
-/// Bytes of one use in its file: time, key and cost, eight each, little-endian.
-const USE_BYTES: usize = 24;
 
 /// One request as one limit saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,12 @@ pub(crate) struct Track {
     pub(crate) algorithm: String,
     /// Uses recorded.
     pub(crate) uses: u64,
+    /// Bytes of them, and the time of the last one.
+    bytes: u64,
+    last_nanos: u64,
+    /// The cost of the first one that has any, and whether all others cost as much.
+    cost: Option<u64>,
+    pub(crate) same_cost: bool,
 }
 
 /// What a checkpoint keeps of a recorder; the uses themselves are in files that only grow.
@@ -62,6 +68,8 @@ pub(crate) struct Recorder {
     /// Uses recorded, of all tracks.
     recorded: u64,
     files: Vec<BufWriter<File>>,
+    /// Track by limit and the place of its rate in the judge's list.
+    known: Vec<(usize, usize, usize)>,
 }
 
 impl Recorder {
@@ -80,6 +88,7 @@ impl Recorder {
             },
             recorded: 0,
             files: Vec::new(),
+            known: Vec::new(),
         };
         for track in kept.tracks {
             recorder.add(track)?;
@@ -87,11 +96,17 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Records what one limit was asked, where the answer hung on its amount.
+    /// Records what one limit was asked, where the answer hung on its amount. `rates` are the
+    /// judge's.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn record(&mut self, time: Timestamp, outcome: &Outcome) -> anyhow::Result<()> {
+    pub(crate) fn record(
+        &mut self,
+        time: Timestamp,
+        outcome: &Outcome,
+        rates: &[MetRate],
+    ) -> anyhow::Result<()> {
         if outcome.is_beyond_amounts {
             return Ok(());
         }
@@ -99,40 +114,61 @@ impl Recorder {
             self.kept.full_since_nanos.get_or_insert(time.as_nanos());
             return Ok(());
         }
-        let same = |track: &Track| track.limit == outcome.limit && track.rate == outcome.rate;
-        let number = match self.kept.tracks.iter().position(same) {
-            Some(number) => number,
-            None if self.kept.tracks.len() == TRACKS_MAX => {
-                self.kept.left_out += 1;
-                return Ok(());
-            }
-            None => self.add(Track {
-                limit: outcome.limit,
-                rate: outcome.rate.clone(),
-                algorithm: outcome.algorithm.clone(),
-                uses: 0,
-            })?,
+        let mut known = self.known.iter();
+        let known = known.find(|(limit, rate, _)| (*limit, *rate) == (outcome.limit, outcome.rate));
+        let number = match known {
+            Some((.., number)) => *number,
+            None => match self.track_of(outcome, rates)? {
+                Some(number) => number,
+                None => {
+                    self.kept.left_out += 1;
+                    return Ok(());
+                }
+            },
         };
         let (Some(track), Some(file)) =
             (self.kept.tracks.get_mut(number), self.files.get_mut(number))
         else {
             return Ok(());
         };
-        let mut hasher = SipHasher13::new();
-        hasher.write(outcome.key.as_bytes());
-        let mut bytes = [0; USE_BYTES];
-        for (place, field) in
-            bytes
-                .chunks_exact_mut(8)
-                .zip([time.as_nanos(), hasher.finish(), outcome.cost])
-        {
-            place.copy_from_slice(&field.to_le_bytes());
-        }
-        file.write_all(&bytes)
+        let mut bytes = [0; USE_BYTES_MAX];
+        let since = time.as_nanos().saturating_sub(track.last_nanos);
+        let written = write_use(&mut bytes, outcome.counter, since, outcome.cost);
+        file.write_all(written)
             .context("cannot write the trace of a limit")?;
         track.uses += 1;
+        track.bytes += u64::try_from(written.len()).unwrap_or(0);
+        track.last_nanos += since;
+        if outcome.cost > 0 {
+            track.same_cost &= *track.cost.get_or_insert(outcome.cost) == outcome.cost;
+        }
         self.recorded += 1;
         Ok(())
+    }
+
+    /// The track of a rate that was not met before; none if there are too many.
+    fn track_of(&mut self, outcome: &Outcome, rates: &[MetRate]) -> anyhow::Result<Option<usize>> {
+        let rate = rates.get(outcome.rate).cloned().unwrap_or_default();
+        let same = |track: &Track| {
+            (track.limit, &track.rate, &track.algorithm)
+                == (outcome.limit, &rate.rate, &rate.algorithm)
+        };
+        let number = match self.kept.tracks.iter().position(same) {
+            Some(number) => number,
+            None if self.kept.tracks.len() == TRACKS_MAX => return Ok(None),
+            None => self.add(Track {
+                limit: outcome.limit,
+                rate: rate.rate,
+                algorithm: rate.algorithm,
+                uses: 0,
+                bytes: 0,
+                last_nanos: 0,
+                cost: None,
+                same_cost: true,
+            })?,
+        };
+        self.known.push((outcome.limit, outcome.rate, number));
+        Ok(Some(number))
     }
 
     /// Makes everything recorded so far durable, and says what there is.
@@ -148,36 +184,16 @@ impl Recorder {
         Ok(self.kept.clone())
     }
 
-    /// The uses of one track, in the order of time.
+    /// The uses of one track, in the order of time, one by one.
     ///
     /// # Errors
-    /// If its file cannot be read, or is damaged.
-    pub(crate) fn uses(&mut self, number: usize) -> anyhow::Result<Vec<Use>> {
-        self.keep()?;
-        let path = self.path(number);
+    /// If its file cannot be read.
+    pub(crate) fn uses(&mut self, number: usize) -> anyhow::Result<Uses> {
+        if let Some(file) = self.files.get_mut(number) {
+            file.flush().context("cannot write the trace of a limit")?;
+        }
         let uses = self.kept.tracks.get(number).map_or(0, |track| track.uses);
-        let read = || -> std::io::Result<Vec<Use>> {
-            let mut file = BufReader::new(File::open(&path)?);
-            let mut bytes = [0; USE_BYTES];
-            let mut list = Vec::with_capacity(usize::try_from(uses).unwrap_or(0));
-            for _ in 0..uses {
-                file.read_exact(&mut bytes)?;
-                let mut fields = bytes.chunks_exact(8).map(|field| {
-                    field
-                        .iter()
-                        .rev()
-                        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
-                });
-                let mut field = || fields.next().unwrap_or(0);
-                list.push(Use {
-                    time: Timestamp::from_nanos(field()),
-                    key: field(),
-                    cost: field(),
-                });
-            }
-            Ok(list)
-        };
-        read().with_context(|| format!("cannot read {}", path.display()))
+        Uses::open(&self.path(number), uses)
     }
 
     fn path(&self, number: usize) -> PathBuf {
@@ -187,28 +203,122 @@ impl Recorder {
     fn add(&mut self, track: Track) -> anyhow::Result<usize> {
         let number = self.kept.tracks.len();
         let path = self.path(number);
-        let length = track.uses * u64::try_from(USE_BYTES).unwrap_or(0);
-        let open = || -> std::io::Result<(u64, File)> {
-            let mut file = OpenOptions::new()
+        let open = || -> io::Result<(u64, File)> {
+            let mut options = OpenOptions::new();
+            let mut file = options
                 .create(true)
                 .truncate(false)
                 .write(true)
                 .open(&path)?;
             let found = file.metadata()?.len();
-            file.set_len(length)?;
+            file.set_len(track.bytes)?;
             file.seek(SeekFrom::End(0))?;
             Ok((found, file))
         };
         let (found, file) = open().with_context(|| format!("cannot open {}", path.display()))?;
         ensure!(
-            found >= length,
-            "{} holds {found} bytes where the checkpoint counts {length}",
-            path.display()
+            found >= track.bytes,
+            "{} holds {found} bytes where the checkpoint counts {}",
+            path.display(),
+            track.bytes
         );
-        self.files.push(BufWriter::new(file));
+        self.files.push(BufWriter::with_capacity(1 << 16, file));
         self.recorded += track.uses;
         self.kept.tracks.push(track);
         Ok(number)
+    }
+}
+
+/// The longest use: a hash and two numbers of ten groups each.
+const USE_BYTES_MAX: usize = 28;
+
+/// Puts a use into `bytes`, and gives the part of it that it fills.
+pub(super) fn write_use(
+    bytes: &mut [u8; USE_BYTES_MAX],
+    key: u64,
+    since_nanos: u64,
+    cost: u64,
+) -> &[u8] {
+    bytes[..8].copy_from_slice(&key.to_le_bytes());
+    let mut end = 8;
+    for mut number in [since_nanos, cost] {
+        loop {
+            let more = number >= 0x80;
+            let [lowest, ..] = number.to_le_bytes();
+            bytes[end] = lowest & 0x7f | u8::from(more) << 7;
+            end += 1;
+            number >>= 7;
+            if !more {
+                break;
+            }
+        }
+    }
+    &bytes[..end]
+}
+
+/// Uses of a file, one by one.
+pub(crate) struct Uses {
+    path: PathBuf,
+    file: BufReader<File>,
+    left: u64,
+    now_nanos: u64,
+}
+
+impl Uses {
+    /// The first `uses` of the file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(super) fn open(path: &Path, uses: u64) -> anyhow::Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufReader::with_capacity(1 << 16, file),
+            left: uses,
+            now_nanos: 0,
+        })
+    }
+
+    /// How many are left.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    fn read(&mut self) -> io::Result<Use> {
+        let mut key = [0; 8];
+        io::Read::read_exact(&mut self.file, &mut key)?;
+        self.now_nanos = self.now_nanos.saturating_add(self.number()?);
+        Ok(Use {
+            time: Timestamp::from_nanos(self.now_nanos),
+            key: u64::from_le_bytes(key),
+            cost: self.number()?,
+        })
+    }
+
+    fn number(&mut self) -> io::Result<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = match self.file.fill_buf()? {
+                [byte, ..] => *byte,
+                [] => return Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+            self.file.consume(1);
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(io::Error::other("a number that does not end"))
+    }
+}
+
+impl Iterator for Uses {
+    type Item = anyhow::Result<Use>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let read = self.read();
+        Some(read.with_context(|| format!("cannot read {}", self.path.display())))
     }
 }
 
@@ -216,57 +326,56 @@ impl Recorder {
 mod tests {
     use super::*;
 
-    fn outcome(limit: usize, rate: &str, key: &str, cost: u64) -> Outcome {
+    fn outcome(limit: usize, rate: usize, counter: u64, cost: u64) -> Outcome {
         Outcome {
             limit,
-            rate: rate.to_owned(),
-            key: key.to_owned(),
+            rate,
+            counter,
             cost,
             ..Outcome::default()
         }
     }
 
+    fn rates() -> Vec<MetRate> {
+        let rate = |rate: &str| MetRate {
+            rate: rate.to_owned(),
+            algorithm: String::new(),
+        };
+        vec![rate("1/s"), rate("2/s")]
+    }
+
     #[test]
     fn recording_goes_on_from_a_checkpoint() {
         let directory = tempfile::tempdir().unwrap();
-        let secs = Timestamp::from_secs;
         let mut recorder = Recorder::open(directory.path(), Tracks::default()).unwrap();
-        recorder
-            .record(secs(1), &outcome(0, "1/s", "a", 1))
-            .unwrap();
-        recorder
-            .record(secs(2), &outcome(0, "2/s", "b", 7))
-            .unwrap();
-        recorder
-            .record(secs(3), &outcome(0, "1/s", "b", u64::MAX))
-            .unwrap();
+        let record = |recorder: &mut Recorder, secs, limit, rate, counter, cost| {
+            let outcome = outcome(limit, rate, counter, cost);
+            let done = recorder.record(Timestamp::from_secs(secs), &outcome, &rates());
+            done.unwrap();
+        };
+        record(&mut recorder, 1, 0, 0, 7, 1);
+        record(&mut recorder, 2, 0, 1, 8, 7);
+        record(&mut recorder, 3, 0, 0, 8, u64::MAX);
         let kept = recorder.keep().unwrap();
         // Lost with the process: recorded after the checkpoint.
-        recorder
-            .record(secs(4), &outcome(0, "1/s", "c", 1))
-            .unwrap();
-        recorder
-            .record(secs(4), &outcome(1, "1/s", "c", 1))
-            .unwrap();
+        record(&mut recorder, 4, 0, 0, 9, 1);
+        record(&mut recorder, 4, 1, 0, 9, 1);
         drop(recorder);
 
         let mut recorder = Recorder::open(directory.path(), kept).unwrap();
-        recorder
-            .record(secs(5), &outcome(0, "1/s", "a", 3))
-            .unwrap();
-        recorder
-            .record(secs(6), &outcome(1, "1/s", "d", 4))
-            .unwrap();
-        let uses = recorder.uses(0).unwrap();
+        record(&mut recorder, 5, 0, 0, 7, 3);
+        record(&mut recorder, 6, 1, 0, 10, 4);
+        let uses: Vec<Use> = recorder.uses(0).unwrap().map(Result::unwrap).collect();
         let seen: Vec<_> = uses
             .iter()
-            .map(|one| (one.time.as_secs(), one.cost))
+            .map(|one| (one.time.as_secs(), one.key, one.cost))
             .collect();
-        assert_eq!(seen, [(1, 1), (3, u64::MAX), (5, 3)]);
-        assert_eq!(uses[0].key, uses[2].key);
-        assert_ne!(uses[0].key, uses[1].key);
-        assert_eq!(recorder.uses(2).unwrap().len(), 1);
-        assert_eq!(recorder.keep().unwrap().tracks.len(), 3);
+        assert_eq!(seen, [(1, 7, 1), (3, 8, u64::MAX), (5, 7, 3)]);
+        assert_eq!(recorder.uses(2).unwrap().count(), 1);
+        let kept = recorder.keep().unwrap();
+        assert_eq!(kept.tracks.len(), 3);
+        let same: Vec<_> = kept.tracks.iter().map(|track| track.same_cost).collect();
+        assert_eq!(same, [false, true, true]);
     }
 
     #[test]
@@ -274,7 +383,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut recorder = Recorder::open(directory.path(), Tracks::default()).unwrap();
         recorder
-            .record(Timestamp::EPOCH, &outcome(0, "1/s", "a", 1))
+            .record(Timestamp::EPOCH, &outcome(0, 0, 1, 1), &rates())
             .unwrap();
         let kept = recorder.keep().unwrap();
         drop(recorder);
@@ -283,6 +392,6 @@ mod tests {
             .err()
             .unwrap()
             .to_string();
-        assert!(fault.contains("5 bytes") && fault.contains("24"), "{fault}");
+        assert!(fault.contains("5 bytes") && fault.contains("10"), "{fault}");
     }
 }

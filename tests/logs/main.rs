@@ -1,7 +1,9 @@
 //! Real access logs replayed by the built command: what was read, and what became of it.
 #![cfg(feature = "cli")]
 
-#[path = "common/skipped.rs"]
+mod model;
+mod presets;
+#[path = "../common/skipped.rs"]
 mod skipped;
 
 use std::collections::BTreeMap;
@@ -19,35 +21,41 @@ const PER_ADDRESS: &str = "
     [limits.per-minute]
     rate = \"30/min\"
     key = \"ip\"
+    when_key_missing = \"share\"
     [limits.per-day]
     rate = \"100/day\"
     algorithm = \"calendar\"
     key = \"ip\"
+    when_key_missing = \"share\"
 ";
 
-/// Replays `log` and gives the results.
-fn replay(log: &Path, policy: &str, more: &[&str]) -> Value {
+/// Replays `logs`.
+fn command(logs: &[PathBuf], policy: &str, more: &[&str]) -> std::process::Output {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("policy.toml");
     std::fs::write(&path, policy).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command
         .arg("replay")
-        .arg(log)
-        .args([
-            "--json",
-            "--progress",
-            "none",
-            "--counters",
-            "20000",
-            "--policy",
-        ])
+        .args(logs)
+        .args(["--json", "--progress", "none", "--counters", "20000"])
+        .args(["--worst", "1000", "--policy"])
         .args([&path, Path::new("--data"), &directory.path().join("data")])
-        .args(more)
-        .output()
-        .unwrap();
+        .args(more);
+    command.output().unwrap()
+}
+
+/// Replays `logs` and gives the results.
+fn replay_logs(logs: &[PathBuf], policy: &str, more: &[&str]) -> Value {
+    let output = command(logs, policy, more);
     let fault = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {fault}", log.display());
+    assert!(output.status.success(), "{logs:?}: {fault}");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Replays `log` and gives the results.
+fn replay(log: &Path, policy: &str, more: &[&str]) -> Value {
+    replay_logs(&[log.to_owned()], policy, more)
 }
 
 fn number(summary: &Value, path: &str) -> u64 {
@@ -239,7 +247,7 @@ fn a_days_quota_and_its_amounts_are_what_a_plain_count_says() {
         time_zone = \"Europe/Amsterdam\"
         key = \"ip\"
     ";
-    let summary = replay(&log, policy, &["--amounts", "--worst", "5"]);
+    let summary = replay(&log, policy, &["--amounts"]);
     let counts = by_address_and_day(&log);
     let refused = |amount: u64| -> u64 {
         counts
@@ -276,7 +284,7 @@ fn a_days_quota_and_its_amounts_are_what_a_plain_count_says() {
         .collect();
     worst.sort_by_key(|(refused, _)| std::cmp::Reverse(*refused));
     let shown = summary["keys"]["worst"].as_array().unwrap();
-    assert_eq!(shown.len(), 5);
+    assert!(shown.len() > 5);
     for (key, (refused, _)) in shown.iter().zip(&worst) {
         assert_eq!(number(key, "/refused"), *refused, "{key}");
         let host = key["key"].as_str().unwrap().trim_start_matches("ip=");
