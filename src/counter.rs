@@ -310,17 +310,16 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Puts the word that `judge` admits for `cost` in the main one's place; with `must`, even if
-    /// the disk refuses to know of it.
+    /// As [`Self::change`]; `tries` says afterwards what was met.
     #[inline]
-    fn change(
+    fn change_within(
         &self,
+        tries: &mut Tries,
         mut now: Timestamp,
         cost: u64,
         must: bool,
         judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
     ) -> Take {
-        let mut tries = Tries::default();
         loop {
             let period = self.rule.period(now, self.calendars);
             let at = self.places(period, tries.joins);
@@ -358,7 +357,7 @@ impl<'a> Counter<'a> {
                 Step::Admit(next) => next,
             };
             if !tries.is_unsecured && !self.is_covered(at.main, next) {
-                match self.prepare(&seen, at, (found, other), next, must, &mut tries) {
+                match self.prepare(&seen, at, (found, other), next, must, tries) {
                     Ok(()) => continue,
                     Err(take) => return take,
                 }
@@ -367,7 +366,7 @@ impl<'a> Counter<'a> {
             match self.table().put(at.main, now, found, after) {
                 Put::Done => self.note(at.main, main, after),
                 Put::Raced => continue,
-                Put::Full if self.joins(&mut tries, period, other) => continue,
+                Put::Full if self.joins(tries, period, other) => continue,
                 Put::Full => return Take::Full,
             }
             if rewritten.is_some() {

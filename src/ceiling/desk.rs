@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::living;
 use super::pen::{Pen, Record};
+use super::whole::{latest, living};
 use crate::algorithm::Word;
 use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, fence, lock, wait};
@@ -36,6 +36,8 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {
     pub(crate) tag: Tag,
+    /// The counter's word from which the target was reckoned.
+    pub(crate) from: Word,
     /// The word to be admitted.
     pub(crate) least: Word,
     /// The ceiling to be written: the same or later.
@@ -43,6 +45,12 @@ pub(crate) struct Demand {
     pub(crate) now: Timestamp,
     /// Somebody waits for it.
     pub(crate) is_awaited: bool,
+}
+
+impl Demand {
+    fn record(&self) -> Record {
+        (self.tag, self.target.clean())
+    }
 }
 
 /// Why nothing can be made durable.
@@ -86,6 +94,8 @@ pub(super) struct Shared {
     pub(super) answer: Condvar,
     pub(super) writes: AtomicU64,
     pub(super) unsecured: AtomicU64,
+    /// When the last of these was.
+    pub(super) unsecured_at: Mutex<Option<Instant>>,
     pub(super) bytes: AtomicU64,
 }
 
@@ -96,6 +106,16 @@ impl Desk {
 
     pub(super) fn has_nothing_to_lower(&self) -> bool {
         self.lowered.is_empty() && !self.lowers_all
+    }
+
+    /// Nobody waits for this demand any more. If it is being written, the ceiling comes down later.
+    pub(super) fn withdraw(&mut self, demand: &Demand) {
+        let (tag, least) = (demand.tag, demand.least);
+        let is_it = |other: &Demand| other.tag == tag && other.least == least;
+        match self.demands.iter().position(is_it) {
+            Some(place) => drop(self.demands.swap_remove(place)),
+            None => self.lowered.push((tag, demand.from)),
+        }
     }
 
     /// True if the disk has just failed, or has been hanging for long: who asked would only wait.
@@ -200,11 +220,7 @@ impl Shared {
 
     /// `target`, or the counter's word if that is later.
     fn later_of(&self, tag: Tag, target: Word) -> Word {
-        let words = self.counters.iter().map(|table| table.read(tag).clean());
-        words.fold(target, |later, word| match word.is_within(later) {
-            true => later,
-            false => word,
-        })
+        latest(&self.counters, tag, target)
     }
 
     /// Brings down what is to come down, then raises what is asked for: who waits gets his.
@@ -219,39 +235,61 @@ impl Shared {
             let is_stale = !demand.is_awaited && given_back.contains(&demand.tag);
             !is_stale && !self.covers(demand.tag, demand.target)
         });
-        let mut raised: Vec<Record> = raised
-            .map(|demand| (demand.tag, demand.target.clean()))
-            .filter(|record| self.has_room(record, now))
+        let mut raised: Vec<&Demand> = raised
+            .filter(|demand| self.has_room(demand, now))
+            .filter(|demand| !self.is_outdated(demand))
             .collect();
         // The latest of a counter is the last, and the last counts.
-        raised.sort_unstable_by_key(|(tag, word)| (tag.bits(), word.bits()));
-        records.extend_from_slice(&raised);
-        let written = {
-            let mut pen = lock(&self.pen);
-            if records.is_empty() && pen.is_good() {
-                // All that was asked for came with an earlier round.
-                self.answer_asked(demands);
-                return Ok(());
-            }
-            let written = pen.write(&records, || living(&self.table, now));
-            // Ordering: relaxed on both; numbers to look at.
-            self.writes.fetch_add(1, Ordering::Relaxed);
-            self.bytes.store(pen.bytes(), Ordering::Relaxed);
-            written
-        };
+        raised.sort_unstable_by_key(|demand| (demand.tag.bits(), demand.target.clean().bits()));
+        records.extend(raised.iter().map(|demand| demand.record()));
+        let mut written = self.put_down(&records, now);
         if written.is_ok() {
             // Only now, and never down: what stands here is on the disk.
-            for (tag, word) in &raised {
-                self.table.update(*tag, now, |ceiling| {
+            for (tag, word) in raised.iter().map(|demand| demand.record()) {
+                self.table.update(tag, now, |ceiling| {
                     Some(if word.is_within(ceiling) {
                         ceiling.clean()
                     } else {
-                        *word
+                        word
                     })
                 });
             }
+            written = self.take_back(&raised, now);
         }
         self.answer_asked(demands);
+        written
+    }
+
+    /// True if something was given back since the demand's target was reckoned: the target lies
+    /// more than a reservation above the word then. Who waits reckons anew.
+    fn is_outdated(&self, demand: &Demand) -> bool {
+        let word = self.later_of(demand.tag, Word::ABSENT);
+        !demand.from.is_within(word)
+    }
+
+    /// Brings down again what was raised while something was given back: whoever gave it back saw
+    /// the ceiling as it was before, and asked for nothing.
+    fn take_back(&self, raised: &[&Demand], now: Timestamp) -> std::io::Result<()> {
+        // Ordering: a full fence between the raised ceilings and the look at the words, against
+        // the one in a refund between the word and its look at the ceiling.
+        fence(Ordering::SeqCst);
+        let outdated = raised.iter().filter(|demand| self.is_outdated(demand));
+        let records: Vec<Record> = outdated
+            .filter_map(|demand| self.bring_down(&(demand.tag, Word::ABSENT)))
+            .collect();
+        self.put_down(&records, now)
+    }
+
+    /// Writes the records; they are durable when it returns.
+    fn put_down(&self, records: &[Record], now: Timestamp) -> std::io::Result<()> {
+        let mut pen = lock(&self.pen);
+        if records.is_empty() && pen.is_good() {
+            return Ok(());
+        }
+        let written = pen.write(records, || living(&self.table, now));
+        // Ordering: relaxed on both; numbers to look at.
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.bytes.store(pen.bytes(), Ordering::Relaxed);
         written
     }
 
@@ -259,9 +297,9 @@ impl Shared {
     /// ceiling on the disk that memory has no room for helps nobody, and is written at each try.
     ///
     /// Only this thread brings in tags, so what is live at `now` is there when the disk answers.
-    fn has_room(&self, (tag, target): &Record, now: Timestamp) -> bool {
-        let place = target.floor(now);
-        let update = self.table.update(*tag, now, |ceiling| {
+    fn has_room(&self, demand: &Demand, now: Timestamp) -> bool {
+        let place = demand.target.clean().floor(now);
+        let update = self.table.update(demand.tag, now, |ceiling| {
             let is_kept = ceiling.is_live(now) || ceiling.clean().bits() >= place.bits();
             (!is_kept).then_some(place)
         });

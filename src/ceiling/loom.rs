@@ -25,6 +25,7 @@ fn loom_ceiling_asked_ahead() {
         let (ceilings, memory) = Ceilings::in_memory(&[&counters], NOW);
         let ceilings = Arc::new(ceilings);
         let demand = |count| Demand {
+            from: Word::ABSENT,
             tag: TAG,
             least: Word::window(DIES_AT, count),
             target: Word::window(DIES_AT, count),

@@ -22,6 +22,7 @@ mod pen;
 mod survey;
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests;
+mod whole;
 
 #[cfg(not(tollgate_loom))]
 use std::path::Path;
@@ -47,6 +48,7 @@ pub(crate) use medium::read_from;
 use pen::{Pen, Record};
 #[cfg(not(tollgate_loom))]
 pub(crate) use survey::{Surveyed, survey};
+use whole::{come_down, lift, living};
 
 /// Reservations asked for ahead of need that can wait to be written.
 // Bound: beyond it nobody asks ahead; those who must wait are as many as there are threads.
@@ -59,6 +61,8 @@ pub(crate) enum Worth {
     New,
     /// They are true.
     Kept,
+    /// They are true, and the process was killed: what it wrote last need not be on the disk.
+    Left,
     /// They are lost but for what the journal tells.
     Lost,
 }
@@ -81,7 +85,7 @@ pub(crate) struct Ceilings {
 pub(crate) struct Standing {
     /// Writes, each with one wait for the disk.
     pub(crate) writes: u64,
-    /// Admitted above a ceiling because the disk failed.
+    /// Admitted or charged above a ceiling because the disk failed.
     pub(crate) unsecured: u64,
     pub(crate) bytes: u64,
     pub(crate) failing: Option<Failing>,
@@ -154,6 +158,10 @@ impl Ceilings {
         let mut trouble = None;
         let (sheet, mut closed) = match found {
             Found::Version { found } => return Err(Refusal::Version { found }),
+            Found::Whole { sheet, .. } if counters.worth == Worth::Left => {
+                come_down(&table, &counters.tables, now);
+                (None, sheet.closed)
+            }
             Found::Whole { sheet, is_torn } => ((!is_torn).then_some(sheet), sheet.closed),
             Found::Missing if counters.worth == Worth::New => (None, None),
             Found::Missing => {
@@ -172,7 +180,9 @@ impl Ceilings {
         if trouble.is_some() {
             match counters.worth {
                 // What was admitted stands in the counters.
-                Worth::Kept => counters.tables.iter().for_each(|of| lift(&table, of, now)),
+                Worth::Kept | Worth::Left => {
+                    counters.tables.iter().for_each(|of| lift(&table, of, now))
+                }
                 // Nobody knows any more, so nothing more is admitted while it could matter.
                 Worth::Lost | Worth::New => closed = Some(now),
             }
@@ -180,11 +190,19 @@ impl Ceilings {
         // Noted by a clock that was ahead, it closes for one window from now, not until then.
         let closed = closed.map(|closed| closed.min(now));
         let mut pen = Pen::new(medium, instance, sheet, closed);
-        if sheet.is_none() {
+        // Of those that came down the thread writes a file: a disk that refuses keeps nobody out.
+        let comes_down = counters.worth == Worth::Left && trouble.is_none();
+        if sheet.is_none() && !comes_down {
             pen.write(&[], || living(&table, now))
                 .map_err(Refusal::Io)?;
         }
-        Ok((Self::with(table, counters.tables, pen, closed), trouble))
+        let ceilings = Self::with(table, counters.tables, pen, closed);
+        if comes_down && !ceilings.living(now).is_empty() {
+            let mut desk = lock(&ceilings.shared.desk);
+            desk.lowers_all = ceilings.is_running(&mut desk);
+            drop(desk);
+        }
+        Ok((ceilings, trouble))
     }
 
     fn with(
@@ -215,6 +233,7 @@ impl Ceilings {
             answer: Condvar::new(),
             writes: AtomicU64::new(0),
             unsecured: AtomicU64::new(0),
+            unsecured_at: Mutex::new(None),
         };
         Self {
             shared: Arc::new(shared),
@@ -296,14 +315,15 @@ impl Ceilings {
         while desk.done < mine && !desk.stop {
             let left = patience.left();
             if left.is_zero() {
+                desk.withdraw(&demand);
                 return Err(Unraised::Unwritable);
             }
             desk = wait(&shared.answer, desk, Some(left));
         }
         let was_written = desk.failing.is_none() && !desk.stop;
         drop(desk);
-        let ceiling = shared.table.read(demand.tag);
-        if demand.least.is_within(ceiling) || was_written && !ceiling.is_absent() {
+        let has_room = shared.table.find(demand.tag).has_slot();
+        if shared.covers(demand.tag, demand.least) || was_written && has_room {
             Ok(())
         } else if was_written {
             Err(Unraised::Full)
@@ -352,9 +372,16 @@ impl Ceilings {
         }
     }
 
-    /// Notes that something was admitted above its ceiling, by its limit's choice.
+    /// When something was last charged that was to be in the table alone.
+    pub(crate) fn unsecured_at(&self) -> Option<Instant> {
+        *lock(&self.shared.unsecured_at)
+    }
+
+    /// Notes that something stands above its ceiling: admitted by its limit's choice, charged by a
+    /// settlement, or left so by a process that was killed.
     #[cold]
     pub(crate) fn note_unsecured(&self) {
+        *lock(&self.shared.unsecured_at) = Some(Instant::now());
         // Ordering: relaxed; a number to look at.
         self.shared.unsecured.fetch_add(1, Ordering::Relaxed);
     }
@@ -451,29 +478,6 @@ pub(crate) enum Unraised {
 enum Refusal {
     Io(std::io::Error),
     Version { found: u32 },
-}
-
-fn living(table: &Table, now: Timestamp) -> Vec<Record> {
-    let mut records = Vec::new();
-    table.for_each(|tag, word| {
-        if word.is_live(now) {
-            records.push((tag, word.clean()));
-        }
-    });
-    records
-}
-
-/// Puts every living word of `counters` into `table`, where none that is later stands. Those of
-/// limits that are not strict are among them; nobody asks for their ceilings.
-fn lift(table: &Table, counters: &Table, now: Timestamp) {
-    counters.for_each(|tag, word| {
-        if word.is_live(now) {
-            let word = word.clean();
-            table.update(tag, now, |ceiling| {
-                (!word.is_within(ceiling)).then_some(word)
-            });
-        }
-    });
 }
 
 impl std::fmt::Debug for Ceilings {

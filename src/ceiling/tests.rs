@@ -1,5 +1,6 @@
 //! Ceilings over a medium that fails, tears and is damaged.
 
+mod outdated;
 mod room;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ fn word(count: u32) -> Word {
 
 fn demand(number: u64, count: u32) -> Demand {
     Demand {
+        from: Word::ABSENT,
         tag: tag(number),
         least: word(count),
         target: word(count),

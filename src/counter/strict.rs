@@ -2,7 +2,7 @@
 
 use super::pair::Places;
 use super::{Counter, Seen, Take, Tries};
-use crate::algorithm::{Pair, Period, Rule, Word};
+use crate::algorithm::{Pair, Period, Rule, Step, Word};
 use crate::ceiling::{Demand, Patience, Unraised};
 use crate::key::Tag;
 use crate::sync::{Ordering, fence};
@@ -106,10 +106,44 @@ impl Counter<'_> {
         }
     }
 
-    /// What to ask of the disk so that `word` may stand here.
-    fn demand(&self, tag: Tag, word: Word, now: Timestamp, amount: u64) -> Demand {
+    /// Puts the word that `judge` admits for `cost` in the main one's place; with `must`, even if
+    /// the disk refuses to know of it.
+    #[inline]
+    pub(super) fn change(
+        &self,
+        now: Timestamp,
+        cost: u64,
+        must: bool,
+        judge: impl Fn(&Rule, Period, Pair, Timestamp) -> Step,
+    ) -> Take {
+        let mut tries = Tries::default();
+        let take = self.change_within(&mut tries, now, cost, must, judge);
+        if tries.patience.is_some() {
+            self.release(&take, &tries);
+        }
+        take
+    }
+
+    /// What the disk was asked for, and what by then was refused or came to less, comes down again.
+    #[cold]
+    fn release(&self, take: &Take, tries: &Tries) {
+        if let Take::Judged(seen) | Take::Unsecured(seen) = take {
+            let at = self.places(seen.period, tries.joins);
+            self.bring_down(at.main, self.table().read(at.main));
+        }
+    }
+
+    /// What to ask of the disk so that `word` may stand here, where `from` stands.
+    fn demand(&self, tag: Tag, from: Word, word: Word, now: Timestamp, amount: u64) -> Demand {
+        // Of a word that is over nothing can be given back, and its slot may be another's by then.
+        let from = if from.is_live(now) {
+            from
+        } else {
+            Word::ABSENT
+        };
         Demand {
             tag,
+            from,
             least: word,
             target: self.rule.ahead(word, now, amount),
             now,
@@ -134,7 +168,7 @@ impl Counter<'_> {
     ) -> Result<(), Take> {
         if found.has_slot() {
             let patience = *tries.patience.get_or_insert_with(Patience::begin);
-            match self.secure(at.main, next, seen.now, patience, must) {
+            match self.secure(at.main, [found.word, next], seen.now, patience, must) {
                 Ok(is_secured) => tries.is_unsecured = !is_secured,
                 Err(Unraised::Full) => return Err(Take::Full),
                 Err(Unraised::Unwritable) => return Err(Take::Unsecured(*seen)),
@@ -166,19 +200,19 @@ impl Counter<'_> {
         self.table().update(tag, now, place) != Update::Full
     }
 
-    /// Waits until the disk knows that the word may stand here. False if it refuses, and the word
-    /// must stand here all the same.
+    /// Waits until the disk knows that the second word may stand where the first does. False if it
+    /// refuses, and the word must stand here all the same.
     #[cold]
     fn secure(
         &self,
         tag: Tag,
-        word: Word,
+        [from, word]: [Word; 2],
         now: Timestamp,
         patience: Patience,
         must: bool,
     ) -> Result<bool, Unraised> {
         let amount = self.reserve.map_or(0, |reserve| reserve.amount(self.rule));
-        let demand = self.demand(tag, word, now, amount);
+        let demand = self.demand(tag, from, word, now, amount);
         match self.store.ceilings.raise(demand, patience) {
             Ok(()) => Ok(true),
             Err(_) if must => {
@@ -198,7 +232,7 @@ impl Counter<'_> {
             if !self.store.ceilings.covers(tag, soon) {
                 let demand = Demand {
                     least: soon,
-                    ..self.demand(tag, word.clean(), now, amount)
+                    ..self.demand(tag, word, word.clean(), now, amount)
                 };
                 self.store.ceilings.ask(demand);
             }

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! offset | bytes | field of a slot's body; the slots are laid out in `slots.rs`
-//!      0 |     8 | state: 1 open, 2 clean
+//!      0 |     8 | state: 1 open, 2 clean, 3 open and something was charged that no disk knows of
 //!      8 |    16 | instance id
 //!     24 |    16 | boot id
 //!     40 |     8 | mount id; zero on a memory file system
@@ -43,6 +43,8 @@ pub(crate) enum State {
     Open = 1,
     Clean = 2,
 }
+
+const OPEN_AND_UNSECURED: u64 = 3;
 
 /// Where and under which kernel a table was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +107,8 @@ impl Place {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Mark {
     pub(crate) state: State,
+    /// Something was charged to a strict limit that is in the table alone: the disk failed.
+    pub(crate) has_unsecured: bool,
     pub(crate) instance: [u8; 16],
     pub(crate) place: Place,
     pub(crate) latest: Timestamp,
@@ -166,7 +170,11 @@ impl Mark {
     fn encode(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         let mut fields = Fields::new(&mut bytes);
-        fields.put(&(self.state as u64).to_le_bytes());
+        let state = match (self.state, self.has_unsecured) {
+            (State::Open, true) => OPEN_AND_UNSECURED,
+            (state, _) => state as u64,
+        };
+        fields.put(&state.to_le_bytes());
         fields.put(&self.instance);
         fields.put(&self.place.boot);
         fields.put(&self.place.mount.to_le_bytes());
@@ -187,9 +195,10 @@ impl Mark {
     /// The mark, if its state is one there is.
     fn decode(bytes: &[u8; LEN]) -> Option<Self> {
         let mut fields = Reader::new(bytes);
-        let state = match fields.u64() {
-            1 => State::Open,
-            2 => State::Clean,
+        let (state, has_unsecured) = match fields.u64() {
+            1 => (State::Open, false),
+            2 => (State::Clean, false),
+            OPEN_AND_UNSECURED => (State::Open, true),
             _ => return None,
         };
         let instance = fields.take();
@@ -207,6 +216,7 @@ impl Mark {
         };
         Some(Self {
             state,
+            has_unsecured,
             instance,
             place,
             latest,

@@ -46,6 +46,7 @@ mod writer_death;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
@@ -158,7 +159,8 @@ pub(crate) struct Inner {
     told_trouble: std::sync::atomic::AtomicBool,
     /// True once closed.
     closed: Mutex<bool>,
-    /// The process that opened it.
+    /// When, and the process that opened it.
+    opened_at: Instant,
     process: u32,
     /// Who is told of every decision.
     #[cfg(feature = "watch")]
@@ -444,8 +446,10 @@ impl Inner {
         let mut closed = lock(&self.closed);
         if !*closed {
             lock(&self.grower).stop();
+            let settled = self.counters.ceilings.settle();
             self.counters.ceilings.stop();
             self.writer.stop().map_err(Error::journal)?;
+            settled.map_err(Error::journal)?;
             self.store.close(self.counters.clock.now())?;
             *closed = true;
         }
@@ -455,10 +459,19 @@ impl Inner {
     /// Called by the keeper ten times a second.
     fn tick(&self, number: u64) {
         self.counters.clock.adjust();
+        let unsecured_at = self.counters.ceilings.unsecured_at();
+        // All that was counted before that time is in the journal.
+        let durable_at = self.writer.writing().durable_at;
+        let unsecured = match (unsecured_at, self.store.had_unsecured) {
+            (Some(at), _) => at >= durable_at,
+            (None, had) => had && self.opened_at >= durable_at,
+        };
+        let marked = self.store.mark_unsecured(unsecured);
         if number.is_multiple_of(10) {
             let trouble = self
                 .store
                 .mark_time(self.counters.clock.now())
+                .and(marked)
                 .err()
                 .map(|error| error.to_string());
             *lock(&self.trouble) = trouble;

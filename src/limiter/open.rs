@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::grower::{Grower, GrowerThread, Memory};
 use super::journaling::{Rebuilding, Recovery, Tables, Watcher};
@@ -189,6 +189,7 @@ impl Builder {
             keeper: Mutex::new(None),
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
+            opened_at: Instant::now(),
             process: std::process::id(),
             #[cfg(feature = "watch")]
             told_trouble: false.into(),

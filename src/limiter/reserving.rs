@@ -21,7 +21,9 @@ pub struct Reservations {
     pub writes: u64,
     /// Bytes that they take on the disk; zero while they cannot be written.
     pub bytes: u64,
-    /// What was admitted without a reservation, by limits that say `when_unwritable = "admit"`.
+    /// How often something was taken without a reservation while the disk failed: by limits that
+    /// say `when_unwritable = "admit"`, and by settlements, which no limit refuses. A power cut may
+    /// forget it until the next [`flush`](crate::Limiter::flush) that succeeds.
     pub admitted_without: u64,
     /// Since when strict keys of which nothing is known are held to be spent: their reservations
     /// were lost together with the counters. It ends for each with the window that was open then.
@@ -61,7 +63,8 @@ pub(super) fn open(
     let (store, now) = (tables.store, tables.now);
     let worth = match store.opened {
         Opened::New => Worth::New,
-        Opened::Clean | Opened::Kept => Worth::Kept,
+        Opened::Clean => Worth::Kept,
+        Opened::Kept => Worth::Left,
         Opened::SetAside { .. } => Worth::Lost,
     };
     let counters = Counters {
@@ -73,6 +76,10 @@ pub(super) fn open(
     let table = memory(store, &path, wanted)?;
     let (ceilings, trouble) = Ceilings::open(&path, medium, header.instance, table, counters, now)?;
     recovery.troubles.extend(trouble);
+    if store.had_unsecured && worth == Worth::Lost {
+        let why = "what strict limits were charged while the disk failed may be missing";
+        recovery.troubles.push(why.into());
+    }
     if worth == Worth::Lost {
         for (tag, ceiling) in ceilings.living(now) {
             tables.put(recovery, tag, |word| {

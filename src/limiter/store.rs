@@ -79,6 +79,8 @@ pub(super) struct Store {
     pub(super) placement: Placement,
     /// The latest time that was seen in it before.
     pub(super) latest: Option<Timestamp>,
+    /// True if something was charged before that only its table knew of.
+    pub(super) had_unsecured: bool,
     /// Where the table was until now, if it was moved.
     left: Option<Site>,
     /// True if nobody asked for the table to lie where it lies.
@@ -134,7 +136,8 @@ impl Store {
             in_flight: Arc::new(shards.in_flight),
             opened,
             placement,
-            latest: mark.map(|mark| mark.latest),
+            latest: mark.as_ref().map(|mark| mark.latest),
+            had_unsecured: mark.is_some_and(|mark| mark.has_unsecured),
             left: left.filter(|site| site != shards.folder.site()),
             is_guest: wanted.is_guest(),
             failed_sync: OnceLock::new(),
@@ -172,7 +175,29 @@ impl Store {
         let mut marks = lock(&self.marks);
         let stamp = self.stamp(&mut marks)?;
         let latest = self.latest.unwrap_or_default().max(now);
-        Ok(marks.write(&self.mark(State::Open, place, latest, stamp), true)?)
+        let mark = Mark {
+            // It is in the table still, and no disk knows of it yet.
+            has_unsecured: self.had_unsecured && self.opened == Opened::Kept,
+            ..self.mark(State::Open, place, latest, stamp)
+        };
+        Ok(marks.write(&mark, true)?)
+    }
+
+    /// Remembers whether something was charged that no disk knows of. Outlives the process, not the
+    /// kernel: the disk has just failed.
+    pub(super) fn mark_unsecured(&self, has_unsecured: bool) -> Result<(), Error> {
+        let mut marks = lock(&self.marks);
+        match marks.last() {
+            Some(mark) if mark.has_unsecured != has_unsecured => {
+                self.directory.check()?;
+                let mark = Mark {
+                    has_unsecured,
+                    ..mark
+                };
+                Ok(marks.write(&mark, false)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Remembers the latest time seen. Outlives the process, not the kernel.
@@ -281,6 +306,7 @@ impl Store {
     fn mark(&self, state: State, place: Place, latest: Timestamp, stamp: u64) -> Mark {
         Mark {
             state,
+            has_unsecured: false,
             instance: self.directory.header().instance,
             place,
             latest,

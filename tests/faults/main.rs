@@ -1,6 +1,7 @@
 //! Faults of the disk and of the world around a limiter, by their numbers.
 
 mod away;
+mod charged;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;

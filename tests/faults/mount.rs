@@ -44,21 +44,26 @@ impl Mount {
 
     /// Leaves no room in it; gives the file that takes it.
     pub(crate) fn fill(&self) -> PathBuf {
-        let at = self.path().join("ballast");
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&at)
-            .unwrap();
-        let bytes = vec![1; 1 << 20];
-        let mut length = bytes.len();
-        while length > 0 {
-            if file.write_all(&bytes[..length]).is_err() {
-                length /= 2;
-            }
-        }
-        at
+        fill(&self.path())
     }
+}
+
+/// Leaves no room in the file system at `root`; gives the file that takes it.
+pub(crate) fn fill(root: &Path) -> PathBuf {
+    let at = root.join("ballast");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&at)
+        .unwrap();
+    let bytes = vec![1; 1 << 20];
+    let mut length = bytes.len();
+    while length > 0 {
+        if file.write_all(&bytes[..length]).is_err() {
+            length /= 2;
+        }
+    }
+    at
 }
 
 impl Drop for Mount {
