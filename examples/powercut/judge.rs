@@ -15,8 +15,12 @@ pub(crate) fn verify(dir: &Path) -> Result<String, String> {
     let is_killed = std::env::var("POWERCUT_RIG").is_ok_and(|rig| rig == "kill");
     let may_report = std::env::var("POWERCUT_LOSS").is_ok_and(|loss| loss == "reported");
     // What was read before the cut must be there; what was printed until it may be.
-    let acknowledged = Story::read("POWERCUT_ACKS", is_killed)?;
-    let seen = Story::read("POWERCUT_SEEN", is_killed)?;
+    let acknowledged = Story::read("POWERCUT_ACKS", is_killed, None)?;
+    let seen = Story::read("POWERCUT_SEEN", is_killed, Some(&acknowledged))?;
+    if !acknowledged.was_opened() {
+        // The rig's own folder is not on the disk until something in it is.
+        std::fs::create_dir_all(dir).map_err(text)?;
+    }
     let unsound = unsound(dir, may_report);
     let limiter = open(dir)?;
     let health = limiter.health();
@@ -25,6 +29,7 @@ pub(crate) fn verify(dir: &Path) -> Result<String, String> {
     let is_on_disk = std::env::var("POWERCUT_TABLE").is_ok_and(|table| table == "data");
     let mut faults = acknowledged.faults.clone();
     faults.extend(unsound);
+    faults.extend(seen.ranges_faults.iter().cloned());
     let fate = match (is_killed, is_closed) {
         (true, _) => Fate::Killed,
         (false, true) if is_on_disk => {
@@ -51,6 +56,9 @@ pub(crate) fn verify(dir: &Path) -> Result<String, String> {
             }
         }
     }
+    let raced = seen.ranges.judge(&limiter, fate)?;
+    is_lost |= raced.is_lost;
+    faults.extend(raced.faults);
     judge_pots(&limiter, &acknowledged, &seen, &mut faults)?;
     if seen.late > LATE_MILLIS {
         faults.push(format!("{} ms late without a reason", seen.late));

@@ -11,7 +11,12 @@
 //! begin THREAD N            THREAD is about to ask for the Nth time in this opening
 //! done THREAD N NANOS       it was admitted, for the Nth time
 //! took POT                  a pot, a small strict limit that all lives empty, admitted
-//! flushed N...              so many takes of each thread are durable, `flush` says
+//! left LIMIT COUNT...       what each raced key of a strict limit counted when it was opened
+//! race N LIMIT KEY LOW MOST threads are about to race on a key: takes that are kept, refunded or
+//!                           settled, and resets; meanwhile it counts something between the two
+//! raced LIMIT KEY LOW HIGH  that race is over
+//! flushed N... RACE         so many takes of each thread, and all races up to that one, are
+//!                           durable, `flush` says
 //! durable NANOS             everything done before is durable, `health` says
 //! late MILLIS               nothing has become durable for so long, and no trouble was told
 //! closing                   the limiter is about to be closed
@@ -29,6 +34,8 @@
 //! nothing wrong otherwise. `POWERCUT_LOSS=reported` lets a loss pass that the limiter tells of.
 
 mod judge;
+mod race;
+mod ranges;
 mod story;
 mod work;
 
@@ -43,6 +50,30 @@ const THREADS: usize = 4;
 const POT: u64 = 400;
 /// What the strict limit may count too much after a cut.
 const RESERVATION: u64 = 50;
+
+/// Keys of each strict limit that threads race on.
+const RACED_KEYS: usize = 12;
+/// What these limits may count too much after a cut.
+const RACED_RESERVATION: u64 = 30;
+
+/// A strict limit that threads race on.
+struct Raced {
+    name: &'static str,
+    /// What may have flowed back meanwhile.
+    refill: u64,
+}
+
+const RACED: [Raced; 5] = [
+    raced("raced-bucket", 2),
+    raced("raced-window", 0),
+    raced("raced-first", 0),
+    raced("raced-calendar", 0),
+    raced("raced-sliding", 0),
+];
+
+const fn raced(name: &'static str, refill: u64) -> Raced {
+    Raced { name, refill }
+}
 
 /// What a limit remembers over a cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,6 +152,45 @@ const POLICY: &str = r#"
     reserve = 30
     key = "pot"
     when_key_missing = "skip"
+
+    [limits.raced-bucket]
+    rate = "1000000 per 3000 days"
+    durability = "strict"
+    reserve = 30
+    key = "raced"
+    when_key_missing = "skip"
+
+    [limits.raced-window]
+    rate = "1000000000 per 3000 days"
+    algorithm = "fixed window"
+    durability = "strict"
+    reserve = 30
+    key = "raced"
+    when_key_missing = "skip"
+
+    [limits.raced-first]
+    rate = "1000000000 per 3000 days"
+    algorithm = "fixed window from first hit"
+    durability = "strict"
+    reserve = 30
+    key = "raced"
+    when_key_missing = "skip"
+
+    [limits.raced-calendar]
+    rate = "1000000000/month"
+    algorithm = "calendar"
+    durability = "strict"
+    reserve = 30
+    key = "raced"
+    when_key_missing = "skip"
+
+    [limits.raced-sliding]
+    rate = "1000000000 per 3000 days"
+    algorithm = "sliding window"
+    durability = "strict"
+    reserve = 30
+    key = "raced"
+    when_key_missing = "skip"
 "#;
 
 fn main() -> ExitCode {
@@ -178,6 +248,12 @@ fn counts(limiter: &Limiter, thread: usize) -> Result<Vec<u64>, String> {
         Ok(limit.usage(thread.to_string().as_str()).used())
     };
     LIMITS.iter().map(count).collect()
+}
+
+/// What a strict limit that threads race on counts for a key.
+fn raced_count(limiter: &Limiter, limit: usize, key: usize) -> Result<u64, String> {
+    let limit = limiter.limit(RACED[limit].name).map_err(text)?;
+    Ok(limit.usage(key.to_string().as_str()).used())
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::ranges::Ranges;
 use crate::{Keeps, LIMITS, RESERVATION, THREADS, leaves_strict_alone};
 
 /// What a power cut may make a logged limit forget: the interval, and what a slow drive and a busy
@@ -57,6 +58,12 @@ pub(crate) struct Story {
     /// The longest time without anything durable and without a reason, in milliseconds.
     pub(crate) late: u64,
     pub(crate) lines: u64,
+    /// Lines of each round.
+    rounds: Vec<u64>,
+    /// What the raced keys count.
+    pub(crate) ranges: Ranges,
+    /// What was wrong with them at an opening.
+    pub(crate) ranges_faults: Vec<String>,
     /// By pot: how often it admitted, in all lives.
     pub(crate) pots: BTreeMap<u64, u64>,
     /// What cannot have been, were all promises kept.
@@ -64,8 +71,13 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    /// Reads the story in the file that an environment variable names.
-    pub(crate) fn read(variable: &str, is_kept: bool) -> Result<Self, String> {
+    /// Reads the story in the file that an environment variable names. `known` is as much of it as
+    /// the rig had read before each cut, if that is another.
+    pub(crate) fn read(
+        variable: &str,
+        is_kept: bool,
+        known: Option<&Self>,
+    ) -> Result<Self, String> {
         let path = std::env::var(variable).map_err(|_| format!("{variable} is not set"))?;
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
         let mut story = Self {
@@ -76,6 +88,10 @@ impl Story {
             story.lines += 1;
             let told = story.tell(line);
             told.ok_or_else(|| format!("{path}: not a line of the worker: {line:?}"))?;
+            let (round, number) = (story.rounds.len(), story.rounds.last().copied());
+            let read = known.map(|known| known.rounds.get(round.saturating_sub(1)).copied());
+            let is_known = read.is_none_or(|read| number <= read);
+            story.ranges.told(is_known);
         }
         Ok(story)
     }
@@ -89,6 +105,10 @@ impl Story {
             return Some(());
         }
         let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+        match self.rounds.last_mut() {
+            Some(lines) if verb != "#" => *lines += 1,
+            _ => self.rounds.push(0),
+        }
         match (verb, &numbers[..]) {
             ("#", [round]) => {
                 self.stage = Stage::Nothing;
@@ -107,14 +127,23 @@ impl Story {
                 (done.len() as u64 == *number).then_some(())?;
             }
             ("took", [pot]) => *self.pots.entry(*pot).or_default() += 1,
-            ("flushed", done) if done.len() == THREADS => {
+            ("left", [limit, counts @ ..]) => self.ranges.found(*limit, counts)?,
+            ("race", [number, limit, key, low, most]) => {
+                self.ranges.race(*number, [*limit, *key], *low, *most)?;
+            }
+            ("raced", [limit, key, low, high]) => self.ranges.raced([*limit, *key], *low, *high)?,
+            ("flushed", [done @ .., races]) if done.len() == THREADS => {
                 for (thread, done) in self.threads.iter_mut().zip(done) {
                     thread.secure(*done);
                 }
+                self.ranges.flushed(*races);
             }
             ("durable", [nanos]) => self.durable(*nanos),
             ("late", [millis]) => self.late = self.late.max(*millis),
-            ("closed", []) => self.stage = Stage::Closed,
+            ("closed", []) => {
+                self.stage = Stage::Closed;
+                self.ranges.closed();
+            }
             ("closing" | "killed", []) => {}
             _ => return None,
         }
@@ -123,6 +152,11 @@ impl Story {
 
     fn thread(&mut self, number: u64) -> Option<&mut Thread> {
         self.threads.get_mut(usize::try_from(number).ok()?)
+    }
+
+    /// True if some life has come so far.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.opened_at > 0
     }
 
     /// A life begins: what it found is held against what the lives before it left.
@@ -134,6 +168,10 @@ impl Story {
         }
         if how == "new" && self.opened_at > 0 && is_same_kernel {
             self.faults.push("new after a kill or a close".into());
+        }
+        for fault in self.ranges.open(how == "rebuilt", fate) {
+            self.ranges_faults
+                .push(format!("at an opening ({how}): {fault}"));
         }
         for number in 0..THREADS {
             let found = std::mem::take(&mut self.found[number]);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tollgate::{Limiter, Opened, Request, Verdict};
 
+use crate::race::Races;
 use crate::{THREADS, counts, leaves_strict_alone, now, open, text};
 
 /// The argument of a worker that is started to be killed.
@@ -107,10 +108,15 @@ fn session(dir: &Path, ends: Ends) -> Result<(), String> {
         Opened::Kept => "kept",
         _ => "rebuilt",
     };
+    let races = Races::found(&limiter)?;
+    for line in races.lines() {
+        out.say(&line)?;
+    }
     out.say(&format!("opened {how} {}", now()))?;
     let session = Session {
         limiter: &limiter,
         out: &out,
+        races: &races,
         done: Default::default(),
         stop: AtomicBool::new(false),
     };
@@ -118,6 +124,9 @@ fn session(dir: &Path, ends: Ends) -> Result<(), String> {
         let session = &session;
         let watch = || session.watch();
         let mut threads = vec![scope.spawn(watch), scope.spawn(|| session.take_pots())];
+        if !leaves_strict_alone() {
+            threads.push(scope.spawn(|| session.race()));
+        }
         threads.extend((0..THREADS).map(|thread| scope.spawn(move || session.take(thread))));
         match ends {
             Ends::Never => {}
@@ -142,16 +151,17 @@ fn session(dir: &Path, ends: Ends) -> Result<(), String> {
     out.say("closed")
 }
 
-struct Session<'a> {
-    limiter: &'a Limiter,
-    out: &'a Out,
+pub(crate) struct Session<'a> {
+    pub(crate) limiter: &'a Limiter,
+    pub(crate) out: &'a Out,
+    pub(crate) races: &'a Races,
     /// By thread: takes done and printed.
     done: [AtomicU64; THREADS],
     stop: AtomicBool,
 }
 
 impl Session<'_> {
-    fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         // Ordering: relaxed; nothing else is told by it.
         !self.stop.load(Ordering::Relaxed)
     }
@@ -220,8 +230,10 @@ impl Session<'_> {
                     .iter()
                     .map(|n| n.load(Ordering::Acquire))
                     .collect();
+                // Ordering: acquire, as above.
+                let races = self.races.over.load(Ordering::Acquire);
                 match self.limiter.flush() {
-                    Ok(()) => self.out.say(&format!("flushed {}", list(done)))?,
+                    Ok(()) => self.out.say(&format!("flushed {} {races}", list(done)))?,
                     Err(error) => self.out.say(&format!("ERR {error}"))?,
                 }
                 continue;
@@ -245,7 +257,7 @@ impl Session<'_> {
     }
 
     /// The other threads go on for ever, so this ends the process.
-    fn fatal(&self, why: &str) -> Result<(), String> {
+    pub(crate) fn fatal<T>(&self, why: &str) -> Result<T, String> {
         self.out.say(&format!("ERR {why}"))?;
         std::process::exit(1);
     }
@@ -253,10 +265,10 @@ impl Session<'_> {
 
 /// Standard output, a whole line at a time, out of the machine before the call returns.
 #[derive(Default)]
-struct Out(Mutex<()>);
+pub(crate) struct Out(Mutex<()>);
 
 impl Out {
-    fn say(&self, line: &str) -> Result<(), String> {
+    pub(crate) fn say(&self, line: &str) -> Result<(), String> {
         let _one = self.0.lock().map_err(text)?;
         let mut out = std::io::stdout().lock();
         // In one piece, so that a kill leaves no half of it.
@@ -279,10 +291,10 @@ fn list(numbers: impl IntoIterator<Item = u64>) -> String {
 }
 
 /// Numbers that differ from life to life.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(now() ^ (u64::from(std::process::id()) << 40))
     }
 
@@ -290,7 +302,7 @@ impl Dice {
         Duration::from_millis(self.below(bound))
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -256,8 +256,10 @@ plant_clean_unsynced() {
     'Ok::<(), std::io::Error>(())'
 }
 plant_strict_not_asked() {
-  plant "$copy/src/counter.rs" 'self.reserve.is_none() || self.ground.ceilings.covers(tag, word)' \
+  plant "$copy/src/counter/strict.rs" 'self.reserve.is_none() || self.store.ceilings.covers(tag, word)' \
     'let _ = (tag, word); true'
+  plant "$copy/src/counter/strict.rs" 'fence(Ordering::SeqCst);
+        self.store.ceilings.covers(tag, word)' 'true'
 }
 plant_ceiling_unsynced() {
   plant "$copy/src/ceiling/medium.rs" 'file.write_all_at(bytes, offset)?;
@@ -265,6 +267,22 @@ plant_ceiling_unsynced() {
 }
 plant_ceilings_not_lifted() {
   plant "$copy/src/limiter/reserving.rs" 'if worth == Worth::Lost {' 'if false {'
+}
+plant_lowering_given_up() {
+  plant "$copy/src/ceiling/desk.rs" 'let mut ceiling = self.later_of(*tag, target);' \
+    'let mut ceiling = target;
+            if self.later_of(*tag, ceiling) != ceiling {
+                return None;
+            }'
+}
+plant_raised_after_a_refund() {
+  plant "$copy/src/ceiling/desk.rs" \
+    '!demand.from.is_within(word)' \
+    'word.bits() == 1'
+}
+plant_ceilings_of_the_killed_stay() {
+  plant "$copy/src/limiter/reserving.rs" 'Opened::Kept => Worth::Left' \
+    'Opened::Kept => Worth::Kept'
 }
 plant_private_memory() {
   plant "$copy/src/table/region.rs" 'let map = MmapOptions::new().len(whole_len(lines)?).map_raw(file)?;' \
@@ -294,6 +312,10 @@ planted() {
   bug strict_not_asked "${cuts[@]}"
   bug ceiling_unsynced "${cuts[@]}"
   bug ceilings_not_lifted "${cuts[@]}"
+  bug lowering_given_up "${cuts[@]}" --env POWERCUT_PLAN=run
+  bug raised_after_a_refund "${cuts[@]}" --env POWERCUT_PLAN=run
+  # Seldom: a key must not be raced on again before the cut.
+  bug ceilings_of_the_killed_stay "${cuts[@]}" --cuts 40 --images 2 --env POWERCUT_PLAN=kill
   bug private_memory kill --cuts 3 --rounds 3 --max-ms 100
   # The other way round: a loss in the engine, which the bugs above bring about, is always told.
   failed=0
