@@ -310,7 +310,7 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// As [`Self::change`]; notes in `tries` what it met.
+    /// As [`Self::change`]; `tries` says afterwards what was met.
     #[inline]
     fn change_within(
         &self,

@@ -30,6 +30,7 @@ pub(crate) fn verify(dir: &Path) -> Result<String, String> {
     let mut faults = acknowledged.faults.clone();
     faults.extend(unsound);
     faults.extend(seen.ranges_faults.iter().cloned());
+    faults.extend(seen.excess.iter().cloned());
     let fate = match (is_killed, is_closed) {
         (true, _) => Fate::Killed,
         (false, true) if is_on_disk => {

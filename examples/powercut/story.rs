@@ -62,6 +62,8 @@ pub(crate) struct Story {
     rounds: Vec<u64>,
     /// What the raced keys count.
     pub(crate) ranges: Ranges,
+    /// What an opening found more of than was begun.
+    pub(crate) excess: Vec<String>,
     /// What was wrong with them at an opening.
     pub(crate) ranges_faults: Vec<String>,
     /// By pot: how often it admitted, in all lives.
@@ -178,7 +180,12 @@ impl Story {
             for (limit, count) in found.iter().enumerate() {
                 let bounds = self.bounds(number, limit, fate);
                 if let Some(fault) = bounds.fault(*count) {
-                    self.faults.push(format!("at an opening ({how}): {fault}"));
+                    // What was begun may have been printed later than the rig read.
+                    let faults = match *count > bounds.high {
+                        true => &mut self.excess,
+                        false => &mut self.faults,
+                    };
+                    faults.push(format!("at an opening ({how}): {fault}"));
                 }
             }
             let thread = &mut self.threads[number];

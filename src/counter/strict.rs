@@ -119,17 +119,17 @@ impl Counter<'_> {
         let mut tries = Tries::default();
         let take = self.change_within(&mut tries, now, cost, must, judge);
         if tries.patience.is_some() {
-            self.release(&take);
+            self.release(&take, &tries);
         }
         take
     }
 
     /// What the disk was asked for, and what by then was refused or came to less, comes down again.
     #[cold]
-    fn release(&self, take: &Take) {
+    fn release(&self, take: &Take, tries: &Tries) {
         if let Take::Judged(seen) | Take::Unsecured(seen) = take {
-            let tag = self.places(seen.period, None).main;
-            self.bring_down(tag, self.table().read(tag));
+            let at = self.places(seen.period, tries.joins);
+            self.bring_down(at.main, self.table().read(at.main));
         }
     }
 

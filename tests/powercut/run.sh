@@ -269,16 +269,16 @@ plant_ceilings_not_lifted() {
   plant "$copy/src/limiter/reserving.rs" 'if worth == Worth::Lost {' 'if false {'
 }
 plant_lowering_given_up() {
-  plant "$copy/src/ceiling/desk.rs" 'let mut ceiling = self.later_of(*tag, target.clean());' \
-    'let mut ceiling = target.clean();
+  plant "$copy/src/ceiling/desk.rs" 'let mut ceiling = self.later_of(*tag, target);' \
+    'let mut ceiling = target;
             if self.later_of(*tag, ceiling) != ceiling {
                 return None;
             }'
 }
 plant_raised_after_a_refund() {
   plant "$copy/src/ceiling/desk.rs" \
-    'self.later_of(demand.tag, Word::ABSENT).bits() < demand.from.clean().bits()' \
-    '{ let _ = demand; false }'
+    '!demand.from.is_within(word)' \
+    'word.bits() == 1'
 }
 plant_ceilings_of_the_killed_stay() {
   plant "$copy/src/limiter/reserving.rs" 'Opened::Kept => Worth::Left' \
