@@ -197,7 +197,7 @@ impl<'a> Counter<'a> {
             let at = self.places(period, None);
             let stands = Pair {
                 main: self.table().read(at.main),
-                other: self.other(at.other),
+                other: at.other_word,
             };
             let words = self.known(period, at, stands, now);
             let step = self.rule.step(period, words, now, cost);
@@ -323,7 +323,7 @@ impl<'a> Counter<'a> {
         loop {
             let period = self.rule.period(now, self.calendars);
             let at = self.places(period, tries.joins);
-            let other = self.other(at.other);
+            let other = at.other_word;
             let found = self.table().find(at.main);
             let main = found.word;
             let stands = Pair { main, other };

@@ -34,11 +34,12 @@ impl Counter<'_> {
         let Places {
             main: main_tag,
             other: other_tag,
+            other_word,
             ..
         } = self.places(period, None);
         let is_future =
             |main, other| self.rule.step(period, Pair { main, other }, now, 1) == Step::Future;
-        let is_other_future = is_future(Word::ABSENT, self.other(other_tag));
+        let is_other_future = is_future(Word::ABSENT, other_word);
         if is_other_future {
             self.amend(other_tag, |_| Word::bucket(now));
         }

@@ -15,6 +15,8 @@ pub(super) struct Places {
     pub(super) main: Tag,
     /// Of the previous window's.
     pub(super) other: Tag,
+    /// The word that stands there; absent where the rule has one word alone.
+    pub(super) other_word: Word,
     /// True if each stands where the other would.
     pub(super) is_crosswise: bool,
 }
@@ -26,20 +28,26 @@ impl Counter<'_> {
     pub(super) fn places(&self, period: Period, joins: Option<Period>) -> Places {
         let parity = self.rule.parity(period);
         let (main, other) = (self.tag.sibling(parity), self.tag.sibling(parity ^ 1));
-        let mut is_crosswise = false;
-        if self.rule.has_pair() {
-            let (first, second) = (self.table().read(main), self.table().read(other));
-            is_crosswise = self.rule.is_crosswise(period, first, second);
-            let previous = if is_crosswise { first } else { second };
-            is_crosswise ^= joins == Some(period) && self.rule.can_join(period, previous);
+        if !self.rule.has_pair() {
+            return Places {
+                main,
+                other,
+                other_word: Word::ABSENT,
+                is_crosswise: false,
+            };
         }
-        let (main, other) = match is_crosswise {
-            true => (other, main),
-            false => (main, other),
+        let (first, second) = (self.table().read(main), self.table().read(other));
+        let mut is_crosswise = self.rule.is_crosswise(period, first, second);
+        let previous = if is_crosswise { first } else { second };
+        is_crosswise ^= joins == Some(period) && self.rule.can_join(period, previous);
+        let (main, other, other_word) = match is_crosswise {
+            true => (other, main, first),
+            false => (main, other, second),
         };
         Places {
             main,
             other,
+            other_word,
             is_crosswise,
         }
     }
@@ -51,14 +59,5 @@ impl Counter<'_> {
             tries.joins = Some(period);
         }
         can
-    }
-
-    /// The other word that counts; absent where the rule has one alone.
-    #[inline]
-    pub(super) fn other(&self, tag: Tag) -> Word {
-        match self.rule.has_pair() {
-            true => self.table().read(tag),
-            false => Word::ABSENT,
-        }
     }
 }
