@@ -8,6 +8,7 @@
 //! journal/        what is still known after the power went, see `journal`
 //! ceilings        how far strict counters may count, see `ceiling`
 //! overrides       what was overridden while running
+//! control         the socket that a running limiter is asked by, see `control`
 //! ```
 //!
 //! Other names are left alone.
@@ -39,6 +40,7 @@ pub(crate) use lock::hold;
 use lock::{LOCK_WAIT, open_lock, take_lock, wait_for_lock};
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
+pub(crate) use private::own_folder;
 pub(crate) use rates::Rates;
 pub(crate) use slots::Slots;
 pub(crate) use standing::Standing;
@@ -156,7 +158,7 @@ impl Directory {
 
 /// Removes what a process that ended was about to put in the place of a file, see [`replace`].
 fn remove_halves(path: &Path) -> Result<(), DirectoryError> {
-    for name in ["header", "marks", "overrides", "ceilings"] {
+    for name in ["header", "marks", "overrides", "ceilings", "control"] {
         let next = path.join(name).with_extension("next");
         match fs::remove_file(&next) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

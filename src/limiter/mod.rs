@@ -4,8 +4,10 @@ mod admission;
 mod backup;
 #[cfg(feature = "client")]
 mod behind;
+mod calls;
 mod check;
 mod concurrency;
+mod controlled;
 mod decision;
 mod direct;
 mod grower;
@@ -50,6 +52,7 @@ use std::time::Instant;
 
 pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
+pub use controlled::ControlSocket;
 pub use decision::{Decision, LimitOutcome};
 pub use direct::Key;
 pub use grower::Growth;
@@ -64,7 +67,7 @@ pub use reserving::Reservations;
 pub use routing::RouteUse;
 pub use store::Opened;
 #[cfg(feature = "watch")]
-pub use watch::{Asked, Watch};
+pub use watch::{Asked, Change, Watch};
 
 use crate::counter::CounterStore;
 use crate::error::Error;
@@ -76,6 +79,7 @@ use crate::policy::{Policy, Request};
 use crate::sync::Ordering;
 use crate::sync::{AtomicU64, lock};
 use check::Want;
+use controlled::Control;
 use decision::Identity;
 use grower::GrowerThread;
 use keeper::Keeper;
@@ -152,6 +156,7 @@ pub(crate) struct Inner {
     /// Requests that a limit could not count, because they lacked its key.
     keyless: AtomicU64,
     keeper: Mutex<Option<Keeper>>,
+    control: Mutex<Control>,
     /// Why the latest time seen could not be written, if it could not.
     trouble: Mutex<Option<String>>,
     /// True while those who watch know that something cannot be written.
@@ -319,8 +324,10 @@ impl Limiter {
     /// old one then stays.
     pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
         let now = self.inner.counters.clock.now();
-        self.inner
-            .enact(|law| law.next(policy, law.overrides.clone(), now))
+        self.inner.enact(|law| {
+            let policy = policy.after(&law.policy);
+            law.next(policy, law.overrides.clone(), now)
+        })
     }
 
     /// Returns when every logged counter is durable as it was before the call: it survives a power
@@ -381,6 +388,14 @@ impl Inner {
         let _ = (limit, key, outcome);
     }
 
+    /// Tells those who watch what an administrator changed.
+    fn tell_of_change(&self, who: &str, what: &str, limit: Option<&str>) {
+        #[cfg(feature = "watch")]
+        self.watches.tell_of_change(&Change { who, what, limit });
+        #[cfg(not(feature = "watch"))]
+        let _ = (who, what, limit);
+    }
+
     /// Tells those who watch when something begins to fail, and when nothing does any more.
     #[cfg(feature = "watch")]
     fn tell_of_trouble(&self) {
@@ -438,6 +453,8 @@ impl Inner {
     fn close(&self) -> Result<(), Error> {
         self.check_process()?;
         self.law.current().close();
+        let mut control = std::mem::take(&mut *lock(&self.control));
+        control.stop();
         // Out of the lock before it is joined: its last tick may want to lock something, too.
         let keeper = lock(&self.keeper).take();
         if let Some(mut keeper) = keeper {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::controlled::Control;
 use super::grower::{Grower, GrowerThread, Memory};
 use super::journaling::{Rebuilding, Recovery, Tables, Watcher};
 use super::keeper::Keeper;
@@ -47,6 +48,7 @@ pub struct Builder {
     interval: Duration,
     mapping: Mapping,
     watcher: Watcher,
+    control: bool,
     #[cfg(feature = "watch")]
     watches: super::watch::Watches,
 }
@@ -61,6 +63,7 @@ impl Builder {
             interval: INTERVAL,
             mapping: Mapping::default(),
             watcher: Watcher::default(),
+            control: true,
             #[cfg(feature = "watch")]
             watches: super::watch::Watches::default(),
         }
@@ -116,6 +119,14 @@ impl Builder {
     /// anew at every opening; the table is moved then, and every counter kept.
     pub fn mapping(mut self, mapping: Mapping) -> Self {
         self.mapping = mapping;
+        self
+    }
+
+    /// Says whether to listen on a Unix socket in the directory, by which the running limiter can be
+    /// looked at and changed by its own user and root: true if unsaid. The `tollgate` command and
+    /// [`control::Connection`](crate::control::Connection) ask there; no check ever waits for it.
+    pub fn control(mut self, listens: bool) -> Self {
+        self.control = listens;
         self
     }
 
@@ -187,6 +198,7 @@ impl Builder {
             newcomers: AtomicU64::new(0),
             keyless: AtomicU64::new(0),
             keeper: Mutex::new(None),
+            control: Mutex::default(),
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
             opened_at: Instant::now(),
@@ -197,6 +209,9 @@ impl Builder {
             watches: self.watches,
         });
         keep(&inner).map_err(no_thread())?;
+        if self.control {
+            *lock(&inner.control) = Control::start(path, &inner);
+        }
         Ok(Limiter { inner })
     }
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Growth, Health, Lasts, Opened, Placement, Recovery, Reservations, RouteUse};
+use super::{
+    ControlSocket, Growth, Health, Lasts, Opened, Placement, Recovery, Reservations, RouteUse,
+};
 use crate::clock::ClockHealth;
 use crate::writer::{Trouble, Writing};
 
@@ -40,6 +42,16 @@ impl Serialize for Health {
         map.serialize_entry("routes", &self.routes)?;
         map.serialize_entry("writing", &self.writing)?;
         map.serialize_entry("reservations", &self.reservations)?;
+        map.serialize_entry("trouble", &self.trouble)?;
+        map.serialize_entry("control", &self.control)?;
+        map.end()
+    }
+}
+
+impl Serialize for ControlSocket {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("path", &self.path.as_deref().map(shown))?;
         map.serialize_entry("trouble", &self.trouble)?;
         map.end()
     }
@@ -232,6 +244,10 @@ mod tests {
                 trouble,
             },
             trouble: None,
+            control: ControlSocket {
+                path: Some("control".into()),
+                trouble: None,
+            },
         };
         let text = serde_json::to_string(&health).unwrap();
         let shown = format!("{health:?}");

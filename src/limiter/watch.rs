@@ -33,6 +33,25 @@ pub trait Watch: Send + Sync {
     fn trouble(&self, trouble: Option<&Trouble>) {
         let _ = trouble;
     }
+
+    /// An administrator changed something, over the control socket or by
+    /// [`Admin`](crate::Admin). What the service itself changes is not told.
+    fn changed(&self, change: &Change<'_>) {
+        let _ = change;
+    }
+}
+
+/// What an administrator changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Change<'a> {
+    /// Who it was: `uid 1000, process 4242` over the control socket; else the name that
+    /// [`Admin::on_behalf_of`](crate::Admin::on_behalf_of) was given.
+    pub who: &'a str,
+    /// The call: `set_override`, `remove_override`, `reset`, `replace_policy`.
+    pub what: &'a str,
+    /// The limit, where it is about one.
+    pub limit: Option<&'a str>,
 }
 
 /// What a limit that was asked directly said.
@@ -113,6 +132,12 @@ impl Watches {
     pub(super) fn tell_of_trouble(&self, trouble: Option<&Trouble>) {
         for watch in &self.0 {
             watch.trouble(trouble);
+        }
+    }
+
+    pub(super) fn tell_of_change(&self, change: &Change<'_>) {
+        for watch in &self.0 {
+            watch.changed(change);
         }
     }
 

@@ -56,6 +56,7 @@ mod tier;
 mod tree;
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -106,6 +107,8 @@ use tree::{Fields, Node, Spot};
 #[derive(Clone)]
 pub struct Policy {
     plan: Arc<Plan>,
+    /// The file that it was read from.
+    path: Option<Arc<Path>>,
 }
 
 impl Policy {
@@ -161,6 +164,25 @@ impl Policy {
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The file that it was read from, if it was read from one, or else the one before it was.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The same as one that was read from this file.
+    pub(crate) fn read_from(mut self, path: &Path) -> Self {
+        // As seen from here, wherever the process goes later.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        self.path = Some(path.into());
+        self
+    }
+
+    /// The same in the place of another one: what is read again is the file that there is.
+    pub(crate) fn after(mut self, before: &Self) -> Self {
+        self.path = self.path.or_else(|| before.path.clone());
+        self
     }
 }
 
