@@ -100,7 +100,7 @@ pub use permits::{
 };
 #[cfg(not(tollgate_loom))]
 pub use policy::{
-    Explanation, LimitAlgorithm, LimitDurability, LimitExplanation, LimitRule, Policy,
-    PolicyBuilder, PolicyFault, PolicyFaults, Request, RequestError,
+    Explanation, LimitAlgorithm, LimitChange, LimitDurability, LimitExplanation, LimitFate,
+    LimitRule, Policy, PolicyBuilder, PolicyDiff, PolicyFault, PolicyFaults, Request, RequestError,
 };
 pub use time::Timestamp;

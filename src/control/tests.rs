@@ -296,13 +296,10 @@ fn a_long_path_has_its_socket_elsewhere() {
     server.stop();
     assert!(!socket.exists() && !note.exists());
     // What a killed process left there goes, too.
-    let killed = start(&path);
+    let mut killed = start(&path);
     let left = killed.path().to_owned();
     fs::copy(&note, path.join("kept")).unwrap();
-    drop({
-        let mut killed = killed;
-        killed.stop();
-    });
+    killed.stop();
     drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
     fs::rename(path.join("kept"), &note).unwrap();
     let again = start(&path);

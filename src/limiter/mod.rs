@@ -74,7 +74,7 @@ use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::in_force::InForce;
 use crate::permits::PermitUsage;
-use crate::policy::{Policy, Request};
+use crate::policy::{Policy, PolicyDiff, Request};
 #[cfg(feature = "watch")]
 use crate::sync::Ordering;
 use crate::sync::{AtomicU64, lock};
@@ -319,15 +319,25 @@ impl Limiter {
     /// Permits given out stay valid and stay counted as long as a limit keeps its name. Those who
     /// wait for one wait on by the new numbers, or are let in where the limit is gone.
     ///
+    /// Gives what that changed, as [`preview_policy`](Self::preview_policy) would have told before.
+    ///
     /// # Errors
     /// If the policy cannot be put in force here, as when it changes the `max_keys` of a limit. The
     /// old one then stays.
-    pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
+    pub fn replace_policy(&self, policy: Policy) -> Result<PolicyDiff, Error> {
         let now = self.inner.counters.clock.now();
+        let mut diff = PolicyDiff::default();
         self.inner.enact(|law| {
             let policy = policy.after(&law.policy);
+            diff = law.diff(&policy);
             law.next(policy, law.overrides.clone(), now)
-        })
+        })?;
+        Ok(diff)
+    }
+
+    /// What [`replace_policy`](Self::replace_policy) would change.
+    pub fn preview_policy(&self, policy: &Policy) -> PolicyDiff {
+        self.inner.law.current().diff(policy)
     }
 
     /// Returns when every logged counter is durable as it was before the call: it survives a power

@@ -122,9 +122,9 @@ impl Builder {
         self
     }
 
-    /// Says whether to listen on a Unix socket in the directory, by which the running limiter can be
-    /// looked at and changed by its own user and root: true if unsaid. The `tollgate` command and
-    /// [`control::Connection`](crate::control::Connection) ask there; no check ever waits for it.
+    /// Says whether to listen on a Unix socket in the directory, by which the running limiter can
+    /// be looked at and changed by its own user and root: true if unsaid. The `tollgate` command
+    /// and [`control::Connection`](crate::control::Connection) ask there; no check waits for it.
     pub fn control(mut self, listens: bool) -> Self {
         self.control = listens;
         self

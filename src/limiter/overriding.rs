@@ -141,6 +141,9 @@ impl Limiter {
 fn is_same(one: &Override, other: &Override, law: &Law) -> bool {
     let hash = |one: &Override| one.parts(law.plan()).map(|parts| law.hash(&parts));
     let spells_same = one.key == other.key;
-    one.limit == other.limit
-        && (spells_same || hash(one).is_some_and(|own| Some(own) == hash(other)))
+    // A limit may be called by the name that it had before.
+    let limit = |one: &Override| law.plan().limit_named(&one.limit);
+    let names_same =
+        one.limit == other.limit || limit(one).is_some_and(|own| Some(own) == limit(other));
+    names_same && (spells_same || hash(one).is_some_and(|own| Some(own) == hash(other)))
 }

@@ -16,6 +16,7 @@ mod builder;
 mod common;
 mod compile;
 mod concurrency;
+mod diff;
 mod direct;
 mod explain;
 mod fault;
@@ -65,6 +66,7 @@ pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
 pub use builder::{LimitAlgorithm, LimitDurability, LimitRule, PolicyBuilder};
 pub(crate) use concurrency::ConcurrencySpec;
+pub use diff::{LimitChange, LimitFate, PolicyDiff};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]

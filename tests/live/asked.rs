@@ -164,7 +164,7 @@ fn a_policy_is_read_again_or_another_put_in_force() {
     bench.write("bad.toml", "[limits.a]\nrate = 5");
     bench.says("reload data bad.toml", 2, "line 2");
     // The trial ends with the next reading of the service's own file.
-    bench.says("reload data", 0, "6 per day");
+    bench.says("reload data", 0, "to 6 per day");
     service.end();
     bench.says("reload data", 2, "no service has data open");
 }

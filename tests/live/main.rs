@@ -6,4 +6,5 @@
 mod asked;
 #[path = "../common/mod.rs"]
 mod common;
+mod reloaded;
 mod service;

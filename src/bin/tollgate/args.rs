@@ -273,6 +273,17 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         request: RequestArgs,
     },
+    /// Show what a policy changes that takes the place of another: which limits are raised, which
+    /// counts begin anew, and why
+    #[command(after_help = "Example:\n  tollgate policy diff deployed.toml limits.toml")]
+    Diff {
+        /// The policy before, as TOML or JSON
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The policy after
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+    },
     /// Make a policy of an OpenAPI document's x-throttle extensions; what is left out is told
     Import {
         /// The document, as YAML or JSON

@@ -28,7 +28,7 @@ use serde_json::{Map, Value, json};
 use super::Limiter;
 use crate::control::Refusal;
 use crate::error::{Error, ErrorKind};
-use crate::policy::{Policy, PolicyFaults};
+use crate::policy::{Policy, PolicyDiff, PolicyFaults};
 use answer::{Want, answer_to_limit, answer_to_request};
 use asked::{Arguments, OwnedKey};
 
@@ -105,6 +105,12 @@ impl Limiter {
                 with.only(&["text"])?;
                 self.put_in_force(who, with.text("text")?.parse()?)
             }
+            "preview_policy" => {
+                with.only(&["text"])?;
+                let policy: Policy = with.text("text")?.parse()?;
+                let warnings: Vec<_> = policy.warnings().map(str::to_owned).collect();
+                changes(&self.preview_policy(&policy), &warnings)
+            }
             "reload" => {
                 with.only(&[])?;
                 let policy = self.policy();
@@ -120,11 +126,14 @@ impl Limiter {
         }
     }
 
-    /// Puts a policy in force on behalf of `who`, and says what is.
+    /// Puts a policy in force on behalf of `who`, and says what is and what that changed.
     pub(crate) fn put_in_force(&self, who: &str, policy: Policy) -> Result<Value, Refusal> {
-        self.replace_policy(policy)?;
+        let warnings: Vec<_> = policy.warnings().map(str::to_owned).collect();
+        let diff = self.replace_policy(policy)?;
         self.inner.tell_of_change(who, "replace_policy", None);
-        Ok(self.policy_as_json())
+        let mut answer = self.policy_as_json();
+        answer["changes"] = changes(&diff, &warnings)?;
+        Ok(answer)
     }
 
     fn answer(&self, with: &Arguments<'_>, want: Want) -> Result<Value, Refusal> {
@@ -185,4 +194,13 @@ impl Limiter {
         }
         answer
     }
+}
+
+/// What a change of policy changes, as JSON and in words.
+fn changes(diff: &PolicyDiff, warnings: &[String]) -> Result<Value, Refusal> {
+    let failed = |error: serde_json::Error| Refusal::new(500, error.to_string());
+    let mut changes = serde_json::to_value(diff).map_err(failed)?;
+    changes["warnings"] = warnings.into();
+    changes["text"] = diff.to_string().into();
+    Ok(changes)
 }

@@ -19,7 +19,7 @@ pub(crate) struct At {
     #[arg(value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// The policy, as TOML or JSON; needed only while no service has the directory open
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) policy: Option<PathBuf>,
 }
 
@@ -112,6 +112,9 @@ pub(crate) struct ReloadArgs {
     /// Another policy to put in force, as TOML or JSON
     #[arg(value_name = "POLICY")]
     pub(crate) policy: Option<PathBuf>,
+    /// Print what it changes as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Show how a running service's limiter is doing

@@ -89,7 +89,15 @@ fn reload(args: &ReloadArgs) -> anyhow::Result<()> {
                 .with_context(|| format!("{shown} is not put in force"))?
         }
     };
-    out::print_exactly(&show::limits(&done))
+    let changes = &done["changes"];
+    for warning in changes["warnings"].as_array().into_iter().flatten() {
+        let warning = warning.as_str().unwrap_or_default();
+        out::note(format_args!("warning: {warning}"));
+    }
+    match args.json {
+        true => out::print(changes),
+        false => out::print_exactly(changes["text"].as_str().unwrap_or_default()),
+    }
 }
 
 fn health(args: &HealthArgs) -> anyhow::Result<()> {

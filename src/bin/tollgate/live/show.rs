@@ -20,15 +20,6 @@ pub(super) fn overrides(all: &[Value]) -> String {
     text
 }
 
-/// The limits in force.
-pub(super) fn limits(policy: &Value) -> String {
-    let mut text = String::new();
-    for (name, words) in policy["limits"].as_object().into_iter().flatten() {
-        let _ = writeln!(text, "{name}: {}", plain(words));
-    }
-    text
-}
-
 /// Health, a line for each part of it.
 pub(super) fn health(health: &Value) -> String {
     let mut text = String::new();
