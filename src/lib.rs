@@ -90,7 +90,7 @@ pub use headers::Answer;
 pub use limiter::{
     Admission, Builder, ConcurrencyOutcome, ControlSocket, Decision, Growth, Health, Key, Lasts,
     Limit, LimitOutcome, Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement,
-    Rebuilding, Recovery, Reservations, RouteUse, Running, Trouble, Verdict, Writing,
+    Rebuilding, Recovery, Reservations, RouteUse, Running, Trouble, Verdict, WhenHeld, Writing,
 };
 #[cfg(all(feature = "watch", not(tollgate_loom)))]
 pub use limiter::{Asked, Change, Watch};

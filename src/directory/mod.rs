@@ -29,6 +29,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -63,13 +64,15 @@ pub(crate) struct Directory {
 impl Directory {
     /// Opens the directory, making it if there is none, and locks it.
     ///
-    /// `header` is asked for the shape of a new one. The second value is true if it is new.
+    /// A lock that another process holds is waited for. `header` is asked for the shape of a new
+    /// one. The second value is true if it is new.
     pub(crate) fn open(
         path: &Path,
+        patience: Duration,
         new_header: impl FnOnce() -> io::Result<Header>,
     ) -> Result<(Self, bool), DirectoryError> {
         make_private(path)?;
-        let lock = take_lock(&path.join("lock"), LOCK_WAIT)?;
+        let lock = take_lock(&path.join("lock"), patience.max(LOCK_WAIT))?;
         remove_halves(path)?;
         let at = path.join("header");
         let (header, is_new) = match read_bounded(&at, Header::LEN_MAX) {

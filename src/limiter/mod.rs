@@ -60,7 +60,7 @@ pub use handle::Limit;
 pub use health::Health;
 pub use journaling::{Rebuilding, Recovery};
 pub use mapping::{Lasts, Mapping, Placement};
-pub use open::Builder;
+pub use open::{Builder, WhenHeld};
 pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
 pub use reserving::Reservations;

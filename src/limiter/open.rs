@@ -37,6 +37,19 @@ const INBOX: usize = 1 << 16;
 /// The most a directory can be made for: 24 GiB of them.
 const COUNTERS_MAX: u64 = 1 << 30;
 
+/// What an opening does while another process has the directory open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum WhenHeld {
+    /// It fails as [`ErrorKind::InUse`](crate::ErrorKind::InUse), and tells which process that is.
+    #[default]
+    Refuse,
+    /// It waits for that process to close the limiter or to end, however it ends, and fails only
+    /// if that takes longer than this. No count is lost on the way: the next process of a
+    /// deployment goes on where the last one ended.
+    Wait(Duration),
+}
+
 /// What a limiter is opened with.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is opened before `open` is called"]
@@ -49,6 +62,7 @@ pub struct Builder {
     mapping: Mapping,
     watcher: Watcher,
     control: bool,
+    when_held: WhenHeld,
     #[cfg(feature = "watch")]
     watches: super::watch::Watches,
 }
@@ -64,6 +78,7 @@ impl Builder {
             mapping: Mapping::default(),
             watcher: Watcher::default(),
             control: true,
+            when_held: WhenHeld::default(),
             #[cfg(feature = "watch")]
             watches: super::watch::Watches::default(),
         }
@@ -130,6 +145,13 @@ impl Builder {
         self
     }
 
+    /// Says what to do while another process has the directory open: [`WhenHeld::Refuse`] if
+    /// unsaid.
+    pub fn when_held(mut self, when_held: WhenHeld) -> Self {
+        self.when_held = when_held;
+        self
+    }
+
     /// Opens the directory at `path`, made if there is none.
     ///
     /// # Errors
@@ -148,7 +170,12 @@ impl Builder {
         }
         let most_lines = lines_per_shard(self.counters, SHARDS);
         let wanted = Wanted::new(self.mapping).growing(most_lines);
-        let mut store = Store::open(path, self.first.clamp(1, self.counters), &wanted)?;
+        let patience = match self.when_held {
+            WhenHeld::Refuse => Duration::ZERO,
+            WhenHeld::Wait(most) => most,
+        };
+        let first = self.first.clamp(1, self.counters);
+        let mut store = Store::open(path, patience, first, &wanted)?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let clock = match self.clock {
             Some(clock) => Clock::Manual(clock),
