@@ -40,6 +40,7 @@ mod store;
 mod store_tests;
 mod survey;
 mod take;
+mod tally;
 #[cfg(feature = "watch")]
 mod watch;
 #[cfg(test)]
@@ -87,6 +88,10 @@ use law::Law;
 pub(crate) use overrides::Overrides;
 use store::Store;
 pub(crate) use survey::survey_table;
+use tally::Live;
+pub(crate) use tally::figures;
+#[cfg(feature = "dashboard")]
+pub(crate) use tally::{Tally, Weight};
 
 use crate::writer::Writer;
 pub use crate::writer::{Trouble, Writing};
@@ -153,6 +158,8 @@ pub(crate) struct Inner {
     recovery: Arc<Mutex<Recovery>>,
     /// Checks that found no room for a counter.
     newcomers: AtomicU64,
+    /// Counts what is decided while somebody looks.
+    live: Live,
     /// Requests that a limit could not count, because they lacked its key.
     keyless: AtomicU64,
     keeper: Mutex<Option<Keeper>>,
@@ -374,6 +381,9 @@ impl Inner {
     /// Tells who wants to know.
     #[inline]
     fn tell(&self, request: &Request<'_>, decision: &Decision) {
+        if self.live.is_on() {
+            self.live.decided(request, decision);
+        }
         #[cfg(feature = "watch")]
         self.watches.tell(request, decision);
         #[cfg(not(feature = "watch"))]
@@ -384,14 +394,18 @@ impl Inner {
     #[inline]
     fn is_watched(&self) -> bool {
         #[cfg(feature = "watch")]
-        return !self.watches.is_empty();
+        let is_watched = !self.watches.is_empty();
         #[cfg(not(feature = "watch"))]
-        false
+        let is_watched = false;
+        is_watched || self.live.is_on()
     }
 
     /// Tells who wants to know of a limit that was asked directly.
     #[inline]
     fn tell_of(&self, limit: &Limit, key: Key<'_>, outcome: &Outcome) {
+        if self.live.is_on() {
+            self.live.asked(limit, key, outcome);
+        }
         #[cfg(feature = "watch")]
         self.watches.tell_of(limit, key, outcome);
         #[cfg(not(feature = "watch"))]
@@ -494,6 +508,7 @@ impl Inner {
             (None, had) => had && self.opened_at >= durable_at,
         };
         let marked = self.store.mark_unsecured(unsecured);
+        self.live.tick();
         if number.is_multiple_of(10) {
             let trouble = self
                 .store

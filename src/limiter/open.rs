@@ -13,6 +13,7 @@ use super::mapping::{Mapping, Wanted};
 use super::media::{Media, OpenGenerations};
 use super::overrides::Overrides;
 use super::store::{Opened, Store, journal_error};
+use super::tally::Live;
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::counter::CounterStore;
@@ -162,20 +163,25 @@ impl Builder {
         self.open_on(path.as_ref(), Media::default())
     }
 
-    /// As [`Self::open`], with what outlives the kernel on `media`.
-    pub(super) fn open_on(self, path: &Path, media: Media) -> Result<Limiter, Error> {
+    /// The directory, locked, and how its table is wanted.
+    fn open_store(&self, path: &Path) -> Result<(Store, Wanted), Error> {
         if self.counters == 0 || self.counters > COUNTERS_MAX {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
         let most_lines = lines_per_shard(self.counters, SHARDS);
-        let wanted = Wanted::new(self.mapping).growing(most_lines);
+        let wanted = Wanted::new(self.mapping.clone()).growing(most_lines);
         let patience = match self.when_held {
             WhenHeld::Refuse => Duration::ZERO,
             WhenHeld::Wait(most) => most,
         };
         let first = self.first.clamp(1, self.counters);
-        let mut store = Store::open(path, patience, first, &wanted)?;
+        Ok((Store::open(path, patience, first, &wanted)?, wanted))
+    }
+
+    /// As [`Self::open`], with what outlives the kernel on `media`.
+    pub(super) fn open_on(self, path: &Path, media: Media) -> Result<Limiter, Error> {
+        let (mut store, wanted) = self.open_store(path)?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let clock = match self.clock {
             Some(clock) => Clock::Manual(clock),
@@ -223,6 +229,7 @@ impl Builder {
             growth,
             recovery,
             newcomers: AtomicU64::new(0),
+            live: Live::default(),
             keyless: AtomicU64::new(0),
             keeper: Mutex::new(None),
             control: Mutex::default(),

@@ -1,14 +1,10 @@
 //! Who is told of every decision, for numbers, log lines and the like.
 
 use std::fmt;
-#[cfg(feature = "dashboard")]
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::{Decision, Key, Limit, Outcome, Trouble};
 use crate::policy::Request;
-#[cfg(feature = "dashboard")]
-use crate::policy::{Policy, ShownKey, ShownPart};
 
 /// Is told of every request that a limiter judges: see
 /// [`Builder::watch`](crate::Builder::watch).
@@ -76,19 +72,6 @@ impl<'a> Asked<'a> {
     /// What it said.
     pub fn outcome(&self) -> &'a Outcome {
         self.outcome
-    }
-
-    /// The key in words, by the policy in force; none if it is no key of the limit.
-    #[cfg(feature = "dashboard")]
-    pub(crate) fn shown_key(
-        &self,
-        hashing: &impl BuildHasher,
-        show: impl Fn(ShownPart<'_>) -> String,
-    ) -> Option<ShownKey> {
-        let law = self.limit.law();
-        let (policy, name) = (&law.policy, self.limit.name());
-        self.key
-            .with_values(|values| policy.show_direct_key(name, values, hashing, show))
     }
 }
 
@@ -159,13 +142,5 @@ impl Watches {
 impl fmt::Debug for Watches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} watches", self.0.len())
-    }
-}
-
-#[cfg(feature = "dashboard")]
-impl Decision {
-    /// The policy that it was made under.
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.law.policy
     }
 }

@@ -45,7 +45,6 @@ mod router;
 mod scan;
 mod scope;
 mod shape;
-#[cfg(feature = "dashboard")]
 mod shown;
 mod statuses;
 mod syntax;
@@ -81,7 +80,6 @@ pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use response::{HeaderSpec, LimitTold, RefusalKind, RefusalSpec, ResponseSpec};
-#[cfg(feature = "dashboard")]
 pub(crate) use shown::{ShownKey, ShownPart};
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,

@@ -8,3 +8,4 @@ mod asked;
 mod common;
 mod reloaded;
 mod service;
+mod top;

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! health                                         how the limiter is doing
+//! top                                            what is decided, from the first such call on
 //! policy                                         the limits in words
 //! usage    {"limit", "key"} or a request         how a key stands, charging nothing
 //! check    {"limit", "key", "cost"} or a request one decision, charged
@@ -25,7 +26,7 @@ mod asked;
 
 use serde_json::{Map, Value, json};
 
-use super::Limiter;
+use super::{Limiter, figures};
 use crate::control::Refusal;
 use crate::error::{Error, ErrorKind};
 use crate::policy::{Policy, PolicyDiff, PolicyFaults};
@@ -70,6 +71,7 @@ impl Limiter {
     fn done(&self, who: &str, name: &str, with: &Arguments<'_>) -> Result<Value, Refusal> {
         match name {
             "health" => with.only(&[]).and_then(|()| self.health_as_json()),
+            "top" => with.only(&[]).and_then(|()| self.top()),
             "policy" => with.only(&[]).map(|()| self.policy_as_json()),
             "usage" => self.answer(with, Want::Look),
             "check" => self.answer(with, Want::Charge),
@@ -166,6 +168,13 @@ impl Limiter {
     fn health_as_json(&self) -> Result<Value, Refusal> {
         let failed = |error: serde_json::Error| Refusal::new(500, error.to_string());
         serde_json::to_value(self.health()).map_err(failed)
+    }
+
+    /// What is counted from the first such call on, and until five seconds after the last.
+    fn top(&self) -> Result<Value, Refusal> {
+        let mut top = figures(self, &self.inner.live.look());
+        top["health"] = self.health_as_json()?;
+        Ok(top)
     }
 
     fn policy_as_json(&self) -> Value {

@@ -1,6 +1,7 @@
 //! The command lines of what is asked of a running service.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -10,6 +11,7 @@ pub(crate) enum LiveCommand {
     Reset(ResetArgs),
     Reload(ReloadArgs),
     Health(HealthArgs),
+    Top(TopArgs),
 }
 
 /// A directory that a service may have open.
@@ -126,4 +128,42 @@ pub(crate) struct HealthArgs {
     /// Print it as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+const TOP_HELP: &str = "\
+Examples:
+  tollgate top /var/lib/app/limits
+  tollgate top /var/lib/app/limits | head
+  tollgate top /var/lib/app/limits --json --seconds 4 | jq '.busiest[0]'
+
+The service counts from the first look on, and until five seconds after the last; of many decisions
+some are looked at, which stand for the others. Without a terminal there is one look, in lines.";
+
+/// Watch a running service's limits and keys
+#[derive(Debug, Args)]
+#[command(after_help = TOP_HELP)]
+pub(crate) struct TopArgs {
+    /// The limiter's directory
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// One look in lines, in a terminal, too
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// One look as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How long to count for one look
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let secs: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    let most = 4.0;
+    match secs > 0.0 && secs <= most {
+        true => Ok(Duration::from_secs_f64(secs)),
+        false => Err(format!("from above 0 to {most}")),
+    }
 }

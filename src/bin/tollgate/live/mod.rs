@@ -3,6 +3,7 @@
 mod args;
 mod door;
 mod show;
+mod top;
 
 use std::fs;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: &LiveCommand) -> anyhow::Result<ExitCode> {
         LiveCommand::Reset(args) => reset(args)?,
         LiveCommand::Reload(args) => reload(args)?,
         LiveCommand::Health(args) => health(args)?,
+        LiveCommand::Top(args) => top::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
