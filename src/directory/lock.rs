@@ -13,7 +13,7 @@ use super::{DirectoryError, Standing, check_file_len};
 /// How long to wait for a lock whose holder is just going away.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(200);
 /// How often a lock is looked at that is waited for: nobody serves meanwhile.
-const GLANCE: Duration = Duration::from_millis(2);
+pub(super) const GLANCE: Duration = Duration::from_millis(2);
 /// Processes, and descriptors of one, that are looked at for a holder.
 // Bound: with more of them, the error may name nobody.
 const LOOK_MAX: usize = 100_000;

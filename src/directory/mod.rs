@@ -29,7 +29,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
@@ -38,7 +38,7 @@ pub(crate) use folder::{Folder, Site, next_name, shard_name};
 pub(crate) use header::{Header, draw_stamp};
 pub(crate) use home::{Unused, sweep};
 pub(crate) use lock::hold;
-use lock::{LOCK_WAIT, open_lock, take_lock, wait_for_lock};
+use lock::{GLANCE, LOCK_WAIT, open_lock, take_lock, wait_for_lock};
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
 pub(crate) use private::own_folder;
@@ -57,6 +57,8 @@ pub(crate) struct Directory {
     user: u32,
     /// Device and inode number of the directory itself: what a copy of it does not share.
     standing: Standing,
+    /// How long another process had it meanwhile, if one had.
+    waited: Option<Duration>,
     /// Dropped last: with it goes the lock. None if somebody else holds it for us.
     lock: Option<File>,
 }
@@ -72,7 +74,9 @@ impl Directory {
         new_header: impl FnOnce() -> io::Result<Header>,
     ) -> Result<(Self, bool), DirectoryError> {
         make_private(path)?;
+        let begun = Instant::now();
         let lock = take_lock(&path.join("lock"), patience.max(LOCK_WAIT))?;
+        let waited = Some(begun.elapsed()).filter(|waited| *waited > GLANCE);
         remove_halves(path)?;
         let at = path.join("header");
         let (header, is_new) = match read_bounded(&at, Header::LEN_MAX) {
@@ -85,7 +89,8 @@ impl Directory {
             }
             Err(error) => return Err(DirectoryError::io("read", &at)(error)),
         };
-        Ok((Self::locked(path, header, Some(lock))?, is_new))
+        let locked = Self::locked(path, header, Some(lock))?;
+        Ok((Self { waited, ..locked }, is_new))
     }
 
     /// The directory at `path`, to be looked at under [`hold`]: makes and writes nothing.
@@ -100,6 +105,7 @@ impl Directory {
             header,
             user: meta.uid(),
             standing: Standing::found(path, &meta),
+            waited: None,
             lock,
         })
     }
@@ -135,6 +141,12 @@ impl Directory {
         let mut header = self.header.clone();
         header.rates = rates.clone();
         replace(&self.path.join("header"), &header.encode())
+    }
+
+    /// How long another process had it when it was opened, if one had.
+    #[cfg(feature = "watch")]
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.waited
     }
 
     pub(crate) fn marks_path(&self) -> PathBuf {

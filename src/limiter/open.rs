@@ -243,6 +243,10 @@ impl Builder {
             watches: self.watches,
         });
         keep(&inner).map_err(no_thread())?;
+        #[cfg(feature = "watch")]
+        if let Some(waited) = inner.store.directory.waited() {
+            inner.watches.tell_of_takeover(waited);
+        }
         if self.control {
             *lock(&inner.control) = Control::start(path, &inner);
         }
@@ -256,6 +260,11 @@ fn keep(inner: &Arc<Inner>) -> std::io::Result<()> {
     let keeper = Keeper::start(move |number| {
         if let Some(inner) = kept.upgrade() {
             inner.tick(number);
+            #[cfg(feature = "watch")]
+            if number.is_multiple_of(10) {
+                let watches = inner.watches.clone();
+                watches.tick(&Limiter { inner });
+            }
         }
     })?;
     *lock(&inner.keeper) = Some(keeper);

@@ -170,6 +170,7 @@ impl Serialize for Trouble {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("since_ms_ago", &ago(self.since))?;
+        map.serialize_entry("first", &self.first)?;
         map.serialize_entry("why", &self.why)?;
         map.end()
     }
@@ -197,7 +198,8 @@ mod tests {
     fn no_field_is_left_out() {
         let trouble = Some(Trouble {
             since: Instant::now(),
-            why: "full".into(),
+            first: "full".into(),
+            why: "failed before".into(),
         });
         let health = Health {
             opened: Opened::SetAside {

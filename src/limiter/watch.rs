@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Decision, Key, Limit, Outcome, Trouble};
+use super::{Decision, Key, Limit, Limiter, Outcome, Trouble};
 use crate::policy::Request;
 
 /// Is told of every request that a limiter judges: see
@@ -28,6 +29,17 @@ pub trait Watch: Send + Sync {
     /// thread of the limiter's; [`Health`](crate::Health) says the same at any time.
     fn trouble(&self, trouble: Option<&Trouble>) {
         let _ = trouble;
+    }
+
+    /// How it is doing, once a second, on a thread of the limiter's: for gauges.
+    fn ticked(&self, limiter: &Limiter) {
+        let _ = limiter;
+    }
+
+    /// The directory was opened after another process had it: told once, after a wait that
+    /// [`WhenHeld::Wait`](crate::WhenHeld::Wait) asked for.
+    fn took_over(&self, waited: Duration) {
+        let _ = waited;
     }
 
     /// An administrator changed something, over the control socket or by
@@ -115,6 +127,18 @@ impl Watches {
     pub(super) fn tell_of_trouble(&self, trouble: Option<&Trouble>) {
         for watch in &self.0 {
             watch.trouble(trouble);
+        }
+    }
+
+    pub(super) fn tick(&self, limiter: &Limiter) {
+        for watch in &self.0 {
+            watch.ticked(limiter);
+        }
+    }
+
+    pub(super) fn tell_of_takeover(&self, waited: Duration) {
+        for watch in &self.0 {
+            watch.took_over(waited);
         }
     }
 

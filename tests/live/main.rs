@@ -9,3 +9,4 @@ mod common;
 mod reloaded;
 mod service;
 mod top;
+mod waits;

@@ -1,5 +1,5 @@
-//! Counting while somebody looks, and only then: a check of a limiter that nobody looks at loads one
-//! flag more, and one in a thousand or fewer counts while somebody does.
+//! Counting while somebody looks, and only then: a check of a limiter that nobody looks at loads
+//! one flag more, and one in a thousand or fewer counts while somebody does.
 
 use std::cell::Cell;
 use std::fmt;
