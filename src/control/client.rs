@@ -57,8 +57,8 @@ pub enum CallError {
 }
 
 impl Connection {
-    /// Connects to the process that has the directory open; none if none has it open, or if that one
-    /// does not listen ([`Builder::control`](crate::Builder::control)).
+    /// Connects to the process that has the directory open; none if none has it open, or if that
+    /// one does not listen ([`Builder::control`](crate::Builder::control)).
     ///
     /// # Errors
     /// If the system refuses, somebody else than the directory's user listens there, or another

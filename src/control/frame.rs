@@ -41,7 +41,7 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Begun<'_> {
     }
 }
 
-/// Adds a frame. A body that is too long for one becomes an error, so that what is sent can be read.
+/// Adds a frame. A body that is too long for one becomes an error: what is sent can be read.
 pub(super) fn write(kind: u8, body: &[u8], out: &mut Vec<u8>) {
     match u32::try_from(body.len()) {
         Ok(len) if body.len() <= BODY_MAX => {

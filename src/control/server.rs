@@ -108,7 +108,7 @@ impl Server {
         lock(&self.connections.seats).len()
     }
 
-    /// Removes the socket and leaves whoever is connected; a call that is being done ends by itself.
+    /// Removes the socket and leaves whoever is connected; a call that is under way ends by itself.
     pub(crate) fn stop(&mut self) {
         let Some(thread) = self.thread.take() else {
             return;

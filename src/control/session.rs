@@ -128,7 +128,7 @@ pub(super) fn refuse(refusal: &Refusal, out: &mut Vec<u8>) {
     frame::write(ERROR, error.to_string().as_bytes(), out);
 }
 
-/// What a client said may be anything: it is answered in whole frames, and its pieces do not matter.
+/// What a client said may be anything: it is answered in whole frames, however it was cut.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzzed(bytes: &[u8]) {
     let mut serve = |name: &str, with: &Value| match name {

@@ -10,9 +10,9 @@ use crate::policy::Request;
 /// limit refused, how, of which route and tier, and after how many milliseconds it is worth trying
 /// again. What only a limit in shadow would have refused is an event at level `DEBUG`. A limit that
 /// is asked directly has neither route nor tier to tell. That something cannot be written is one
-/// event at level `WARN` with the first cause, that all can be again one at level `INFO`; so is what
-/// an administrator changes, with who it was, and that the directory of another process was taken
-/// over. Keys are never told: they may be secrets.
+/// event at level `WARN` with the first cause, that all can be again one at level `INFO`; so is
+/// what an administrator changes, with who it was, and that the directory of another process was
+/// taken over. Keys are never told: they may be secrets.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, watch::Refusals};
