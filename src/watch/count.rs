@@ -17,7 +17,8 @@ use crate::policy::Request;
 /// `tollgate_journal_oldest_unwritten_seconds`, `tollgate_journal_bytes`,
 /// `tollgate_reservations_bytes`, `tollgate_reservations_missing`, `tollgate_table_slots`,
 /// `tollgate_table_growing`, `tollgate_table_refused_newcomers`, `tollgate_troubles`, and by
-/// `limit` `tollgate_permits_running` and `tollgate_permits_waiting`. Each has its description and unit.
+/// `limit` `tollgate_permits_running` and `tollgate_permits_waiting`. Each has its description and
+/// unit.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, Request, Watch, watch::Metrics};

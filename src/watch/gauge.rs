@@ -59,6 +59,65 @@ fn float(count: impl TryInto<u32>) -> f64 {
     f64::from(count.try_into().unwrap_or(u32::MAX))
 }
 
+/// The gauges, their units, and what they mean.
+const GAUGES: &[(&str, Unit, &str)] = &[
+    (
+        "tollgate_journal_backlog",
+        Unit::Count,
+        "Changed counters that are not in the journal yet",
+    ),
+    (
+        "tollgate_journal_oldest_unwritten_seconds",
+        Unit::Seconds,
+        "How long the oldest change has waited to be durable; 0 if none waits",
+    ),
+    (
+        "tollgate_journal_bytes",
+        Unit::Bytes,
+        "What the journal takes on the disk",
+    ),
+    (
+        "tollgate_reservations_bytes",
+        Unit::Bytes,
+        "What the reservations of strict limits take on the disk",
+    ),
+    (
+        "tollgate_reservations_missing",
+        Unit::Count,
+        "Admissions of strict limits without a reservation since the start",
+    ),
+    (
+        "tollgate_table_slots",
+        Unit::Count,
+        "Counters that the table has room for now",
+    ),
+    (
+        "tollgate_table_growing",
+        Unit::Count,
+        "Shards of the table that are being enlarged",
+    ),
+    (
+        "tollgate_table_refused_newcomers",
+        Unit::Count,
+        "Checks since the start that found no room for a counter of their own",
+    ),
+    (
+        "tollgate_troubles",
+        Unit::Count,
+        "Things that cannot be written or enlarged now",
+    ),
+    (
+        "tollgate_permits_running",
+        Unit::Count,
+        "Permits that are out, by limit",
+    ),
+    (
+        "tollgate_permits_waiting",
+        Unit::Count,
+        "Requests that wait for permits, by limit",
+    ),
+];
+
 /// Says what each number means, to the recorder that there is.
 pub(super) fn describe() {
     for (name, text) in [
@@ -73,63 +132,7 @@ pub(super) fn describe() {
     ] {
         describe_counter!(name, Unit::Count, text);
     }
-    for (name, unit, text) in [
-        (
-            "tollgate_journal_backlog",
-            Unit::Count,
-            "Changed counters that are not in the journal yet",
-        ),
-        (
-            "tollgate_journal_oldest_unwritten_seconds",
-            Unit::Seconds,
-            "How long the oldest change has waited to be durable; 0 if none waits",
-        ),
-        (
-            "tollgate_journal_bytes",
-            Unit::Bytes,
-            "What the journal takes on the disk",
-        ),
-        (
-            "tollgate_reservations_bytes",
-            Unit::Bytes,
-            "What the reservations of strict limits take on the disk",
-        ),
-        (
-            "tollgate_reservations_missing",
-            Unit::Count,
-            "Admissions of strict limits without a reservation since the start",
-        ),
-        (
-            "tollgate_table_slots",
-            Unit::Count,
-            "Counters that the table has room for now",
-        ),
-        (
-            "tollgate_table_growing",
-            Unit::Count,
-            "Shards of the table that are being enlarged",
-        ),
-        (
-            "tollgate_table_refused_newcomers",
-            Unit::Count,
-            "Checks since the start that found no room for a counter of their own",
-        ),
-        (
-            "tollgate_troubles",
-            Unit::Count,
-            "Things that cannot be written or enlarged now",
-        ),
-        (
-            "tollgate_permits_running",
-            Unit::Count,
-            "Permits that are out, by limit",
-        ),
-        (
-            "tollgate_permits_waiting",
-            Unit::Count,
-            "Requests that wait for permits, by limit",
-        ),
-    ] {
-        describe_gauge!(name, unit, text);
+    for (name, unit, text) in GAUGES {
+        describe_gauge!(*name, *unit, *text);
     }
 }

@@ -18,73 +18,84 @@ fn change(before: &str, after: &str) -> (LimitFate, String) {
     (all[0].1, all[0].2.clone())
 }
 
+/// Before, after, what becomes of it, and why.
+const CHANGES: &[(&str, &str, LimitFate, &str)] = &[
+    ("rate = '9/min'", "rate = '9/min'", LimitFate::Kept, ""),
+    ("rate = '9/min'", "rate = '10/min'", LimitFate::Raised, ""),
+    (
+        "rate = '9/min burst 9'",
+        "rate = '9/min burst 20'",
+        LimitFate::Raised,
+        "",
+    ),
+    ("rate = '9/min'", "rate = '9/hour'", LimitFate::Lowered, ""),
+    (
+        "rate = '9/min'",
+        "rate = '5/min burst 20'",
+        LimitFate::Changed,
+        "",
+    ),
+    ("rate = '9/s'", "rate = 'unlimited'", LimitFate::Raised, ""),
+    ("rate = '9/s'", "rate = 'deny'", LimitFate::Lowered, ""),
+    (
+        "rate = '9/min'",
+        "rate = '9/min'\nshadow = true",
+        LimitFate::Changed,
+        "it refuses nobody now (shadow)",
+    ),
+    (
+        "rate = '9/min'\ndurability = 'logged'",
+        "rate = '9/min'\ndurability = 'strict'",
+        LimitFate::Changed,
+        "its durability is strict now",
+    ),
+    (
+        "rate = '9/min'\nalgorithm = 'fixed window'",
+        "rate = '9/hour'\nalgorithm = 'fixed window'",
+        LimitFate::BeginsAnew,
+        "it was a fixed window of 60 s and is a fixed window of 3600 s",
+    ),
+    (
+        "rate = '9/day'\nalgorithm = 'calendar'",
+        "rate = '9/day'\nalgorithm = 'calendar'\ntime_zone = 'Europe/Berlin'",
+        LimitFate::BeginsAnew,
+        "it was a calendar day in UTC and is a calendar day in Europe/Berlin",
+    ),
+    (
+        "rate = '9/min'\nkey = 'user'",
+        "rate = '9/min'\nkey = 'user + ip'",
+        LimitFate::BeginsAnew,
+        "its key was user and is user + ip",
+    ),
+    (
+        "rate = '9/min'\nkey = 'user'",
+        "rate = '9/min'",
+        LimitFate::BeginsAnew,
+        "its key was user and is nothing, one counter for all",
+    ),
+    (
+        "rate = '9/min'\nkey = 'ip'",
+        "rate = '9/min'\nkey = 'ip'\n[attributes]\nip = 'address/48'",
+        LimitFate::BeginsAnew,
+        "the addresses in its key, ip, are read otherwise",
+    ),
+    (
+        "max_concurrent = 2",
+        "max_concurrent = 3",
+        LimitFate::Raised,
+        "",
+    ),
+    (
+        "max_concurrent = 2",
+        "max_concurrent = 2\nqueue = 2",
+        LimitFate::Changed,
+        "",
+    ),
+];
+
 #[test]
 fn what_becomes_of_a_limit() {
-    use LimitFate::{BeginsAnew, Changed, Kept, Lowered, Raised};
-    let day = "algorithm = 'calendar'";
-    for (before, after, fate, note) in [
-        ("rate = '9/min'", "rate = '9/min'", Kept, ""),
-        ("rate = '9/min'", "rate = '10/min'", Raised, ""),
-        (
-            "rate = '9/min burst 9'",
-            "rate = '9/min burst 20'",
-            Raised,
-            "",
-        ),
-        ("rate = '9/min'", "rate = '9/hour'", Lowered, ""),
-        ("rate = '9/min'", "rate = '5/min burst 20'", Changed, ""),
-        ("rate = '9/s'", "rate = 'unlimited'", Raised, ""),
-        ("rate = '9/s'", "rate = 'deny'", Lowered, ""),
-        (
-            "rate = '9/min'",
-            "rate = '9/min'\nshadow = true",
-            Changed,
-            "it refuses nobody now (shadow)",
-        ),
-        (
-            "rate = '9/min'\ndurability = 'logged'",
-            "rate = '9/min'\ndurability = 'strict'",
-            Changed,
-            "its durability is strict now",
-        ),
-        (
-            "rate = '9/min'\nalgorithm = 'fixed window'",
-            "rate = '9/hour'\nalgorithm = 'fixed window'",
-            BeginsAnew,
-            "it was a fixed window of 60 s and is a fixed window of 3600 s",
-        ),
-        (
-            &format!("rate = '9/day'\n{day}"),
-            &format!("rate = '9/day'\n{day}\ntime_zone = 'Europe/Berlin'"),
-            BeginsAnew,
-            "it was a calendar day in UTC and is a calendar day in Europe/Berlin",
-        ),
-        (
-            "rate = '9/min'\nkey = 'user'",
-            "rate = '9/min'\nkey = 'user + ip'",
-            BeginsAnew,
-            "its key was user and is user + ip",
-        ),
-        (
-            "rate = '9/min'\nkey = 'user'",
-            "rate = '9/min'",
-            BeginsAnew,
-            "its key was user and is nothing, one counter for all",
-        ),
-        (
-            "rate = '9/min'\nkey = 'ip'",
-            "rate = '9/min'\nkey = 'ip'\n[attributes]\nip = 'address/48'",
-            BeginsAnew,
-            "the addresses in its key, ip, are read otherwise",
-        ),
-        ("max_concurrent = 2", "max_concurrent = 3", Raised, ""),
-        (
-            "max_concurrent = 2",
-            "max_concurrent = 2\nqueue = 2",
-            Changed,
-            "",
-        ),
-    ] {
+    for &(before, after, fate, note) in CHANGES {
         assert_eq!(
             change(before, after),
             (fate, note.into()),
