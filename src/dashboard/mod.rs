@@ -13,8 +13,8 @@ const PAGE: &str = include_str!("page.html");
 /// What the page may do: run its own script and style, known by their hashes, and ask the address
 /// it came from.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-LUxpZ83G3ZP2Izm2vI0iRoAdnF/4voENY2AhXHeK0Wk='; \
-    script-src 'sha256-eTNLpIf6aX2/0lmxzK6lyiLc2lO5DSrmDdFhTg0iakM='; \
+    style-src 'sha256-K8kzD7WrvSBertbG8c7gL8FPQQ5VuOpz8dCB2ByoiyU='; \
+    script-src 'sha256-yJh+E83m+1jcT7zsQ6GFn4ZU3qYOiQCKdJnCKQvxX7c='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A page of every limit, and of the keys that are busiest and refused most, live.
@@ -87,12 +87,22 @@ impl Dashboard {
         }))
     }
 
-    /// The page; and for the query `data` the numbers that it shows, as JSON.
+    /// The page; and for the query `data` the numbers that it shows, as JSON; for `usage=KEY` how
+    /// that key, its parts parted by ` + `, stands with every limit whose key can be this.
     pub fn answer<B>(&self, limiter: &Limiter, request: &HttpRequest<B>) -> Response<String> {
         let is_head = request.method() == Method::HEAD;
         let mut response = match (request.method(), request.uri().query()) {
             (&Method::GET | &Method::HEAD, Some("data")) => {
                 let mut response = Response::new(self.data(limiter).to_string());
+                put(&mut response, "content-type", "application/json");
+                response
+            }
+            (&Method::GET | &Method::HEAD, Some(query)) if query.starts_with("usage=") => {
+                let mut pairs = form_urlencoded::parse(query.as_bytes());
+                let key = pairs.next().map(|(_, key)| key).unwrap_or_default();
+                let values: Vec<_> = key.split(" + ").collect();
+                let answer = limiter.usage_of_all(&values).to_string();
+                let mut response = Response::new(answer);
                 put(&mut response, "content-type", "application/json");
                 response
             }

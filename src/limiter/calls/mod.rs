@@ -5,7 +5,8 @@
 //! health                                         how the limiter is doing
 //! top                                            what is decided, from the first such call on
 //! policy                                         the limits in words
-//! usage    {"limit", "key"} or a request         how a key stands, charging nothing
+//! usage    {"limit", "key"} or a request         how a key stands, charging nothing; {"key"} alone
+//!                                                with every limit whose key can be this
 //! check    {"limit", "key", "cost"} or a request one decision, charged
 //! overrides {"from": N}                          what is overridden, so many at a time
 //! set_override    {"limit", "key", "rate"}
@@ -139,6 +140,12 @@ impl Limiter {
     }
 
     fn answer(&self, with: &Arguments<'_>, want: Want) -> Result<Value, Refusal> {
+        if want == Want::Look && with.has("key") && !with.has("limit") {
+            with.only(&["key"])?;
+            if let OwnedKey::InOrder(values) = with.key()? {
+                return Ok(self.usage_of_all(&values));
+            }
+        }
         if with.has("limit") {
             with.only(&["limit", "key", "cost"])?;
             let limit = self.limit(with.text("limit")?)?;
@@ -151,6 +158,20 @@ impl Limiter {
         }
         with.only(&["method", "path", "attributes", "addresses", "cost"])?;
         answer_to_request(self, &with.request()?.request(), want)
+    }
+
+    /// How a key stands with every limit whose key can be this one.
+    pub(crate) fn usage_of_all(&self, values: &[&str]) -> Value {
+        let key = OwnedKey::InOrder(values.to_vec());
+        let names = self.limits_that_fit(&key).unwrap_or_default();
+        let usage = names.into_iter().filter_map(|name| {
+            let usage = key.named(|key| self.usage_of(&name, key)).ok()?;
+            Some(json!({
+                "limit": name, "used": usage.used(), "of": usage.limit(),
+                "reset": usage.reset_at().as_secs_ceil(), "allowed": usage.is_allowed(),
+            }))
+        });
+        json!({ "usage": usage.collect::<Vec<_>>() })
     }
 
     /// The limits whose key can be this one.
