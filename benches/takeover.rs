@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tollgate::{Limiter, Policy, WhenHeld};
 
-const POLICY: &str = "limits.l = { rate = \"1000000/day\", key = \"user\", durability = \"memory\" }";
+const POLICY: &str =
+    "limits.l = { rate = \"1000000/day\", key = \"user\", durability = \"memory\" }";
 
 /// A process that has the directory, or waits for it.
 struct Process {

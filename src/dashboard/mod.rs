@@ -13,8 +13,8 @@ const PAGE: &str = include_str!("page.html");
 /// What the page may do: run its own script and style, known by their hashes, and ask the address
 /// it came from.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-K8kzD7WrvSBertbG8c7gL8FPQQ5VuOpz8dCB2ByoiyU='; \
-    script-src 'sha256-yJh+E83m+1jcT7zsQ6GFn4ZU3qYOiQCKdJnCKQvxX7c='; \
+    style-src 'sha256-kFQvM2nEbacuNkZCOmswJASPsS6GHjAw06JZDGAz/jA='; \
+    script-src 'sha256-970npNAfxpEhKmGu6b1ZjtQwFl06kGJOPqVlvPBKRYE='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A page of every limit, and of the keys that are busiest and refused most, live.

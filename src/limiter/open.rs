@@ -243,14 +243,20 @@ impl Builder {
             watches: self.watches,
         });
         keep(&inner).map_err(no_thread())?;
-        #[cfg(feature = "watch")]
-        if let Some(waited) = inner.store.directory.waited() {
-            inner.watches.tell_of_takeover(waited);
-        }
-        if self.control {
-            *lock(&inner.control) = Control::start(path, &inner);
-        }
+        introduce(&inner, self.control);
         Ok(Limiter { inner })
+    }
+}
+
+/// Tells of a takeover, and lets others ask.
+fn introduce(inner: &Arc<Inner>, listens: bool) {
+    #[cfg(feature = "watch")]
+    if let Some(waited) = inner.store.directory.waited() {
+        inner.watches.tell_of_takeover(waited);
+    }
+    if listens {
+        let path = inner.store.directory.path();
+        *lock(&inner.control) = Control::start(path, inner);
     }
 }
 
