@@ -11,8 +11,13 @@ use std::time::{Duration, Instant};
 
 use tollgate::{Limiter, Policy, WhenHeld};
 
-const POLICY: &str =
-    "limits.l = { rate = \"1000000/day\", key = \"user\", durability = \"memory\" }";
+const POLICY: &str = r#"
+    [limits.l]
+    rate = "1000000/day"
+    algorithm = "fixed window from first hit"
+    durability = "memory"
+    key = "user"
+"#;
 
 /// A process that has the directory, or waits for it.
 struct Process {

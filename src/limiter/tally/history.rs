@@ -23,12 +23,16 @@ impl History {
         at.as_secs() / 60
     }
 
+    /// Counts in a minute, unless it is more than an hour before one that was counted.
     pub(super) fn count(&mut self, number: u64, counts: [u64; 2]) {
         self.0.resize(MINUTES, Minute::default());
         // The same place an hour later.
         let place = usize::try_from(number % MINUTES as u64).unwrap_or(0);
         let minute = &mut self.0[place];
-        if minute.number != number {
+        if minute.number > number {
+            return;
+        }
+        if minute.number < number {
             *minute = Minute {
                 number,
                 counts: [0, 0],
@@ -39,17 +43,10 @@ impl History {
         }
     }
 
-    /// Adds what another thread's shard counted; of two hours the later stays.
+    /// Adds what another thread's shard counted.
     pub(super) fn add(&mut self, other: &Self) {
         for minute in &other.0 {
-            let place = usize::try_from(minute.number % MINUTES as u64).unwrap_or(0);
-            let is_later = self
-                .0
-                .get(place)
-                .is_none_or(|own| own.number <= minute.number);
-            if is_later {
-                self.count(minute.number, minute.counts);
-            }
+            self.count(minute.number, minute.counts);
         }
     }
 

@@ -16,12 +16,9 @@ use crate::sync::lock;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A thread's decisions are thinned out anew so often.
 const PERIOD_NANOS: u64 = 100_000_000;
-/// Of a thread's decisions in a period so many are looked at one by one; up to the second number
-/// one in `SOME`, and beyond it one in `FEW`: too few to be seen among the slowest thousandth.
-const FIRST: u32 = 20;
-const THEN: u32 = 500;
-const SOME: u32 = 16;
-const FEW: u32 = 4_096;
+/// Of a thread's decisions in a period, up to the first number, one in so many is looked at: at full
+/// speed too few to be seen among the slowest thousandth.
+const STEPS: [(u32, u32); 4] = [(20, 1), (500, 16), (8_000, 256), (u32::MAX, 4_096)];
 
 /// What is counted for those who look.
 #[derive(Default)]
@@ -35,13 +32,11 @@ pub(in crate::limiter) struct Live {
 struct Thinning {
     period: u64,
     seen: u32,
-    /// Since the last one that was looked at.
-    passed_over: u64,
 }
 
 thread_local! {
     static THINNING: Cell<Thinning> = const {
-        Cell::new(Thinning { period: 0, seen: 0, passed_over: 0 })
+        Cell::new(Thinning { period: 0, seen: 0 })
     };
 }
 
@@ -101,8 +96,7 @@ impl Live {
         }
     }
 
-    /// Where to count a decision, if it is one of those that are: it stands for all that this
-    /// thread passed over before it.
+    /// Where to count a decision, if it is one of those that are, and for how many it stands.
     fn sampled(&self, now_nanos: u64) -> Option<(Arc<Tally>, Weight)> {
         let weight = THINNING.with(|thinning| {
             let mut own = thinning.get();
@@ -124,13 +118,10 @@ impl Thinning {
             (self.period, self.seen) = (period, 0);
         }
         self.seen = self.seen.saturating_add(1);
-        self.passed_over += 1;
-        let is_seen = match self.seen {
-            seen if seen <= FIRST => true,
-            seen if seen <= THEN => below(SOME) == 0,
-            _ => below(FEW) == 0,
-        };
-        is_seen.then(|| std::mem::take(&mut self.passed_over))
+        let mut steps = STEPS.iter().filter(|(most, _)| self.seen <= *most);
+        let one_in = steps.next().map_or(1, |(_, one_in)| *one_in);
+        // By chance, not by turns: what is asked for may come by turns, too.
+        (below(one_in) == 0).then_some(u64::from(one_in))
     }
 }
 
@@ -146,27 +137,24 @@ impl fmt::Debug for Live {
 mod tests {
     use super::*;
 
-    /// What is looked at stands for all, and at full speed it is less than a thousandth.
+    /// What is looked at stands for all, whatever the speed, and at full speed it is a thousandth.
     #[test]
-    fn what_is_passed_over_is_counted_with_the_next() {
-        let mut own = Thinning {
-            period: 0,
-            seen: 0,
-            passed_over: 0,
-        };
-        let (mut looked, mut weight) = (0, 0);
+    fn what_is_passed_over_is_counted_all_the_same() {
         let mut dice = fastrand::Rng::with_seed(7);
-        for decision in 0..1_000_000_u64 {
-            let period = decision / 200_000;
-            if let Some(stands_for) = own.next(period, |most| dice.u32(0..most)) {
-                looked += 1;
-                weight += stands_for;
+        for (speed, looked_at_most) in [(10, 1.0), (1_000, 0.06), (10_000, 0.02), (200_000, 0.001)]
+        {
+            let mut own = Thinning { period: 0, seen: 0 };
+            let (mut looked, mut weight, periods) = (0, 0, 50);
+            for decision in 0..periods * speed {
+                if let Some(stands_for) = own.next(decision / speed, |most| dice.u32(0..most)) {
+                    looked += 1;
+                    weight += stands_for;
+                }
             }
+            let all = periods * speed;
+            assert!(weight.abs_diff(all) <= all / 10, "{weight} of {all}");
+            let most = f64::from(u32::try_from(all).unwrap()) * looked_at_most;
+            assert!(f64::from(looked) <= most, "{looked} of {all}");
         }
-        assert_eq!(weight + own.passed_over, 1_000_000);
-        assert!((100..1_000).contains(&looked), "{looked}");
-        // Slowly, each is.
-        let slowly = (0..100).filter(|period| own.next(10 + period, |_| 1).is_some());
-        assert_eq!(slowly.count(), 100);
     }
 }
