@@ -16,8 +16,8 @@ use crate::sync::lock;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A thread's decisions are thinned out anew so often.
 const PERIOD_NANOS: u64 = 100_000_000;
-/// Of a thread's decisions in a period, up to the first number, one in so many is looked at: at full
-/// speed too few to be seen among the slowest thousandth.
+/// Of a thread's decisions in a period, up to the first number, one in so many is looked at: at
+/// full speed too few to be seen among the slowest thousandth.
 const STEPS: [(u32, u32); 4] = [(20, 1), (500, 16), (8_000, 256), (u32::MAX, 4_096)];
 
 /// What is counted for those who look.
