@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Other kinds are free for what a later version adds. This room carries calls and knows none of
-//! them: whoever opens a [`Server`] says what they do.
+//! them: whoever opens a server says what they do.
 
 mod client;
 mod frame;
