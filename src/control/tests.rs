@@ -255,7 +255,8 @@ fn what_a_killed_process_left_is_replaced() {
     let dir = crate::directory::scratch();
     drop(std::os::unix::net::UnixListener::bind(dir.path().join("control")).unwrap());
     assert!(Connection::open(dir.path()).unwrap().is_none());
-    let _server = start(dir.path());
+    let server = start(dir.path());
+    assert_eq!(server.path(), dir.path().join("control"));
     ask(dir.path());
     // What is no socket is not ours to remove.
     let other = crate::directory::scratch();
