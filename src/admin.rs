@@ -1,23 +1,29 @@
-//! Administration over whatever carries requests: overrides, resets, the policy. JSON in, JSON out.
+//! Administration over whatever carries requests: JSON in, JSON out.
 //!
 //! ```text
-//! GET    overrides                                    what is overridden
-//! PUT    overrides   {"limit", "key": {...}, "rate"}   set one
-//! DELETE overrides   {"limit", "key": {...}}           take one back
-//! POST   reset       {"limit", "key": {...}}           forget what a key has used
+//! GET    overrides                                    what is overridden; ?from=N goes on
+//! PUT    overrides   {"limit", "key", "rate"}         set one
+//! DELETE overrides   {"limit", "key"}                 take one back
+//! POST   reset       {"limit", "key"}                 forget what a key has used
+//! POST   usage       {"limit", "key"}, or a request   how a key stands, charging nothing
+//! POST   check       {"limit", "key"}, or a request   one decision, charged
+//! GET    health                                       how the limiter is doing
 //! GET    policy                                       the limits in words
-//! PUT    policy      TOML, or JSON                     put another in force, until it ends
+//! PUT    policy      TOML, or JSON                    put another in force, until it ends
+//! POST   policy      TOML, or JSON                    what that would change
 //! POST   reload                                       read the policy's file again
 //! ```
+//!
+//! What a key and a request look like stands in `limiter/calls/mod.rs`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind};
+use crate::control::{CallError, Refusal};
 use crate::limiter::Limiter;
-use crate::policy::{Policy, PolicyFaults};
+use crate::policy::Policy;
 
 /// The longest body that is read.
 // Bound: a policy's text has at most as much.
@@ -30,6 +36,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 pub struct Admin {
     limiter: Limiter,
     policy_file: Option<PathBuf>,
+    who: String,
 }
 
 /// What a request to [`Admin`] came to.
@@ -48,39 +55,40 @@ impl AdminReply {
     }
 }
 
-/// Why a request cannot be done: its status, and a sentence.
-struct Refused(u16, String);
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        let status = match error.kind() {
-            ErrorKind::UnknownLimit => 404,
-            ErrorKind::Invalid | ErrorKind::Policy => 422,
-            _ => 500,
-        };
-        Self(status, error.to_string())
-    }
-}
-
-impl From<PolicyFaults> for Refused {
-    fn from(faults: PolicyFaults) -> Self {
-        Self(422, faults.to_string())
-    }
-}
-
 impl Admin {
     /// Administration of `limiter`.
     pub fn new(limiter: Limiter) -> Self {
         Self {
             limiter,
             policy_file: None,
+            who: "admin".into(),
         }
     }
 
-    /// The same, reading the policy from this file when it is told to reload.
+    /// The same, reading the policy from this file when it is told to reload. Else it reads the one
+    /// that the policy in force came from.
     pub fn policy_file(mut self, path: impl AsRef<Path>) -> Self {
         self.policy_file = Some(path.as_ref().to_owned());
         self
+    }
+
+    /// The same on behalf of somebody of this name, whom those who watch are told of at a change.
+    pub fn on_behalf_of(mut self, who: impl Into<String>) -> Self {
+        self.who = who.into();
+        self
+    }
+
+    /// Has a call done, with these arguments, a JSON object: as
+    /// [`control::Connection::call`](crate::control::Connection::call) does it in another process.
+    ///
+    /// # Errors
+    /// If it makes no sense, or cannot be done.
+    pub fn call(&self, name: &str, with: &str) -> Result<String, CallError> {
+        let refused = |Refusal { status, why }| CallError::Refused { status, why };
+        let with = serde_json::from_str(with);
+        let with = with.map_err(|error| refused(not_json(&error)))?;
+        let done = self.limiter.call(&self.who, name, &with);
+        done.map(|answer| answer.to_string()).map_err(refused)
     }
 
     /// Does what a request asks for; see the source's head for what there is. `path` is what
@@ -89,118 +97,60 @@ impl Admin {
     /// Whoever carries requests from browsers here must refuse those that a page of another site
     /// may have sent, as `layer::AdminService` does.
     pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> AdminReply {
-        let done = match (method, path.trim_matches('/')) {
-            ("GET", "overrides") => Ok(self.overrides()),
-            ("PUT", "overrides") => self.set_override(body),
-            ("DELETE", "overrides") => self.remove_override(body),
-            ("POST", "reset") => self.reset(body),
-            ("GET", "policy") => Ok(self.policy()),
-            ("PUT", "policy") => self.replace_policy(body),
-            ("POST", "reload") => self.reload(),
-            (_, "overrides" | "reset" | "policy" | "reload") => {
-                Err(Refused(405, "not this method".into()))
-            }
-            _ => Err(Refused(404, "nothing is here".into())),
-        };
-        match done {
+        match self.answer(method, path.trim_matches('/'), body) {
             Ok(body) => AdminReply { status: 200, body },
-            Err(Refused(status, why)) => AdminReply {
+            Err(Refusal { status, why }) => AdminReply {
                 status,
                 body: json!({ "error": why }),
             },
         }
     }
 
-    fn overrides(&self) -> Value {
-        let overrides = self.limiter.overrides().into_iter().map(|one| {
-            let key: serde_json::Map<_, _> = one
-                .key
-                .into_iter()
-                .map(|(name, value)| (name, value.into()))
-                .collect();
-            json!({ "limit": one.limit, "key": key, "rate": one.rate })
-        });
-        json!({ "overrides": overrides.collect::<Vec<_>>() })
-    }
-
-    fn set_override(&self, body: &[u8]) -> Result<Value, Refused> {
-        let asked = Asked::read(body)?;
-        let rate = asked.text("rate")?;
-        let key = asked.key()?;
-        self.limiter
-            .set_override(asked.text("limit")?, key.as_slice(), rate)?;
-        Ok(json!({ "set": true }))
-    }
-
-    fn remove_override(&self, body: &[u8]) -> Result<Value, Refused> {
-        let asked = Asked::read(body)?;
-        let key = asked.key()?;
-        let limit = asked.text("limit")?;
-        let found = self.limiter.remove_override(limit, key.as_slice())?;
-        Ok(json!({ "removed": found }))
-    }
-
-    fn reset(&self, body: &[u8]) -> Result<Value, Refused> {
-        let asked = Asked::read(body)?;
-        let key = asked.key()?;
-        self.limiter.reset(asked.text("limit")?, key.as_slice())?;
-        Ok(json!({ "reset": true }))
-    }
-
-    fn policy(&self) -> Value {
-        let policy = self.limiter.policy();
-        let limits = policy.limits().chain(policy.concurrency());
-        let limits: serde_json::Map<_, _> = limits
-            .map(|(name, words)| (name.to_owned(), words.into()))
-            .collect();
-        json!({ "limits": limits })
-    }
-
-    fn replace_policy(&self, body: &[u8]) -> Result<Value, Refused> {
-        let text = std::str::from_utf8(body);
-        let text = text.map_err(|_| Refused(400, "the body is not UTF-8".into()))?;
-        self.limiter.replace_policy(text.parse()?)?;
-        Ok(self.policy())
-    }
-
-    fn reload(&self) -> Result<Value, Refused> {
-        let path = self.policy_file.as_ref();
-        let path =
-            path.ok_or_else(|| Refused(409, "the policy was not read from a file".into()))?;
-        self.limiter.replace_policy(Policy::from_path(path)?)?;
-        Ok(self.policy())
+    fn answer(&self, method: &str, path: &str, body: &[u8]) -> Result<Value, Refusal> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let nothing = || Ok(json!({}));
+        let as_json = || serde_json::from_slice::<Value>(body).map_err(|error| not_json(&error));
+        let as_text = || match std::str::from_utf8(body) {
+            Ok(text) => Ok(json!({ "text": text })),
+            Err(_) => Err(Refusal::new(400, "the body is not UTF-8")),
+        };
+        let (call, with) = match (method, path) {
+            ("GET", "overrides") => ("overrides", from(query)),
+            ("PUT", "overrides") => ("set_override", as_json()),
+            ("DELETE", "overrides") => ("remove_override", as_json()),
+            ("POST", "reset") => ("reset", as_json()),
+            ("POST", "usage") => ("usage", as_json()),
+            ("POST", "check") => ("check", as_json()),
+            ("GET", "health") => ("health", nothing()),
+            ("GET", "policy") => ("policy", nothing()),
+            ("PUT", "policy") => ("replace_policy", as_text()),
+            ("POST", "policy") => ("preview_policy", as_text()),
+            ("POST", "reload") => ("reload", nothing()),
+            (_, "overrides" | "reset" | "usage" | "check" | "health" | "policy" | "reload") => {
+                return Err(Refusal::new(405, "not this method"));
+            }
+            _ => return Err(Refusal::new(404, "nothing is here")),
+        };
+        match (&self.policy_file, call) {
+            (Some(path), "reload") => {
+                let policy = Policy::from_path(path)?;
+                self.limiter.put_in_force(&self.who, policy)
+            }
+            _ => self.limiter.call(&self.who, call, &with?),
+        }
     }
 }
 
-/// A request's body.
-struct Asked(Value);
+fn not_json(error: &serde_json::Error) -> Refusal {
+    Refusal::new(400, format!("this is not JSON: {error}"))
+}
 
-impl Asked {
-    fn read(body: &[u8]) -> Result<Self, Refused> {
-        let value = serde_json::from_slice::<Value>(body);
-        let value = value.map_err(|error| Refused(400, format!("this is not JSON: {error}")))?;
-        let known = ["limit", "key", "rate"];
-        let fields = value.as_object();
-        let fields = fields.ok_or_else(|| Refused(400, "an object belongs here".into()))?;
-        if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(Refused(400, format!("nothing is called {name:?} here")));
-        }
-        Ok(Self(value))
-    }
-
-    fn text(&self, name: &str) -> Result<&str, Refused> {
-        let value = self.0.get(name).and_then(Value::as_str);
-        value.ok_or_else(|| Refused(400, format!("{name} must be a text")))
-    }
-
-    /// Names of attributes, and their values.
-    fn key(&self) -> Result<Vec<(&str, &str)>, Refused> {
-        let wrong = || Refused(400, "key must be {\"attribute\": \"value\"}".into());
-        let key = self.0.get("key").and_then(Value::as_object);
-        let pairs = key.ok_or_else(wrong)?.iter();
-        pairs
-            .map(|(name, value)| Ok((name.as_str(), value.as_str().ok_or_else(wrong)?)))
-            .collect()
+/// From which of them on: `from=500`.
+fn from(query: &str) -> Result<Value, Refusal> {
+    match query.strip_prefix("from=").map(str::parse::<u64>) {
+        None if query.is_empty() => Ok(json!({})),
+        Some(Ok(from)) => Ok(json!({ "from": from })),
+        _ => Err(Refusal::new(400, "the query is from=N")),
     }
 }
 

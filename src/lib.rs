@@ -20,6 +20,8 @@ mod ceiling;
 pub mod client;
 mod clock;
 mod codec;
+#[cfg(not(tollgate_loom))]
+pub mod control;
 mod counter;
 #[cfg(all(feature = "dashboard", not(tollgate_loom)))]
 mod dashboard;
@@ -66,6 +68,11 @@ pub mod fuzzed {
     pub fn journal_page(bytes: &[u8]) {
         crate::journal::fuzzed::page(bytes);
     }
+
+    /// The body of the target `control_frames`.
+    pub fn control_frames(bytes: &[u8]) {
+        crate::control::fuzzed(bytes);
+    }
 }
 
 #[cfg(not(tollgate_loom))]
@@ -81,19 +88,19 @@ pub use error::{Error, ErrorKind};
 pub use headers::Answer;
 #[cfg(not(tollgate_loom))]
 pub use limiter::{
-    Admission, Builder, ConcurrencyOutcome, Decision, Growth, Health, Key, Lasts, Limit,
-    LimitOutcome, Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement, Rebuilding,
-    Recovery, Reservations, RouteUse, Running, Trouble, Verdict, Writing,
+    Admission, Builder, ConcurrencyOutcome, ControlSocket, Decision, Growth, Health, Key, Lasts,
+    Limit, LimitOutcome, Limiter, Mapping, Opened, Outcome, Override, OverrideKey, Placement,
+    Rebuilding, Recovery, Reservations, RouteUse, Running, Trouble, Verdict, WhenHeld, Writing,
 };
 #[cfg(all(feature = "watch", not(tollgate_loom)))]
-pub use limiter::{Asked, Watch};
+pub use limiter::{Asked, Change, Watch};
 pub use permits::{
     Acquire, AcquireError, OwnedAcquire, OwnedPermit, Permit, PermitKey, PermitRule,
     PermitRuleError, PermitUsage, PermitWeight, Permits,
 };
 #[cfg(not(tollgate_loom))]
 pub use policy::{
-    Explanation, LimitAlgorithm, LimitDurability, LimitExplanation, LimitRule, Policy,
-    PolicyBuilder, PolicyFault, PolicyFaults, Request, RequestError,
+    Explanation, LimitAlgorithm, LimitChange, LimitDurability, LimitExplanation, LimitFate,
+    LimitRule, Policy, PolicyBuilder, PolicyDiff, PolicyFault, PolicyFaults, Request, RequestError,
 };
 pub use time::Timestamp;

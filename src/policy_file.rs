@@ -39,9 +39,10 @@ impl Policy {
         let is_json = path
             .extension()
             .is_some_and(|extension| extension == "json");
-        Self::from_bytes(&bytes, is_json).map_err(|faults| {
+        let policy = Self::from_bytes(&bytes, is_json).map_err(|faults| {
             let path = path.to_owned();
-            Kind::Policy { path, faults }.into()
-        })
+            Kind::Policy { path, faults }
+        })?;
+        Ok(policy.read_from(path))
     }
 }

@@ -21,8 +21,24 @@ pub(crate) use round::{OpenJournal, Source, position};
 pub struct Trouble {
     /// When the first of the failures in a row happened.
     pub since: Instant,
+    /// What that first one said: the cause, where later ones only say that it failed before.
+    pub first: String,
     /// What the last one said.
     pub why: String,
+}
+
+impl Trouble {
+    /// A failure, after others in a row or as the first.
+    pub(crate) fn after(before: Option<Self>, why: String) -> Self {
+        match before {
+            Some(before) => Self { why, ..before },
+            None => Self {
+                since: Instant::now(),
+                first: why.clone(),
+                why,
+            },
+        }
+    }
 }
 
 /// How the writing goes.
@@ -193,10 +209,7 @@ impl Drop for Leaving {
         state.gone = true;
         if !state.stop && state.trouble.is_none() {
             let why = "the writer thread panicked".into();
-            state.trouble = Some(Trouble {
-                since: Instant::now(),
-                why,
-            });
+            state.trouble = Some(Trouble::after(None, why));
         }
         self.0.answer.notify_all();
     }
@@ -233,11 +246,7 @@ fn write(desk: &Desk, source: &Source, keeping: &mut Keeping, interval: Duration
             state.trouble = None;
         }
         Err(why) => {
-            let since = state
-                .trouble
-                .take()
-                .map_or_else(Instant::now, |trouble| trouble.since);
-            state.trouble = Some(Trouble { since, why });
+            state.trouble = Some(Trouble::after(state.trouble.take(), why));
             state.last_trouble = state.trouble.clone();
         }
     }

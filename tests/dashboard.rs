@@ -287,6 +287,34 @@ fn only_looked_at_and_never_kept() {
 }
 
 #[test]
+fn a_key_is_looked_up_and_the_last_hour_is_told() {
+    let dashboard = Dashboard::new();
+    let (limiter, _dir) = limiter(&dashboard);
+    check(&limiter, "alice+ä", 7);
+    let ask = |key: &str| {
+        let answer = dashboard.answer(&limiter, &get(&format!("/?usage={key}")));
+        let answer: Value = serde_json::from_str(answer.body()).unwrap();
+        answer["usage"].as_array().unwrap().clone()
+    };
+    let found = ask("alice%2B%C3%A4");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!((&found[0]["used"], &found[0]["of"]), (&5.into(), &5.into()));
+    assert_eq!(found[0]["allowed"], false);
+    assert_eq!(ask("nobody")[0]["used"], 0);
+    assert!(ask("a+%2B+b+%2B+c").is_empty() && ask("").is_empty());
+    let limits = data(&dashboard, &limiter)["limits"].clone();
+    let named = |limit: &&Value| limit["name"] == found[0]["limit"];
+    let limit = limits.as_array().unwrap().iter().find(named).unwrap();
+    let hour = limit["history"].as_array().unwrap();
+    let sum = |at: usize| {
+        hour.iter()
+            .map(|minute| minute[at].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!((hour.len(), sum(0), sum(1)), (60, 5, 2));
+}
+
+#[test]
 fn the_page_may_nothing_but_what_it_needs() {
     let dashboard = Dashboard::new();
     let (limiter, _dir) = limiter(&dashboard);
@@ -424,6 +452,8 @@ fn s7_a_browser_shows_it() {
     assert!(!dom.contains("<img"), "{dom}");
     assert!(dom.contains("<progress max=\"5\" value=\"5\">"), "{dom}");
     assert!(dom.contains("as of "), "it says how old it is");
+    assert!(dom.contains("<title>the last hour: "), "{dom}");
+    assert!(dom.contains("class=\"refused\" x=\""), "{dom}");
     // For a look at it: a wide window, and a phone's in the dark.
     if let Some(folder) = std::env::var_os("DASHBOARD_SHOTS") {
         for (name, size, dark) in [("wide", "1100,900", false), ("phone", "500,1000", true)] {

@@ -7,10 +7,15 @@ mod common;
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tollgate::control::Connection;
 use tollgate::watch::{Metrics, Refusals};
-use tollgate::{Asked, Decision, Limiter, ManualClock, Policy, Request, Timestamp, Verdict, Watch};
+use tollgate::{
+    Admin, Asked, Change, Decision, Limiter, ManualClock, Policy, Request, Timestamp, Verdict,
+    Watch, WhenHeld,
+};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -272,4 +277,104 @@ fn an_event_for_each_refusal_and_none_of_a_key() {
         !lines.iter().any(|line| line.contains("alice")),
         "{lines:#?}"
     );
+}
+
+#[test]
+fn gauges_of_the_health_with_units_and_descriptions() {
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    let (limiter, _dir) = limiter(Metrics);
+    let running = limiter.acquire(&alice("POST", "/jobs"));
+    assert!(running.is_allowed());
+    metrics::with_local_recorder(&recorder, || Metrics.ticked(&limiter));
+    let mut gauges = BTreeMap::new();
+    for (key, unit, text, value) in snapshots.snapshot().into_vec() {
+        let name = key.key().name().to_owned();
+        assert!(unit.is_some() && text.is_some(), "{name} is not described");
+        if let DebugValue::Gauge(value) = value {
+            gauges.insert(name, value.into_inner());
+        }
+    }
+    assert_eq!(gauges.len(), 11, "{gauges:?}");
+    assert_eq!(gauges["tollgate_permits_running"], 1.0);
+    assert_eq!(gauges["tollgate_permits_waiting"], 0.0);
+    assert_eq!(gauges["tollgate_troubles"], 0.0);
+    assert!(gauges["tollgate_table_slots"] > 1_000.0);
+}
+
+#[test]
+fn who_changes_something_is_told_and_a_takeover() {
+    let heard = Heard::default();
+    let (limiter, dir) = limiter(Refusals);
+    let data = dir.path().join("data");
+    tracing::subscriber::with_default(heard.clone(), || {
+        let admin = Admin::new(limiter.clone()).on_behalf_of("alice of operations");
+        let override_of = r#"{"limit": "tight", "key": "bob", "rate": "9/min"}"#;
+        assert_eq!(
+            admin
+                .handle("PUT", "overrides", override_of.as_bytes())
+                .status,
+            200
+        );
+        assert_eq!(admin.handle("PUT", "policy", POLICY.as_bytes()).status, 200);
+        // What is only looked at, or was refused, is no change.
+        assert_eq!(admin.handle("GET", "overrides", b"").status, 200);
+        assert_eq!(admin.handle("POST", "reset", b"{}").status, 400);
+    });
+    let lines = heard.0.lock().unwrap().clone();
+    let who = "who=\"alice of operations\"";
+    assert_eq!(
+        lines,
+        [
+            format!("INFO message=changed {who} what=\"set_override\" limit=\"tight\""),
+            format!("INFO message=changed {who} what=\"replace_policy\""),
+        ]
+    );
+    // Over the socket it is on another thread, whose events no subscriber of this one hears.
+    let told = Changes::default();
+    drop(limiter);
+    let open = || {
+        let policy = Policy::from_toml(POLICY).unwrap();
+        let builder = Limiter::builder(policy).watch(told.clone());
+        builder
+            .when_held(WhenHeld::Wait(Duration::from_secs(20)))
+            .open(&data)
+    };
+    let limiter = open().unwrap();
+    assert_eq!(told.0.lock().unwrap().len(), 0);
+    let mut connection = Connection::open(&data).unwrap().unwrap();
+    let reset = connection.call("reset", r#"{"limit": "tight", "key": ["bob"]}"#);
+    assert!(reset.is_ok());
+    let uid = rustix::process::getuid().as_raw();
+    let process = std::process::id();
+    let expected = format!("uid {uid}, process {process}: reset tight");
+    assert_eq!(told.0.lock().unwrap().clone(), [expected]);
+    let next = std::thread::scope(|scope| {
+        let next = scope.spawn(open);
+        std::thread::sleep(Duration::from_millis(50));
+        drop(limiter);
+        next.join().unwrap()
+    });
+    assert!(next.is_ok());
+    let last = told.0.lock().unwrap().last().unwrap().clone();
+    assert_eq!(last, "took over");
+}
+
+/// Keeps what an administrator changed.
+#[derive(Clone, Default)]
+struct Changes(Arc<Mutex<Vec<String>>>);
+
+impl Watch for Changes {
+    fn decided(&self, _: &Request<'_>, _: &Decision) {}
+
+    fn changed(&self, change: &Change<'_>) {
+        let limit = change.limit.unwrap_or_default();
+        let line = format!("{}: {} {limit}", change.who, change.what);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn took_over(&self, waited: Duration) {
+        assert!(waited >= Duration::from_millis(40));
+        self.0.lock().unwrap().push("took over".into());
+    }
 }

@@ -58,6 +58,8 @@ impl Demand {
 pub(crate) struct Failing {
     /// When the first of the failures in a row happened.
     pub(crate) since: Instant,
+    /// What that one said.
+    pub(crate) first: String,
     pub(crate) why: String,
 }
 
@@ -173,8 +175,13 @@ impl Shared {
         desk.ended = Instant::now();
         desk.failing = match (written, desk.failing.take()) {
             (Ok(()), _) => None,
-            (Err(error), failing) => Some(Failing {
-                since: failing.map_or(desk.ended, |failing| failing.since),
+            (Err(error), Some(failing)) => Some(Failing {
+                why: error.to_string(),
+                ..failing
+            }),
+            (Err(error), None) => Some(Failing {
+                since: desk.ended,
+                first: error.to_string(),
                 why: error.to_string(),
             }),
         };
@@ -321,9 +328,10 @@ impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         let mut desk = lock(&self.0.desk);
         if !desk.stop {
-            let why = "the thread that writes the ceilings panicked".into();
+            let why = "the thread that writes the ceilings panicked".to_owned();
             desk.failing = Some(Failing {
                 since: Instant::now(),
+                first: why.clone(),
                 why,
             });
         }

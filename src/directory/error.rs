@@ -35,6 +35,10 @@ pub(crate) enum DirectoryError {
     },
 }
 
+/// What can be done where a directory is held.
+const OTHER_WAYS: &str = "stop that one, wait for it (Builder::when_held), or ask it over its \
+                          control socket (tollgate usage, top, override)";
+
 impl DirectoryError {
     /// Says it of another file.
     pub(crate) fn set_path(&mut self, other: &Path) {
@@ -65,10 +69,18 @@ impl fmt::Display for DirectoryError {
                 path,
                 pid: Some(pid),
             } => {
-                write!(f, "{} is held by process {pid}", path.display())
+                write!(
+                    f,
+                    "{} is held by process {pid}; {OTHER_WAYS}",
+                    path.display()
+                )
             }
             Self::InUse { path, pid: None } => {
-                write!(f, "{} is held by another process", path.display())
+                write!(
+                    f,
+                    "{} is held by another process; {OTHER_WAYS}",
+                    path.display()
+                )
             }
             Self::NotPrivate { path } => write!(
                 f,

@@ -241,12 +241,15 @@ fn is_unused(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::directory::Site;
 
     /// A data directory in `dir`, and the path of its folder under `dir` as a root.
     fn furnished(dir: &Path) -> (Directory, PathBuf) {
-        let (directory, _) = Directory::open(&dir.join("data"), || Header::draw(1)).unwrap();
+        let (directory, _) =
+            Directory::open(&dir.join("data"), Duration::ZERO, || Header::draw(1)).unwrap();
         let site = Site::under(dir).unwrap();
         let folder = directory.make_folder(&site).unwrap();
         let path = folder.path().to_owned();
@@ -255,7 +258,8 @@ mod tests {
 
     /// What another directory finds unused under `dir`.
     fn unused(dir: &Path) -> Unused {
-        let (other, _) = Directory::open(&dir.join("other"), || Header::draw(1)).unwrap();
+        let (other, _) =
+            Directory::open(&dir.join("other"), Duration::ZERO, || Header::draw(1)).unwrap();
         Unused::under(dir, &other).unwrap()
     }
 
@@ -276,7 +280,7 @@ mod tests {
             assert!(note.contains(part.to_str().unwrap()), "{note}");
         }
         // Another directory in its place.
-        drop(Directory::open(&data, || Header::draw(1)).unwrap());
+        drop(Directory::open(&data, Duration::ZERO, || Header::draw(1)).unwrap());
         sweep(dir.path(), &directory).unwrap();
         assert!(folder.exists());
         assert_eq!(unused(dir.path()).strays, 1);

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use super::{DirectoryError, check_file_len};
+use super::{DirectoryError, Standing, check_file_len};
 
 /// How long to wait for a lock whose holder is just going away.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(200);
+/// How often a lock is looked at that is waited for: nobody serves meanwhile.
+pub(super) const GLANCE: Duration = Duration::from_millis(2);
 /// Processes, and descriptors of one, that are looked at for a holder.
 // Bound: with more of them, the error may name nobody.
 const LOOK_MAX: usize = 100_000;
@@ -53,6 +55,11 @@ pub(super) fn wait_for_lock(
     patience: Duration,
 ) -> Result<File, DirectoryError> {
     wait_until_free(path, &mut lock, patience)?;
+    // Who waits may hold the lock of what was moved away or removed meanwhile.
+    let meta = lock
+        .metadata()
+        .map_err(DirectoryError::io("look at", path))?;
+    Standing::found(path, &meta).check()?;
     let pid = format!("{}\n", std::process::id());
     // Information only, which a full disk may refuse; the lock is what counts.
     let _ = check_file_len(pid.len() as u64)
@@ -69,7 +76,7 @@ fn wait_until_free(path: &Path, lock: &mut File, patience: Duration) -> Result<(
         match lock.try_lock() {
             Ok(()) => return Ok(()),
             Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
-                std::thread::sleep(LOCK_WAIT / 20);
+                std::thread::sleep(GLANCE);
             }
             Err(fs::TryLockError::WouldBlock) => {
                 let pid = holder(lock);

@@ -8,6 +8,7 @@
 //! journal/        what is still known after the power went, see `journal`
 //! ceilings        how far strict counters may count, see `ceiling`
 //! overrides       what was overridden while running
+//! control         the socket that a running limiter is asked by, see `control`
 //! ```
 //!
 //! Other names are left alone.
@@ -28,6 +29,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
@@ -36,9 +38,10 @@ pub(crate) use folder::{Folder, Site, next_name, shard_name};
 pub(crate) use header::{Header, draw_stamp};
 pub(crate) use home::{Unused, sweep};
 pub(crate) use lock::hold;
-use lock::{LOCK_WAIT, open_lock, take_lock, wait_for_lock};
+use lock::{GLANCE, LOCK_WAIT, open_lock, take_lock, wait_for_lock};
 pub(crate) use marks::{Mark, Marks, Place, State};
 pub(crate) use memory::{check_room, is_memory, memory_roots};
+pub(crate) use private::own_folder;
 pub(crate) use rates::Rates;
 pub(crate) use slots::Slots;
 pub(crate) use standing::Standing;
@@ -54,6 +57,8 @@ pub(crate) struct Directory {
     user: u32,
     /// Device and inode number of the directory itself: what a copy of it does not share.
     standing: Standing,
+    /// How long another process had it meanwhile, if one had.
+    waited: Option<Duration>,
     /// Dropped last: with it goes the lock. None if somebody else holds it for us.
     lock: Option<File>,
 }
@@ -61,13 +66,17 @@ pub(crate) struct Directory {
 impl Directory {
     /// Opens the directory, making it if there is none, and locks it.
     ///
-    /// `header` is asked for the shape of a new one. The second value is true if it is new.
+    /// A lock that another process holds is waited for. `header` is asked for the shape of a new
+    /// one. The second value is true if it is new.
     pub(crate) fn open(
         path: &Path,
+        patience: Duration,
         new_header: impl FnOnce() -> io::Result<Header>,
     ) -> Result<(Self, bool), DirectoryError> {
         make_private(path)?;
-        let lock = take_lock(&path.join("lock"), LOCK_WAIT)?;
+        let begun = Instant::now();
+        let lock = take_lock(&path.join("lock"), patience.max(LOCK_WAIT))?;
+        let waited = Some(begun.elapsed()).filter(|waited| *waited > GLANCE);
         remove_halves(path)?;
         let at = path.join("header");
         let (header, is_new) = match read_bounded(&at, Header::LEN_MAX) {
@@ -80,7 +89,8 @@ impl Directory {
             }
             Err(error) => return Err(DirectoryError::io("read", &at)(error)),
         };
-        Ok((Self::locked(path, header, Some(lock))?, is_new))
+        let locked = Self::locked(path, header, Some(lock))?;
+        Ok((Self { waited, ..locked }, is_new))
     }
 
     /// The directory at `path`, to be looked at under [`hold`]: makes and writes nothing.
@@ -95,6 +105,7 @@ impl Directory {
             header,
             user: meta.uid(),
             standing: Standing::found(path, &meta),
+            waited: None,
             lock,
         })
     }
@@ -132,6 +143,12 @@ impl Directory {
         replace(&self.path.join("header"), &header.encode())
     }
 
+    /// How long another process had it when it was opened, if one had.
+    #[cfg(feature = "watch")]
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.waited
+    }
+
     pub(crate) fn marks_path(&self) -> PathBuf {
         self.path.join("marks")
     }
@@ -156,7 +173,7 @@ impl Directory {
 
 /// Removes what a process that ended was about to put in the place of a file, see [`replace`].
 fn remove_halves(path: &Path) -> Result<(), DirectoryError> {
-    for name in ["header", "marks", "overrides", "ceilings"] {
+    for name in ["header", "marks", "overrides", "ceilings", "control"] {
         let next = path.join(name).with_extension("next");
         match fs::remove_file(&next) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

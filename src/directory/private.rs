@@ -14,6 +14,17 @@ pub(super) fn private_paths(root: &Path, user: u32, other: &str) -> [PathBuf; 2]
     [root.join(&name), root.join(format!("{name}-{other}"))]
 }
 
+/// This user's own directory under a root that others use, too, made if there is none.
+///
+/// # Errors
+/// If others could change what is in it.
+pub(crate) fn own_folder(root: &Path) -> Result<PathBuf, DirectoryError> {
+    check_root(root)?;
+    let [own, _] = private_paths(root, me(), "");
+    make_own(&own)?;
+    Ok(own)
+}
+
 /// The user who has taken what is to be this user's, if there is one.
 pub(super) fn taken_by(path: &Path, user: u32) -> Option<u32> {
     let owner = fs::symlink_metadata(path).ok()?.uid();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::visit::{Repair, Visit};
@@ -11,7 +11,16 @@ use crate::error::Error;
 use crate::limiter::Overrides;
 
 /// Names at the top of a directory, and what they are.
-const FILES: [&str; 5] = ["lock", "header", "marks", "ceilings", "overrides"];
+const FILES: [&str; 6] = [
+    "lock",
+    "header",
+    "marks",
+    "ceilings",
+    "overrides",
+    "control.at",
+];
+/// What a limiter that is open listens on, or left when it was killed.
+const SOCKET: &str = "control";
 const FOLDERS: [&str; 2] = ["table", "journal"];
 /// What is kept for people to look at.
 const KEPT: [&str; 2] = ["table.untrusted", "ceilings.unreadable"];
@@ -61,6 +70,8 @@ impl Visit {
                 let what = format!("has {} names; others may be changing it", meta.nlink());
                 self.person(at, what, "remove the names that are not in this directory");
             }
+        } else if name == SOCKET && meta.file_type().is_socket() {
+            self.privacy(at, meta);
         } else if is(&FOLDERS) && meta.is_dir() {
             self.privacy(at, meta);
             self.below(at, false)?;
@@ -75,7 +86,7 @@ impl Visit {
             self.fact("kept", format!("{} is kept to be looked at", at.display()));
         } else if name
             .strip_suffix(".next")
-            .is_some_and(|name| FILES.contains(&name))
+            .is_some_and(|name| FILES.contains(&name) || name == SOCKET)
         {
             let text = "was being written when a process ended; the next opening removes it";
             self.fact("kept", format!("{} {text}", at.display()));

@@ -53,6 +53,18 @@ pub fn repair(path: impl AsRef<Path>) -> Result<Report, Error> {
     look(path.as_ref(), true)
 }
 
+/// Looks at what can be looked at while a limiter has the directory open: which files there are and
+/// whose, and the small ones. The counters are that limiter's to tell of: see its
+/// [`Health`](crate::Health).
+///
+/// # Errors
+/// If it is no directory of a limiter's, or the system does not let it be read.
+pub fn examine_in_use(path: impl AsRef<Path>) -> Result<Report, Error> {
+    let mut visit = Visit::new(path.as_ref(), true);
+    visit.files()?;
+    Ok(visit.end(false))
+}
+
 fn look(path: &Path, repairs: bool) -> Result<Report, Error> {
     let lock = hold(path)?;
     let mut visit = Visit::new(path, lock.is_some());

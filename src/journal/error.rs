@@ -78,7 +78,7 @@ impl fmt::Display for StoreError {
                 let path = path.display();
                 write!(
                     f,
-                    "{path} failed before; it is not written until it is renewed"
+                    "{path} failed before, and is not written until it is renewed"
                 )
             }
         }

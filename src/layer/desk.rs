@@ -167,8 +167,10 @@ where
             if let Err((status, why)) = check_origin(&head.method, &head.headers) {
                 return Ok(say(status, &json!({ "error": why })));
             }
+            let path = head.uri.path_and_query();
+            let path = path.map_or(head.uri.path(), |path| path.as_str());
             let reply = match collect(body).await {
-                Ok(body) => admin.handle(head.method.as_str(), head.uri.path(), &body),
+                Ok(body) => admin.handle(head.method.as_str(), path, &body),
                 Err(TooLong) => {
                     return Ok(say(
                         413,

@@ -128,7 +128,6 @@ impl From<()> for Key<'_> {
     }
 }
 
-#[cfg(feature = "dashboard")]
 impl<'k> Key<'k> {
     /// What `of` makes of the values.
     pub(super) fn with_values<T>(self, of: impl FnOnce(&[AttributeValue<'_>]) -> T) -> T {

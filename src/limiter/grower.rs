@@ -280,12 +280,9 @@ impl Grower {
             .failing
             .as_ref()
             .map_or(RETRY_FIRST, |failing| (failing.delay * 2).min(RETRY_MOST));
-        let since = self
-            .failing
-            .take()
-            .map_or_else(Instant::now, |failing| failing.trouble.since);
+        let before = self.failing.take().map(|failing| failing.trouble);
         self.failing = Some(Failing {
-            trouble: Trouble { since, why },
+            trouble: Trouble::after(before, why),
             delay,
             retry_at: Instant::now() + delay,
         });

@@ -56,7 +56,7 @@ impl Bench {
     }
 
     fn open(&self) -> Store {
-        Store::open(&self.data(), 1, &wanted()).unwrap()
+        Store::open(&self.data(), std::time::Duration::ZERO, 1, &wanted()).unwrap()
     }
 
     fn next(&self) -> Vec<PathBuf> {
@@ -121,7 +121,7 @@ fn a_table_that_is_growing_is_moved_whole() {
     let place = bench.0.path().join("place");
     fs::create_dir(&place).unwrap();
     let wanted = Wanted::new(Mapping::Under(place)).growing(1 << 20);
-    let mut store = Store::open(&bench.data(), 1, &wanted).unwrap();
+    let mut store = Store::open(&bench.data(), std::time::Duration::ZERO, 1, &wanted).unwrap();
     store.begin(Timestamp::EPOCH).unwrap();
     all_there(&store);
     assert!(store.placement.moved_from.is_some());

@@ -329,7 +329,6 @@ impl Limit {
     }
 
     /// The law in force.
-    #[cfg(feature = "dashboard")]
     pub(super) fn law(&self) -> Arc<Law> {
         self.inner.law.current()
     }

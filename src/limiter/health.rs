@@ -1,6 +1,8 @@
 //! How a limiter is doing, in one look.
 
-use super::{Growth, Limiter, Opened, Placement, Recovery, Reservations, RouteUse, Writing};
+use super::{
+    ControlSocket, Growth, Limiter, Opened, Placement, Recovery, Reservations, RouteUse, Writing,
+};
 use crate::clock::ClockHealth;
 use crate::sync::{AtomicU64, Ordering, lock};
 
@@ -38,6 +40,8 @@ pub struct Health {
     pub reservations: Reservations,
     /// Why the latest time seen could not be written, if it could not.
     pub trouble: Option<String>,
+    /// Whether it can be asked from outside.
+    pub control: ControlSocket,
 }
 
 impl Limiter {
@@ -61,6 +65,7 @@ impl Limiter {
             writing: inner.writer.writing(),
             reservations: Reservations::of(&inner.counters.ceilings),
             trouble: lock(&inner.trouble).clone(),
+            control: lock(&inner.control).health(),
         }
     }
 }

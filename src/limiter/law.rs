@@ -13,7 +13,8 @@ use crate::key::{BindingHasher, HashKeys, KeyHash, KeyHasher, NameHash, Secret, 
 use crate::permits::PermitTerms;
 use crate::policy::{
     AttributeIndex, AttributeValue, ConcurrencyIndex, ConcurrencySpec, Durability, KeyIndex,
-    KeyParts, KeySink, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, TierIndex,
+    KeyParts, KeySink, KeyValue, LimitIndex, LimitSpec, Overridden, Plan, Policy, PolicyDiff,
+    TierIndex,
 };
 use crate::sync::Arc;
 use crate::time::Timestamp;
@@ -154,6 +155,17 @@ impl Law {
         Ok(law)
     }
 
+    /// What another policy would change, with what was overridden while running.
+    pub(super) fn diff(&self, next: &Policy) -> PolicyDiff {
+        let mut diff = self.policy.diff(next);
+        let lost = self
+            .overrides
+            .iter()
+            .filter(|one| one.ready(self.plan()).is_ok() && one.ready(next.plan()).is_err());
+        diff.overrides_without_limit = lost.map(ToString::to_string).collect();
+        diff
+    }
+
     /// What single keys have of their own: later ones replace earlier ones, so what was set while
     /// running goes before the policy.
     fn overridden(&self) -> Vec<OwnTerms> {
@@ -225,7 +237,10 @@ impl Law {
                     .collect(),
                 own: own.collect(),
             };
-            let before = before.and_then(|law| law.semaphore_named(&spec.name));
+            let before = before.and_then(|law| {
+                let former = || law.semaphore_named(spec.former.as_deref()?);
+                law.semaphore_named(&spec.name).or_else(former)
+            });
             self.semaphores.push(Semaphore::new(spec, terms, before)?);
         }
         Ok(())
@@ -241,7 +256,8 @@ impl Law {
     /// for those who wait, too: foreign wakers are called.
     pub(super) fn succeed(&self, before: &Self) {
         for (spec, semaphore) in before.plan().concurrency.iter().zip(&before.semaphores) {
-            if self.semaphore_named(&spec.name).is_none() {
+            let mut successors = self.plan().concurrency.iter();
+            if !successors.any(|successor| successor.is_called(&spec.name)) {
                 semaphore.abolish(self.generation);
             }
         }

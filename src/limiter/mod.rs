@@ -4,8 +4,10 @@ mod admission;
 mod backup;
 #[cfg(feature = "client")]
 mod behind;
+mod calls;
 mod check;
 mod concurrency;
+mod controlled;
 mod decision;
 mod direct;
 mod grower;
@@ -38,6 +40,8 @@ mod store;
 mod store_tests;
 mod survey;
 mod take;
+mod tally;
+mod telling;
 #[cfg(feature = "watch")]
 mod watch;
 #[cfg(test)]
@@ -50,6 +54,7 @@ use std::time::Instant;
 
 pub use admission::{Admission, Running};
 pub use concurrency::ConcurrencyOutcome;
+pub use controlled::ControlSocket;
 pub use decision::{Decision, LimitOutcome};
 pub use direct::Key;
 pub use grower::Growth;
@@ -57,25 +62,24 @@ pub use handle::Limit;
 pub use health::Health;
 pub use journaling::{Rebuilding, Recovery};
 pub use mapping::{Lasts, Mapping, Placement};
-pub use open::Builder;
+pub use open::{Builder, WhenHeld};
 pub use outcome::{Outcome, Verdict};
 pub use overrides::{Override, OverrideKey};
 pub use reserving::Reservations;
 pub use routing::RouteUse;
 pub use store::Opened;
 #[cfg(feature = "watch")]
-pub use watch::{Asked, Watch};
+pub use watch::{Asked, Change, Watch};
 
 use crate::counter::CounterStore;
 use crate::error::Error;
 use crate::idempotency::Turns;
 use crate::in_force::InForce;
 use crate::permits::PermitUsage;
-use crate::policy::{Policy, Request};
-#[cfg(feature = "watch")]
-use crate::sync::Ordering;
+use crate::policy::{Policy, PolicyDiff, Request};
 use crate::sync::{AtomicU64, lock};
 use check::Want;
+use controlled::Control;
 use decision::Identity;
 use grower::GrowerThread;
 use keeper::Keeper;
@@ -83,6 +87,10 @@ use law::Law;
 pub(crate) use overrides::Overrides;
 use store::Store;
 pub(crate) use survey::survey_table;
+use tally::Live;
+pub(crate) use tally::figures;
+#[cfg(feature = "dashboard")]
+pub(crate) use tally::{Tally, Weight};
 
 use crate::writer::Writer;
 pub use crate::writer::{Trouble, Writing};
@@ -149,9 +157,12 @@ pub(crate) struct Inner {
     recovery: Arc<Mutex<Recovery>>,
     /// Checks that found no room for a counter.
     newcomers: AtomicU64,
+    /// Counts what is decided while somebody looks.
+    live: Live,
     /// Requests that a limit could not count, because they lacked its key.
     keyless: AtomicU64,
     keeper: Mutex<Option<Keeper>>,
+    control: Mutex<Control>,
     /// Why the latest time seen could not be written, if it could not.
     trouble: Mutex<Option<String>>,
     /// True while those who watch know that something cannot be written.
@@ -314,13 +325,25 @@ impl Limiter {
     /// Permits given out stay valid and stay counted as long as a limit keeps its name. Those who
     /// wait for one wait on by the new numbers, or are let in where the limit is gone.
     ///
+    /// Gives what that changed, as [`preview_policy`](Self::preview_policy) would have told before.
+    ///
     /// # Errors
     /// If the policy cannot be put in force here, as when it changes the `max_keys` of a limit. The
     /// old one then stays.
-    pub fn replace_policy(&self, policy: Policy) -> Result<(), Error> {
+    pub fn replace_policy(&self, policy: Policy) -> Result<PolicyDiff, Error> {
         let now = self.inner.counters.clock.now();
-        self.inner
-            .enact(|law| law.next(policy, law.overrides.clone(), now))
+        let mut diff = PolicyDiff::default();
+        self.inner.enact(|law| {
+            let policy = policy.after(&law.policy);
+            diff = law.diff(&policy);
+            law.next(policy, law.overrides.clone(), now)
+        })?;
+        Ok(diff)
+    }
+
+    /// What [`replace_policy`](Self::replace_policy) would change.
+    pub fn preview_policy(&self, policy: &Policy) -> PolicyDiff {
+        self.inner.law.current().diff(policy)
     }
 
     /// Returns when every logged counter is durable as it was before the call: it survives a power
@@ -354,58 +377,6 @@ impl Limiter {
 }
 
 impl Inner {
-    /// Tells who wants to know.
-    #[inline]
-    fn tell(&self, request: &Request<'_>, decision: &Decision) {
-        #[cfg(feature = "watch")]
-        self.watches.tell(request, decision);
-        #[cfg(not(feature = "watch"))]
-        let _ = (request, decision);
-    }
-
-    /// Whether anybody is told of decisions.
-    #[inline]
-    fn is_watched(&self) -> bool {
-        #[cfg(feature = "watch")]
-        return !self.watches.is_empty();
-        #[cfg(not(feature = "watch"))]
-        false
-    }
-
-    /// Tells who wants to know of a limit that was asked directly.
-    #[inline]
-    fn tell_of(&self, limit: &Limit, key: Key<'_>, outcome: &Outcome) {
-        #[cfg(feature = "watch")]
-        self.watches.tell_of(limit, key, outcome);
-        #[cfg(not(feature = "watch"))]
-        let _ = (limit, key, outcome);
-    }
-
-    /// Tells those who watch when something begins to fail, and when nothing does any more.
-    #[cfg(feature = "watch")]
-    fn tell_of_trouble(&self) {
-        if self.watches.is_empty() {
-            return;
-        }
-        let marks = || {
-            let why = lock(&self.trouble).clone()?;
-            let since = std::time::Instant::now();
-            Some(Trouble { since, why })
-        };
-        let ceilings = || Reservations::of(&self.counters.ceilings).trouble;
-        let trouble = self
-            .writer
-            .writing()
-            .trouble
-            .or_else(ceilings)
-            .or_else(marks);
-        // Ordering: relaxed; only the keeper's thread looks at it.
-        let was_told = self.told_trouble.swap(trouble.is_some(), Ordering::Relaxed);
-        if was_told != trouble.is_some() {
-            self.watches.tell_of_trouble(trouble.as_ref());
-        }
-    }
-
     /// Puts the law in force that `next` makes of the present one.
     fn enact(&self, next: impl FnOnce(&Law) -> Result<Law, Error>) -> Result<(), Error> {
         let law = self.law.replace(|before| -> Result<Law, Error> {
@@ -438,6 +409,8 @@ impl Inner {
     fn close(&self) -> Result<(), Error> {
         self.check_process()?;
         self.law.current().close();
+        let mut control = std::mem::take(&mut *lock(&self.control));
+        control.stop();
         // Out of the lock before it is joined: its last tick may want to lock something, too.
         let keeper = lock(&self.keeper).take();
         if let Some(mut keeper) = keeper {
@@ -467,6 +440,7 @@ impl Inner {
             (None, had) => had && self.opened_at >= durable_at,
         };
         let marked = self.store.mark_unsecured(unsecured);
+        self.live.tick();
         if number.is_multiple_of(10) {
             let trouble = self
                 .store

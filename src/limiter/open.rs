@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::controlled::Control;
 use super::grower::{Grower, GrowerThread, Memory};
 use super::journaling::{Rebuilding, Recovery, Tables, Watcher};
 use super::keeper::Keeper;
@@ -12,6 +13,7 @@ use super::mapping::{Mapping, Wanted};
 use super::media::{Media, OpenGenerations};
 use super::overrides::Overrides;
 use super::store::{Opened, Store, journal_error};
+use super::tally::Live;
 use super::{Inner, Limiter, reserving};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::counter::CounterStore;
@@ -36,6 +38,19 @@ const INBOX: usize = 1 << 16;
 /// The most a directory can be made for: 24 GiB of them.
 const COUNTERS_MAX: u64 = 1 << 30;
 
+/// What an opening does while another process has the directory open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum WhenHeld {
+    /// It fails as [`ErrorKind::InUse`](crate::ErrorKind::InUse), and tells which process that is.
+    #[default]
+    Refuse,
+    /// It waits for that process to close the limiter or to end, however it ends, and fails only
+    /// if that takes longer than this. No count is lost on the way: the next process of a
+    /// deployment goes on where the last one ended.
+    Wait(Duration),
+}
+
 /// What a limiter is opened with.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is opened before `open` is called"]
@@ -47,6 +62,8 @@ pub struct Builder {
     interval: Duration,
     mapping: Mapping,
     watcher: Watcher,
+    control: bool,
+    when_held: WhenHeld,
     #[cfg(feature = "watch")]
     watches: super::watch::Watches,
 }
@@ -61,6 +78,8 @@ impl Builder {
             interval: INTERVAL,
             mapping: Mapping::default(),
             watcher: Watcher::default(),
+            control: true,
+            when_held: WhenHeld::default(),
             #[cfg(feature = "watch")]
             watches: super::watch::Watches::default(),
         }
@@ -119,6 +138,21 @@ impl Builder {
         self
     }
 
+    /// Says whether to listen on a Unix socket in the directory, by which the running limiter can
+    /// be looked at and changed by its own user and root: true if unsaid. The `tollgate` command
+    /// and [`control::Connection`](crate::control::Connection) ask there; no check waits for it.
+    pub fn control(mut self, listens: bool) -> Self {
+        self.control = listens;
+        self
+    }
+
+    /// Says what to do while another process has the directory open: [`WhenHeld::Refuse`] if
+    /// unsaid.
+    pub fn when_held(mut self, when_held: WhenHeld) -> Self {
+        self.when_held = when_held;
+        self
+    }
+
     /// Opens the directory at `path`, made if there is none.
     ///
     /// # Errors
@@ -129,15 +163,25 @@ impl Builder {
         self.open_on(path.as_ref(), Media::default())
     }
 
-    /// As [`Self::open`], with what outlives the kernel on `media`.
-    pub(super) fn open_on(self, path: &Path, media: Media) -> Result<Limiter, Error> {
+    /// The directory, locked, and how its table is wanted.
+    fn open_store(&self, path: &Path) -> Result<(Store, Wanted), Error> {
         if self.counters == 0 || self.counters > COUNTERS_MAX {
             let why = format!("a directory has room for 1 to {COUNTERS_MAX}");
             return Err(Error::invalid(format!("{} counters", self.counters), why));
         }
         let most_lines = lines_per_shard(self.counters, SHARDS);
-        let wanted = Wanted::new(self.mapping).growing(most_lines);
-        let mut store = Store::open(path, self.first.clamp(1, self.counters), &wanted)?;
+        let wanted = Wanted::new(self.mapping.clone()).growing(most_lines);
+        let patience = match self.when_held {
+            WhenHeld::Refuse => Duration::ZERO,
+            WhenHeld::Wait(most) => most,
+        };
+        let first = self.first.clamp(1, self.counters);
+        Ok((Store::open(path, patience, first, &wanted)?, wanted))
+    }
+
+    /// As [`Self::open`], with what outlives the kernel on `media`.
+    pub(super) fn open_on(self, path: &Path, media: Media) -> Result<Limiter, Error> {
+        let (mut store, wanted) = self.open_store(path)?;
         let overrides = Overrides::read(&store.directory.overrides_path())?;
         let clock = match self.clock {
             Some(clock) => Clock::Manual(clock),
@@ -185,8 +229,10 @@ impl Builder {
             growth,
             recovery,
             newcomers: AtomicU64::new(0),
+            live: Live::default(),
             keyless: AtomicU64::new(0),
             keeper: Mutex::new(None),
+            control: Mutex::default(),
             trouble: Mutex::new(None),
             closed: Mutex::new(false),
             opened_at: Instant::now(),
@@ -197,7 +243,20 @@ impl Builder {
             watches: self.watches,
         });
         keep(&inner).map_err(no_thread())?;
+        introduce(&inner, self.control);
         Ok(Limiter { inner })
+    }
+}
+
+/// Tells of a takeover, and lets others ask.
+fn introduce(inner: &Arc<Inner>, listens: bool) {
+    #[cfg(feature = "watch")]
+    if let Some(waited) = inner.store.directory.waited() {
+        inner.watches.tell_of_takeover(waited);
+    }
+    if listens {
+        let path = inner.store.directory.path();
+        *lock(&inner.control) = Control::start(path, inner);
     }
 }
 
@@ -207,6 +266,11 @@ fn keep(inner: &Arc<Inner>) -> std::io::Result<()> {
     let keeper = Keeper::start(move |number| {
         if let Some(inner) = kept.upgrade() {
             inner.tick(number);
+            #[cfg(feature = "watch")]
+            if number.is_multiple_of(10) {
+                let watches = inner.watches.clone();
+                watches.tick(&Limiter { inner });
+            }
         }
     })?;
     *lock(&inner.keeper) = Some(keeper);

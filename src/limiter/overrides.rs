@@ -5,6 +5,7 @@
 //! {"limit": ..., "key": {"attribute": "value"}, "rate": ..., "since": ...}     one a line
 //! ```
 
+use std::fmt;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -34,6 +35,17 @@ pub struct Override {
     pub rate: String,
     /// Since when, if that is known.
     pub since: Option<Timestamp>,
+}
+
+/// As in `per-day user=alice: 100/day`.
+impl fmt::Display for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.limit)?;
+        for (name, value) in &self.key {
+            write!(f, " {name}={value}")?;
+        }
+        write!(f, ": {}", self.rate)
+    }
 }
 
 /// A key as an override names it.

@@ -3,7 +3,9 @@
 use super::Limiter;
 use super::check::Applied;
 use super::law::Law;
+use super::outcome::Outcome;
 use super::overrides::{Override, OverrideKey, Overrides};
+use crate::counter::Counter;
 use crate::directory::replace;
 use crate::error::Error;
 
@@ -69,12 +71,30 @@ impl Limiter {
     /// # Errors
     /// If the policy has no rate limit of this name, or its key has another shape.
     pub fn reset<'k>(&self, limit: &str, key: impl Into<OverrideKey<'k>>) -> Result<(), Error> {
+        self.with_counter(limit, key.into(), |counter| {
+            counter.reset(self.inner.counters.clock.now());
+        })
+    }
+
+    /// How a key, named as for [`reset`](Self::reset), stands with a limit, charging nothing.
+    pub(super) fn usage_of(&self, limit: &str, key: OverrideKey<'_>) -> Result<Outcome, Error> {
+        self.with_counter(limit, key, |counter| {
+            let now = self.inner.counters.clock.now();
+            Outcome::of_look(counter, counter.look(now, 1), 1, false)
+        })
+    }
+
+    fn with_counter<T>(
+        &self,
+        limit: &str,
+        key: OverrideKey<'_>,
+        act: impl FnOnce(&Counter<'_>) -> T,
+    ) -> Result<T, Error> {
         let law = self.inner.law.current();
         let plan = law.plan();
         let index = plan.limit_named(limit);
         let index = index.ok_or_else(|| Error::unknown_limit(limit))?;
         let own = law.limit(index).key;
-        let key = key.into();
         let parts = match &key {
             OverrideKey::One(value) => plan.parts_in_order(own, std::slice::from_ref(value)),
             OverrideKey::InOrder(values) => plan.parts_in_order(own, values),
@@ -90,10 +110,8 @@ impl Limiter {
             key: law.hash(&parts),
             override_key: None,
         };
-        let now = self.inner.counters.clock.now();
         let meter = law.meter(applied.limit);
-        self.inner.counter(&law, meter, &applied).reset(now);
-        Ok(())
+        Ok(act(&self.inner.counter(&law, meter, &applied)))
     }
 
     /// What was overridden while running, in the order it was set.
@@ -123,6 +141,9 @@ impl Limiter {
 fn is_same(one: &Override, other: &Override, law: &Law) -> bool {
     let hash = |one: &Override| one.parts(law.plan()).map(|parts| law.hash(&parts));
     let spells_same = one.key == other.key;
-    one.limit == other.limit
-        && (spells_same || hash(one).is_some_and(|own| Some(own) == hash(other)))
+    // A limit may be called by the name that it had before.
+    let limit = |one: &Override| law.plan().limit_named(&one.limit);
+    let names_same =
+        one.limit == other.limit || limit(one).is_some_and(|own| Some(own) == limit(other));
+    names_same && (spells_same || hash(one).is_some_and(|own| Some(own) == hash(other)))
 }

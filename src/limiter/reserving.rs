@@ -47,6 +47,7 @@ impl Reservations {
             closed_since: ceilings.closed(),
             trouble: failing.map(|failing| Trouble {
                 since: failing.since,
+                first: failing.first,
                 why: failing.why,
             }),
         }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Growth, Health, Lasts, Opened, Placement, Recovery, Reservations, RouteUse};
+use super::{
+    ControlSocket, Growth, Health, Lasts, Opened, Placement, Recovery, Reservations, RouteUse,
+};
 use crate::clock::ClockHealth;
 use crate::writer::{Trouble, Writing};
 
@@ -40,6 +42,16 @@ impl Serialize for Health {
         map.serialize_entry("routes", &self.routes)?;
         map.serialize_entry("writing", &self.writing)?;
         map.serialize_entry("reservations", &self.reservations)?;
+        map.serialize_entry("trouble", &self.trouble)?;
+        map.serialize_entry("control", &self.control)?;
+        map.end()
+    }
+}
+
+impl Serialize for ControlSocket {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("path", &self.path.as_deref().map(shown))?;
         map.serialize_entry("trouble", &self.trouble)?;
         map.end()
     }
@@ -158,6 +170,7 @@ impl Serialize for Trouble {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("since_ms_ago", &ago(self.since))?;
+        map.serialize_entry("first", &self.first)?;
         map.serialize_entry("why", &self.why)?;
         map.end()
     }
@@ -185,7 +198,8 @@ mod tests {
     fn no_field_is_left_out() {
         let trouble = Some(Trouble {
             since: Instant::now(),
-            why: "full".into(),
+            first: "full".into(),
+            why: "failed before".into(),
         });
         let health = Health {
             opened: Opened::SetAside {
@@ -232,6 +246,10 @@ mod tests {
                 trouble,
             },
             trouble: None,
+            control: ControlSocket {
+                path: Some("control".into()),
+                trouble: None,
+            },
         };
         let text = serde_json::to_string(&health).unwrap();
         let shown = format!("{health:?}");

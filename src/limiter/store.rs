@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::grower::{Files, Grower};
 use super::mapping::{Placement, Wanted};
@@ -93,9 +94,15 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the directory, or makes one with room for `first` counters.
-    pub(super) fn open(path: &Path, first: u64, wanted: &Wanted) -> Result<Self, Error> {
-        let (directory, _) = Directory::open(path, || Header::draw(first))?;
+    /// Opens the directory, or makes one with room for `first` counters. Another process that has
+    /// it open is waited for.
+    pub(super) fn open(
+        path: &Path,
+        patience: Duration,
+        first: u64,
+        wanted: &Wanted,
+    ) -> Result<Self, Error> {
+        let (directory, _) = Directory::open(path, patience, || Header::draw(first))?;
         // Before anything is changed on the strength of the other files.
         let looked = Generations::look(&directory.journal_path(), directory.header().instance);
         looked.map_err(journal_error)?;
@@ -108,7 +115,7 @@ impl Store {
     pub(super) fn create_like(path: &Path, original: &Self) -> Result<Self, Error> {
         let lines = original.table.lines().into_iter().max().unwrap_or(1);
         let header = original.directory.header();
-        let (directory, is_new) = Directory::open(path, || header.for_copy(lines))?;
+        let (directory, is_new) = Directory::open(path, Duration::ZERO, || header.for_copy(lines))?;
         if !is_new {
             let why = "is a limiter's directory already".into();
             return Err(DirectoryError::Damaged {

@@ -38,7 +38,12 @@ impl Bench {
         } else {
             Mapping::DataDirectory
         };
-        Store::open(&self.data(), 1, &Wanted::new(mapping))
+        Store::open(
+            &self.data(),
+            std::time::Duration::ZERO,
+            1,
+            &Wanted::new(mapping),
+        )
     }
 
     /// Opened and begun; dropped, it is as a killed process leaves it.
@@ -232,7 +237,12 @@ fn memory_that_has_no_room_is_passed_over_or_an_error() {
     let open = |mapping: Mapping, name: &str, counters: u64| {
         let mut wanted = Wanted::new(mapping);
         wanted.roots = vec![dir.path().join("missing"), PathBuf::from("/proc")];
-        Store::open(&dir.path().join(name), counters, &wanted)
+        Store::open(
+            &dir.path().join(name),
+            std::time::Duration::ZERO,
+            counters,
+            &wanted,
+        )
     };
     if crate::directory::is_memory(dir.path()).unwrap() {
         // A data directory in memory is where its table lies, whatever other places there are.

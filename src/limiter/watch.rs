@@ -1,14 +1,11 @@
 //! Who is told of every decision, for numbers, log lines and the like.
 
 use std::fmt;
-#[cfg(feature = "dashboard")]
-use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Decision, Key, Limit, Outcome, Trouble};
+use super::{Decision, Key, Limit, Limiter, Outcome, Trouble};
 use crate::policy::Request;
-#[cfg(feature = "dashboard")]
-use crate::policy::{Policy, ShownKey, ShownPart};
 
 /// Is told of every request that a limiter judges: see
 /// [`Builder::watch`](crate::Builder::watch).
@@ -33,6 +30,36 @@ pub trait Watch: Send + Sync {
     fn trouble(&self, trouble: Option<&Trouble>) {
         let _ = trouble;
     }
+
+    /// How it is doing, once a second, on a thread of the limiter's: for gauges.
+    fn ticked(&self, limiter: &Limiter) {
+        let _ = limiter;
+    }
+
+    /// The directory was opened after another process had it: told once, after a wait that
+    /// [`WhenHeld::Wait`](crate::WhenHeld::Wait) asked for.
+    fn took_over(&self, waited: Duration) {
+        let _ = waited;
+    }
+
+    /// An administrator changed something, over the control socket or by
+    /// [`Admin`](crate::Admin). What the service itself changes is not told.
+    fn changed(&self, change: &Change<'_>) {
+        let _ = change;
+    }
+}
+
+/// What an administrator changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Change<'a> {
+    /// Who it was: `uid 1000, process 4242` over the control socket; else the name that
+    /// [`Admin::on_behalf_of`](crate::Admin::on_behalf_of) was given.
+    pub who: &'a str,
+    /// The call: `set_override`, `remove_override`, `reset`, `replace_policy`.
+    pub what: &'a str,
+    /// The limit, where it is about one.
+    pub limit: Option<&'a str>,
 }
 
 /// What a limit that was asked directly said.
@@ -57,19 +84,6 @@ impl<'a> Asked<'a> {
     /// What it said.
     pub fn outcome(&self) -> &'a Outcome {
         self.outcome
-    }
-
-    /// The key in words, by the policy in force; none if it is no key of the limit.
-    #[cfg(feature = "dashboard")]
-    pub(crate) fn shown_key(
-        &self,
-        hashing: &impl BuildHasher,
-        show: impl Fn(ShownPart<'_>) -> String,
-    ) -> Option<ShownKey> {
-        let law = self.limit.law();
-        let (policy, name) = (&law.policy, self.limit.name());
-        self.key
-            .with_values(|values| policy.show_direct_key(name, values, hashing, show))
     }
 }
 
@@ -116,6 +130,24 @@ impl Watches {
         }
     }
 
+    pub(super) fn tick(&self, limiter: &Limiter) {
+        for watch in &self.0 {
+            watch.ticked(limiter);
+        }
+    }
+
+    pub(super) fn tell_of_takeover(&self, waited: Duration) {
+        for watch in &self.0 {
+            watch.took_over(waited);
+        }
+    }
+
+    pub(super) fn tell_of_change(&self, change: &Change<'_>) {
+        for watch in &self.0 {
+            watch.changed(change);
+        }
+    }
+
     #[cold]
     fn tell_all_of(&self, asked: &Asked<'_>) {
         for watch in &self.0 {
@@ -134,13 +166,5 @@ impl Watches {
 impl fmt::Debug for Watches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} watches", self.0.len())
-    }
-}
-
-#[cfg(feature = "dashboard")]
-impl Decision {
-    /// The policy that it was made under.
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.law.policy
     }
 }

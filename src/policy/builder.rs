@@ -288,7 +288,10 @@ impl Policy {
         let read = read_policy(tree, &mut faults);
         let plan = compile::compile(read, &mut faults);
         match faults.is_empty() {
-            true => Ok(Self { plan: plan.into() }),
+            true => Ok(Self {
+                plan: plan.into(),
+                path: None,
+            }),
             false => Err(faults.report(text)),
         }
     }

@@ -1,10 +1,10 @@
 //! What limits of both kinds say: a name, a key, what a request costs.
 
-use super::bounds::PHRASE_BYTES_MAX;
-use super::fault::{Faults, fix};
+use super::bounds::{NAME_BYTES_MAX, PHRASE_BYTES_MAX};
+use super::fault::{Faults, Place, fix};
 use super::key::{Attributes, KeySpec, parse_one};
 use super::terms::{Cost, WhenKeyMissing};
-use super::tree::{Fields, Spot, Value};
+use super::tree::{Fields, Like, Spot, Value, check_name};
 
 /// What limits of both kinds say.
 pub(super) struct Common {
@@ -14,6 +14,10 @@ pub(super) struct Common {
     pub(super) max_cost: Option<u64>,
     pub(super) when_key_missing: WhenKeyMissing,
     pub(super) shadow: bool,
+    /// What it was called when its counts began, and where that is said.
+    pub(super) renamed_from: Option<(String, Place)>,
+    /// It applies to every request, whatever routes say.
+    pub(super) everywhere: bool,
 }
 
 /// Reads what limits of both kinds say.
@@ -27,7 +31,14 @@ pub(super) fn read_common(
         .get("key")
         .and_then(|spot| read_key(spot, attributes, faults));
     let (cost, max_cost) = read_cost(fields, attributes, faults);
-    let shadow = fields.get("shadow").and_then(|shadow| shadow.flag(faults));
+    let flag = |name: &str, faults: &mut Faults| fields.get(name)?.flag(faults);
+    let shadow = flag("shadow", faults);
+    let everywhere = flag("everywhere", faults);
+    let renamed_from = fields.get("renamed_from").and_then(|spot| {
+        let former = spot.text(NAME_BYTES_MAX, Like::NameOf("a limit"), faults)?;
+        check_name(former, &spot.place, faults);
+        Some((former.to_owned(), spot.place.clone()))
+    });
     Common {
         name: name.to_owned(),
         key: key.unwrap_or(KeySpec::global()),
@@ -35,6 +46,8 @@ pub(super) fn read_common(
         max_cost,
         when_key_missing: read_when_key_missing(fields, faults),
         shadow: shadow.unwrap_or(false),
+        renamed_from,
+        everywhere: everywhere.unwrap_or(false),
     }
 }
 

@@ -72,6 +72,8 @@ pub(super) fn compile(mut text: PolicyText, faults: &mut Faults) -> Plan {
         routes: scopes.routes,
         router: scopes.router,
         scopes: scopes.scopes,
+        everywhere: scopes.everywhere,
+        warnings: scopes.warnings,
         default: scopes.default,
         intake: text.http.intake,
         ask: text.http.ask,
@@ -179,6 +181,11 @@ fn limit_on_new_keys(of: &LimitText, new_keys: &NewKeysText) -> LimitText {
             // Who has no address brings its keys together with all others who have none.
             when_key_missing: WhenKeyMissing::Share,
             shadow: of.common.shadow,
+            renamed_from: of.common.renamed_from.as_ref().map(|(former, place)| {
+                let former = format!("{former} (new keys)");
+                (former, place.clone())
+            }),
+            everywhere: false,
         },
     }
 }

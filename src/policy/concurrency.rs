@@ -34,9 +34,16 @@ pub(crate) struct ConcurrencySpec {
     pub(crate) when_key_missing: WhenKeyMissing,
     /// Counted and reported, never refusing.
     pub(crate) shadow: bool,
+    /// What it was called before, if it was called otherwise.
+    pub(crate) former: Option<Box<str>>,
 }
 
 impl ConcurrencySpec {
+    /// True if it is the limit of this name, or was called so.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        &*self.name == name || self.former.as_deref() == Some(name)
+    }
+
     /// How many may run at a time for callers of `tier`.
     pub(crate) fn most(&self, tier: Option<TierIndex>) -> u32 {
         let most = self.most.get(tier.map_or(0, |tier| tier.0 + 1));
@@ -144,6 +151,10 @@ pub(super) fn compile(
             max_cost: common.max_cost,
             when_key_missing: common.when_key_missing,
             shadow: common.shadow,
+            former: common
+                .renamed_from
+                .as_ref()
+                .map(|(name, _)| name.as_str().into()),
         }
     });
     specs.collect()

@@ -2,16 +2,17 @@
 
 use super::address;
 use super::key::KeySpec;
-use super::plan::Plan;
+use super::plan::{LimitSpec, Plan};
 use super::request::AttributeValue;
 use super::terms::{AttributeIndex, KeyIndex, KeySink, LimitIndex};
 
 impl Plan {
-    /// The rate limit of this name.
+    /// The rate limit of this name, or that was called so before.
     pub(crate) fn limit_named(&self, name: &str) -> Option<LimitIndex> {
-        self.limits
-            .iter()
-            .position(|limit| &*limit.name == name)
+        let named = self.limits.iter().position(|limit| &*limit.name == name);
+        let is_former = |limit: &LimitSpec| limit.former.as_deref() == Some(name);
+        named
+            .or_else(|| self.limits.iter().position(is_former))
             .map(LimitIndex)
             .filter(|limit| self.idempotency != Some(*limit))
     }

@@ -174,7 +174,7 @@ impl Plan {
     }
 }
 
-fn key_words(key: &KeySpec, plan: &Plan) -> String {
+pub(super) fn key_words(key: &KeySpec, plan: &Plan) -> String {
     let mut words = String::new();
     key.write(&plan.attributes, false, &mut words);
     words

@@ -143,6 +143,8 @@ fn limit(key: KeySpec, repeats: u64, span: Span, place: Place) -> LimitText {
             // A request without an id is charged each time.
             when_key_missing: WhenKeyMissing::Skip,
             shadow: false,
+            renamed_from: None,
+            everywhere: false,
         },
     }
 }

@@ -89,6 +89,8 @@ const LIMIT_FIELDS: &[&str] = &[
     "override_key",
     "new_keys",
     "shadow",
+    "renamed_from",
+    "everywhere",
 ];
 /// What only a rate limit can say, and only one that says how many run at a time.
 const RATE_FIELDS: &[&str] = &[
@@ -195,7 +197,32 @@ pub(super) fn read_limits(
             }
         }
     }
+    check_renaming(&limits, faults);
     limits
+}
+
+/// A limit takes over the counts of one that is no longer there, and no two of the same.
+fn check_renaming(limits: &LimitTexts, faults: &mut Faults) {
+    let rates = limits.rates.iter().map(|limit| &limit.common);
+    let all: Vec<_> = rates
+        .chain(limits.concurrency.iter().map(|limit| &limit.common))
+        .collect();
+    let mut taken: Vec<&str> = Vec::new();
+    for limit in &all {
+        let Some((former, place)) = &limit.renamed_from else {
+            continue;
+        };
+        let problem = if all.iter().any(|other| other.name == *former) {
+            format!("there is a limit {} still", quoted(former))
+        } else if taken.contains(&former.as_str()) {
+            format!("another limit was renamed from {} already", quoted(former))
+        } else {
+            taken.push(former);
+            continue;
+        };
+        let advice = "name the limit that this one was before, or leave it out";
+        faults.push(place, fix(problem, advice));
+    }
 }
 
 /// Fields that the other kind of limit has.

@@ -16,6 +16,7 @@ mod builder;
 mod common;
 mod compile;
 mod concurrency;
+mod diff;
 mod direct;
 mod explain;
 mod fault;
@@ -44,7 +45,6 @@ mod router;
 mod scan;
 mod scope;
 mod shape;
-#[cfg(feature = "dashboard")]
 mod shown;
 mod statuses;
 mod syntax;
@@ -56,6 +56,7 @@ mod tier;
 mod tree;
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ pub(crate) use ask::AskSpec;
 pub(crate) use bounds::{KEY_PARTS_MAX, PERMIT_PICKS_MAX, PICKS_MAX};
 pub use builder::{LimitAlgorithm, LimitDurability, LimitRule, PolicyBuilder};
 pub(crate) use concurrency::ConcurrencySpec;
+pub use diff::{LimitChange, LimitFate, PolicyDiff};
 pub use explain::{Explanation, LimitExplanation};
 pub use fault::{PolicyFault, PolicyFaults};
 #[cfg(feature = "tower")]
@@ -78,7 +80,6 @@ pub(crate) use request::AttributeValue;
 pub use request::{Request, RequestError};
 pub(crate) use resolve::{PermitPick, Pick, Refusal, Resolution};
 pub(crate) use response::{HeaderSpec, LimitTold, RefusalKind, RefusalSpec, ResponseSpec};
-#[cfg(feature = "dashboard")]
 pub(crate) use shown::{ShownKey, ShownPart};
 pub(crate) use terms::{
     AttributeIndex, ConcurrencyIndex, Durability, KeyIndex, KeyParts, KeySink, KeyValue,
@@ -106,6 +107,8 @@ use tree::{Fields, Node, Spot};
 #[derive(Clone)]
 pub struct Policy {
     plan: Arc<Plan>,
+    /// The file that it was read from.
+    path: Option<Arc<Path>>,
 }
 
 impl Policy {
@@ -161,6 +164,25 @@ impl Policy {
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The file that it was read from, if it was read from one, or else the one before it was.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The same as one that was read from this file.
+    pub(crate) fn read_from(mut self, path: &Path) -> Self {
+        // As seen from here, wherever the process goes later.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        self.path = Some(path.into());
+        self
+    }
+
+    /// The same in the place of another one: what is read again is the file that there is.
+    pub(crate) fn after(mut self, before: &Self) -> Self {
+        self.path = self.path.or_else(|| before.path.clone());
+        self
     }
 }
 

@@ -36,6 +36,10 @@ pub(crate) struct Plan {
     pub(crate) routes: Vec<RouteSpec>,
     pub(super) router: Router,
     pub(super) scopes: Vec<Scope>,
+    /// The names of the limits that apply to every request.
+    pub(super) everywhere: Vec<Box<str>>,
+    /// What is sound and may not be meant, in sentences.
+    pub(super) warnings: Vec<String>,
     /// For requests that no route matches.
     pub(super) default: Target,
     /// How HTTP requests are read.
@@ -91,6 +95,8 @@ pub(crate) struct LimitSpec {
     /// What names this limit's counters for ever: name, algorithm, window and time zone, but not
     /// the rate, so that raising a limit keeps the counts.
     pub(crate) identity: Box<str>,
+    /// What it was called when its counts began, if it was called otherwise.
+    pub(crate) former: Option<Box<str>>,
 }
 
 impl LimitSpec {

@@ -215,6 +215,8 @@ impl<'t> Sources<'t> {
         let durability = limit
             .durability
             .unwrap_or_else(|| shape.durability(quotas.iter().copied()));
+        let former = limit.common.renamed_from.as_ref();
+        let counted_as = former.map_or(&limit.common.name, |(name, _)| name);
         Some(LimitSpec {
             name: limit.common.name.as_str().into(),
             key: keys.own,
@@ -231,7 +233,8 @@ impl<'t> Sources<'t> {
             shadow: limit.common.shadow,
             charged: limit.charged.clone(),
             span_nanos: span.and_then(Span::nanos).unwrap_or(0),
-            identity: format!("v1 limit={} {shape}", limit.common.name).into(),
+            identity: format!("v1 limit={counted_as} {shape}").into(),
+            former: former.map(|(name, _)| name.as_str().into()),
             shape,
         })
     }

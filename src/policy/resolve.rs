@@ -384,7 +384,7 @@ impl Plan {
     /// The key that overrides of the limit of this name are for, of whichever kind it is.
     pub(crate) fn override_key_named(&self, name: &str) -> Option<KeyIndex> {
         let limit = self.limit_named(name).map(|limit| self.limits.get(limit.0));
-        let other = || self.concurrency.iter().find(|limit| &*limit.name == name);
+        let other = || self.concurrency.iter().find(|limit| limit.is_called(name));
         match limit {
             Some(limit) => limit.map(|limit| limit.override_key),
             None => other().map(|limit| limit.key),
@@ -398,7 +398,7 @@ impl Plan {
     /// What is wrong with `text`, and what to write instead.
     pub(crate) fn overridden(&self, name: &str, text: &str) -> Result<Overridden, String> {
         let named = self.concurrency.iter();
-        if let Some(index) = named.into_iter().position(|limit| &*limit.name == name) {
+        if let Some(index) = named.into_iter().position(|limit| limit.is_called(name)) {
             let most = match text.trim() {
                 "unlimited" => Some(UNLIMITED),
                 text => text

@@ -21,6 +21,10 @@ pub(super) struct Scopes {
     pub(super) router: Router,
     pub(super) scopes: Vec<Scope>,
     pub(super) default: Target,
+    /// The names of the limits that apply to every request.
+    pub(super) everywhere: Vec<Box<str>>,
+    /// What is sound and may not be meant.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Looks up what every route leads to.
@@ -40,7 +44,17 @@ pub(super) fn compile(
         known: HashMap::new(),
         scopes: Vec::new(),
     };
-    builder.everywhere = builder.named_nowhere(text);
+    let unnamed = builder.named_nowhere(text);
+    let said = said_everywhere(text);
+    let names: Vec<&str> = text.limits.names().collect();
+    let warnings = warnings(&names, &unnamed, &said);
+    builder.everywhere = unnamed;
+    builder.everywhere.extend(said);
+    builder.everywhere.sort_unstable();
+    builder.everywhere.dedup();
+    let everywhere = builder.everywhere.iter();
+    let names = everywhere.filter_map(|limit| names.get(*limit).map(|name| (*name).into()));
+    let everywhere_names = names.collect();
     let mut routes = Vec::new();
     let mut router = Router::new();
     for entry in &text.routes {
@@ -65,7 +79,37 @@ pub(super) fn compile(
         router,
         scopes: builder.scopes,
         default,
+        everywhere: everywhere_names,
+        warnings,
     }
+}
+
+/// The limits that say that they apply to every request.
+fn said_everywhere(text: &PolicyText) -> Vec<usize> {
+    let rates = text.limits.rates.iter().map(|limit| &limit.common);
+    let others = text.limits.concurrency.iter().map(|limit| &limit.common);
+    let all = rates.chain(others).enumerate();
+    all.filter(|(_, limit)| limit.everywhere)
+        .map(|(index, _)| index)
+        .collect()
+}
+
+/// Where routes name limits, one that none names may have lost its route.
+fn warnings(names: &[&str], unnamed: &[usize], said: &[usize]) -> Vec<String> {
+    if unnamed.len() == names.len() {
+        return Vec::new();
+    }
+    let silent = unnamed.iter().filter(|limit| !said.contains(limit));
+    let names = silent.filter_map(|limit| names.get(*limit));
+    names
+        .map(|name| {
+            format!(
+                "no route names limit {}, so it applies to every request; if that is meant, write \
+                 everywhere = true",
+                quoted(name)
+            )
+        })
+        .collect()
 }
 
 fn add_route<'t>(

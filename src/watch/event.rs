@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::word;
-use crate::limiter::{Asked, Decision, Trouble, Verdict, Watch};
+use crate::limiter::{Asked, Change, Decision, Trouble, Verdict, Watch};
 use crate::policy::Request;
 
 /// An event of `tracing` for each refusal, at level `INFO` and with the target `tollgate`: which
 /// limit refused, how, of which route and tier, and after how many milliseconds it is worth trying
 /// again. What only a limit in shadow would have refused is an event at level `DEBUG`. A limit that
 /// is asked directly has neither route nor tier to tell. That something cannot be written is one
-/// event at level `WARN`, that all can be again one at level `INFO`. Keys are never told: they may
-/// be secrets.
+/// event at level `WARN` with the first cause, that all can be again one at level `INFO`; so is
+/// what an administrator changes, with who it was, and that the directory of another process was
+/// taken over. Keys are never told: they may be secrets.
 ///
 /// ```
 /// # use tollgate::{Limiter, Policy, watch::Refusals};
@@ -59,14 +60,25 @@ impl Watch for Refusals {
 
     fn trouble(&self, trouble: Option<&Trouble>) {
         match trouble {
-            Some(Trouble { since, why }) => tracing::warn!(
+            Some(Trouble { since, first, .. }) => tracing::warn!(
                 target: "tollgate",
-                why,
+                why = first,
                 since_ms = millis(since.elapsed()),
                 "cannot write"
             ),
             None => tracing::info!(target: "tollgate", "writes again"),
         }
+    }
+
+    fn changed(&self, change: &Change<'_>) {
+        let Change {
+            who, what, limit, ..
+        } = *change;
+        tracing::info!(target: "tollgate", who, what, limit, "changed");
+    }
+
+    fn took_over(&self, waited: Duration) {
+        tracing::info!(target: "tollgate", waited_ms = millis(waited), "took over");
     }
 
     fn asked(&self, asked: &Asked<'_>) {

@@ -7,6 +7,8 @@
 mod count;
 #[cfg(feature = "tracing")]
 mod event;
+#[cfg(feature = "metrics")]
+mod gauge;
 
 #[cfg(feature = "metrics")]
 pub use count::Metrics;

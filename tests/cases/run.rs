@@ -144,6 +144,7 @@ impl Runner {
                 let policy = self.policy.policy().unwrap();
                 self.limiter()
                     .replace_policy(policy)
+                    .map(drop)
                     .map_err(|error| error.to_string())
             }
             "sweep" | "list_counters" => self.counters(expect),

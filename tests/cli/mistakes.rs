@@ -16,11 +16,11 @@ fn t9_a_key_that_lacks_a_part_or_has_one_too_many_is_an_error() {
     for command in ["check", "usage"] {
         bench.run("check --policy policy.toml --data data --limit all");
         for (asked, told) in [
-            ("all --key x", "one counter for all: leave --key out"),
-            ("own", "--key for user is missing"),
+            ("all --key x", "one counter for all: leave the key out"),
+            ("own", "a value for user is missing"),
             ("own --key a --key b", "it has no value number 2"),
-            ("both", "--key for team and user is missing"),
-            ("both --key red", "--key for user is missing"),
+            ("both", "a value for team and user is missing"),
+            ("both --key red", "a value for user is missing"),
             ("both --key red --key a --key b", "it has no value number 3"),
             ("first --key a --key b", "first alternative"),
             ("none --key a", "no limit named"),

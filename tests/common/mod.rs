@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &to);
-        } else {
+        } else if !entry.file_type().unwrap().is_socket() {
             match fs::copy(entry.path(), to) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 copied => assert!(copied.is_ok(), "{copied:?}"),

@@ -33,7 +33,7 @@ impl Watch for Told {
     fn decided(&self, _: &Request<'_>, _: &tollgate::Decision) {}
 
     fn trouble(&self, trouble: Option<&Trouble>) {
-        let why = trouble.map(|trouble| trouble.why.clone());
+        let why = trouble.map(|trouble| trouble.first.clone());
         self.0.lock().unwrap().push(why);
     }
 }
@@ -93,8 +93,12 @@ fn p7_a_full_disk_is_one_event_and_no_clients_business() {
     flush_at_last(&limiter);
     wait_for("its end is told", || told.0.lock().unwrap().len() > 1);
     let told = told.0.lock().unwrap().clone();
+    // With the cause, and where it was.
+    let data = mount.data();
+    let path = data.to_str().unwrap();
+    let says_both = |why: &str| why.contains("No space left") && why.contains(path);
     assert!(
-        matches!(&told[..], [Some(why), None] if why.contains("No space left")),
+        matches!(&told[..], [Some(why), None] if says_both(why)),
         "{told:?}"
     );
 }

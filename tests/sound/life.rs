@@ -111,7 +111,7 @@ fn step(limiter: &Limiter, data: &Path, dice: &mut Dice) {
         0 => drop(limiter.flush()),
         1 => limiter.set_override(name, &[&*key], "7/day").unwrap(),
         2 => drop(limiter.remove_override(name, &[&*key])),
-        3 => limiter.replace_policy(policy(dice)).unwrap(),
+        3 => drop(limiter.replace_policy(policy(dice)).unwrap()),
         4 if dice.below(20) == 0 => {
             let copy = data.with_extension(format!("backup-{}", dice.below(1 << 30)));
             drop(limiter.backup(copy));

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::tz::TimeZone;
 use tollgate::Timestamp;
 
+use crate::live::LiveCommand;
 use crate::log::{FORMATS_HELP, FieldMap, Format};
 use crate::replay::Show;
 use crate::suggest::AtMost;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Usage(UsageArgs),
     Doctor(DoctorArgs),
+    #[command(flatten)]
+    Live(LiveCommand),
     #[command(subcommand)]
     Policy(PolicyCommand),
 }
@@ -180,7 +183,8 @@ Examples:
   tollgate doctor /var/lib/app/limits --json | jq -r '.findings[].what'
   tollgate doctor /var/lib/app/limits --repair
 
-No limiter may have the directory open meanwhile. Without --repair nothing in it is changed. The
+While a service has the directory open, it is asked how it is, and only the small files are looked
+at; nothing can be repaired then. Without --repair nothing in it is changed. The
 repairs: files are made private, and a journal that cannot be read is put out of the way. Counters
 are never touched. What a killed process left half made is nothing wrong: the next opening removes
 it.";
@@ -203,10 +207,10 @@ pub(crate) struct DoctorArgs {
 /// Which counters.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// The policy, as TOML or JSON
+    /// The policy, as TOML or JSON; a service that has the directory open goes by its own
     #[arg(long, value_name = "FILE")]
-    pub(crate) policy: PathBuf,
-    /// The limiter's directory; no other process may have it open
+    pub(crate) policy: Option<PathBuf>,
+    /// The limiter's directory
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// As of this time instead of now: 2024-05-12T00:00:17Z
@@ -268,6 +272,17 @@ pub(crate) enum PolicyCommand {
         policy: PathBuf,
         #[command(flatten)]
         request: RequestArgs,
+    },
+    /// Show what a policy changes that takes the place of another: which limits are raised, which
+    /// counts begin anew, and why
+    #[command(after_help = "Example:\n  tollgate policy diff deployed.toml limits.toml")]
+    Diff {
+        /// The policy before, as TOML or JSON
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The policy after
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
     },
     /// Make a policy of an OpenAPI document's x-throttle extensions; what is left out is told
     Import {

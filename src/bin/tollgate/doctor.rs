@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tollgate::doctor::{self, Finding, Report};
 
 use crate::args::DoctorArgs;
+use crate::live::Door;
 use crate::out;
 
 /// Exit status if something was found that is not repaired.
@@ -17,23 +18,72 @@ const FOUND: u8 = 1;
 /// # Errors
 /// If the directory cannot be looked at.
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let shown = args.data.display();
     let report = if args.repair {
         doctor::repair(&args.data)
     } else {
         doctor::examine(&args.data)
     };
-    let shown = args.data.display();
-    let report = report.with_context(|| format!("cannot look at {shown}"))?;
+    let report = match report {
+        Err(error) if error.is_in_use() && !args.repair => return of_service(args),
+        Err(error) if error.is_in_use() => {
+            bail!("{error}: stop that service first, nothing is repaired under it")
+        }
+        report => report.with_context(|| format!("cannot look at {shown}"))?,
+    };
     if args.json {
         out::print(report_json(&report))?;
     } else {
         out::print(&report)?;
     }
-    Ok(if report.is_healthy() {
-        ExitCode::SUCCESS
+    Ok(status(report.is_healthy()))
+}
+
+/// What can be said while a service has it open.
+fn of_service(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let shown = args.data.display();
+    let report = doctor::examine_in_use(&args.data);
+    let report = report.with_context(|| format!("cannot look at {shown}"))?;
+    let mut door = Door::open(&args.data, None)?;
+    let health = door.call("health", &json!({}))?;
+    let troubles = troubles(&health);
+    let is_healthy = report.is_healthy() && troubles.is_empty();
+    if args.json {
+        let mut json = report_json(&report);
+        json["healthy"] = is_healthy.into();
+        json["troubles"] = troubles.into();
+        json["health"] = health;
+        out::print(json)?;
     } else {
-        ExitCode::from(FOUND)
-    })
+        out::print(&report)?;
+        for trouble in &troubles {
+            out::print(format_args!("the service says: {trouble}"))?;
+        }
+    }
+    Ok(status(is_healthy))
+}
+
+/// What a service's health calls wrong.
+fn troubles(health: &Value) -> Vec<String> {
+    let places = [
+        "/trouble",
+        "/writing/trouble/why",
+        "/reservations/trouble/why",
+        "/growth/trouble/why",
+        "/control/trouble",
+    ];
+    let found = places.iter().filter_map(|place| health.pointer(place));
+    let recovered = health.pointer("/recovery/troubles");
+    let recovered = recovered.and_then(Value::as_array).into_iter().flatten();
+    let all = found.chain(recovered).filter_map(Value::as_str);
+    all.map(str::to_owned).collect()
+}
+
+fn status(is_healthy: bool) -> ExitCode {
+    match is_healthy {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FOUND),
+    }
 }
 
 fn report_json(report: &Report) -> Value {

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod doctor;
 mod judge;
+mod live;
 mod log;
 mod out;
 mod policy;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Usage(args) => check::usage(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Live(command) => live::run(command),
         Command::Policy(command) => policy::run(command),
     };
     done.unwrap_or_else(|fault| {

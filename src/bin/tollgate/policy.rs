@@ -45,10 +45,16 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
             if let Some(words) = policy.idempotency() {
                 out::print(format_args!("idempotency: {words}"))?;
             }
+            warn(&policy);
         }
         PolicyCommand::Explain { policy, request } => {
             let policy = Policy::from_path(policy)?;
             out::print(policy.explain(&request.request())?)?;
+        }
+        PolicyCommand::Diff { old, new } => {
+            let [old, new] = [Policy::from_path(old)?, Policy::from_path(new)?];
+            out::print_exactly(&old.diff(&new).to_string())?;
+            warn(&new);
         }
         PolicyCommand::Import { document, base } => {
             let text = read_document(document)?;
@@ -71,6 +77,13 @@ pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is sound and may not be meant.
+fn warn(policy: &Policy) {
+    for warning in policy.warnings() {
+        out::note(format_args!("warning: {warning}"));
+    }
 }
 
 /// The longest OpenAPI document that is read, in bytes.

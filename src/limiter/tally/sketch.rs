@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::limiter::Outcome;
+use super::super::Outcome;
 use crate::time::Timestamp;
 
 /// A limit, and one of its keys in words.
@@ -37,14 +37,14 @@ impl Numbers {
 
 /// How often a key was counted; at most so much too often.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tally {
+pub(super) struct Count {
     pub(super) count: u64,
     pub(super) excess: u64,
     pub(super) numbers: Numbers,
 }
 
 #[derive(Default)]
-pub(super) struct Sketch(HashMap<Name, Tally>);
+pub(super) struct Sketch(HashMap<Name, Count>);
 
 impl Sketch {
     /// Keys kept.
@@ -52,40 +52,40 @@ impl Sketch {
     pub(super) const KEYS_MAX: usize = 128;
 
     pub(super) fn count(&mut self, name: &Name, weight: u64, numbers: Numbers) {
-        if let Some(tally) = self.0.get_mut(name) {
-            tally.count = tally.count.saturating_add(weight);
-            tally.numbers = numbers;
+        if let Some(count) = self.0.get_mut(name) {
+            count.count = count.count.saturating_add(weight);
+            count.numbers = numbers;
             return;
         }
         let mut excess = 0;
         if self.0.len() >= Self::KEYS_MAX {
-            let least = self.0.iter().min_by_key(|(_, tally)| tally.count);
-            let least = least.map(|(name, tally)| (name.clone(), tally.count));
+            let least = self.0.iter().min_by_key(|(_, count)| count.count);
+            let least = least.map(|(name, count)| (name.clone(), count.count));
             if let Some((least, count)) = least {
                 self.0.remove(&least);
                 excess = count;
             }
         }
-        let tally = Tally {
+        let count = Count {
             count: excess.saturating_add(weight),
             excess,
             numbers,
         };
-        self.0.insert(name.clone(), tally);
+        self.0.insert(name.clone(), count);
     }
 
     /// Adds what another counted.
-    pub(super) fn add_to(&self, all: &mut HashMap<Name, Tally>) {
-        for (name, tally) in &self.0 {
+    pub(super) fn add_to(&self, all: &mut HashMap<Name, Count>) {
+        for (name, count) in &self.0 {
             all.entry(name.clone())
                 .and_modify(|sum| {
-                    sum.count = sum.count.saturating_add(tally.count);
-                    sum.excess = sum.excess.saturating_add(tally.excess);
-                    if tally.numbers.at > sum.numbers.at {
-                        sum.numbers = tally.numbers;
+                    sum.count = sum.count.saturating_add(count.count);
+                    sum.excess = sum.excess.saturating_add(count.excess);
+                    if count.numbers.at > sum.numbers.at {
+                        sum.numbers = count.numbers;
                     }
                 })
-                .or_insert(*tally);
+                .or_insert(*count);
         }
     }
 }
@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    fn tallies(sketch: &Sketch) -> HashMap<Name, Tally> {
+    fn tallies(sketch: &Sketch) -> HashMap<Name, Count> {
         let mut all = HashMap::new();
         sketch.add_to(&mut all);
         all
@@ -125,8 +125,8 @@ mod tests {
         }
         let all = tallies(&sketch);
         for key in 0..100 {
-            let tally = all[&name(key)];
-            assert_eq!((tally.count, tally.excess), (3 * (key + 1), 0));
+            let count = all[&name(key)];
+            assert_eq!((count.count, count.excess), (3 * (key + 1), 0));
         }
     }
 
@@ -145,12 +145,12 @@ mod tests {
         let all = tallies(&sketch);
         assert_eq!(all.len(), Sketch::KEYS_MAX);
         let mut counted: Vec<_> = all.iter().collect();
-        counted.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.count));
-        for (name, tally) in &counted[..10] {
+        counted.sort_by_key(|(_, count)| std::cmp::Reverse(count.count));
+        for (name, count) in &counted[..10] {
             assert!(name.key.parse::<u64>().unwrap() < busy, "{name:?}");
             assert!(
-                tally.count >= 2_000 && tally.count - tally.excess <= 2_000,
-                "{tally:?}"
+                count.count >= 2_000 && count.count - count.excess <= 2_000,
+                "{count:?}"
             );
         }
     }
@@ -167,8 +167,8 @@ mod tests {
             sketch.count(&late, 1, NUMBERS);
             sketch.count(&name(2_000 + other), 1, NUMBERS);
         }
-        let tally = tallies(&sketch)[&late];
-        assert_eq!((tally.count, tally.excess), (210, 10));
+        let count = tallies(&sketch)[&late];
+        assert_eq!((count.count, count.excess), (210, 10));
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         sketches[1].count(&name(1), 3, NUMBERS);
         let mut all = HashMap::new();
         sketches.iter().for_each(|sketch| sketch.add_to(&mut all));
-        let tally = all[&name(1)];
-        assert_eq!((tally.count, tally.numbers.used), (5, 9));
+        let count = all[&name(1)];
+        assert_eq!((count.count, count.numbers.used), (5, 9));
     }
 }
