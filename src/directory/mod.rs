@@ -58,6 +58,10 @@ pub(crate) struct Directory {
     /// Device and inode number of the directory itself: what a copy of it does not share.
     standing: Standing,
     /// How long another process had it meanwhile, if one had.
+    #[cfg_attr(
+        not(feature = "watch"),
+        allow(dead_code, reason = "nobody else is told of it")
+    )]
     waited: Option<Duration>,
     /// Dropped last: with it goes the lock. None if somebody else holds it for us.
     lock: Option<File>,
