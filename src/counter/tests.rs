@@ -49,12 +49,12 @@ fn bucket() -> Rule {
     Rule::Bucket(Bucket::new(1, NANOS_PER_SEC, 3).unwrap())
 }
 
-/// Another took the first of three nanoseconds later than this one read the time, exactly.
+/// Another took the first of three a unit of time later than this one read the time, exactly.
 #[test]
 fn who_read_the_time_too_early_reads_it_again_before_he_is_refused() {
     let rule = bucket();
     for (taken, is_admitted) in [(1, true), (2, true), (3, false)] {
-        let later = NOW.plus_nanos(3);
+        let later = NOW.plus_nanos(50);
         let store = || store(Word::bucket(later + Duration::from_secs(taken)), later);
         let taken_by = |take: fn(Counter<'_>) -> Take| match take(counter(&store(), &rule)) {
             Take::Judged(seen) => seen,
