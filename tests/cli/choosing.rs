@@ -216,6 +216,13 @@ fn outputs_are_tried_before_the_work_begins() {
         );
         assert!(!fs::exists(bench.path("g")).unwrap(), "nothing was begun");
     }
+    // The data directory may be as new as what is to lie in it.
+    let inside = "replay good.log --policy p.toml --data new/h --report new/h/";
+    let done = bench.run(&format!("{inside}r.html"));
+    assert_eq!(done.status(), 0, "{}", done.err());
+    assert!(fs::exists(bench.path("new/h/r.html")).unwrap());
+    let done = bench.run(&format!("{inside}none/r.html").replace("new", "other"));
+    assert_eq!(done.status(), 2, "{}", done.err());
 }
 
 /// Waits until the file at `path` has `text`.

@@ -1,7 +1,7 @@
 //! `tollgate replay`: what the command does around a replay.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
@@ -32,13 +32,18 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let policies = args.policy.iter().map(Policy::from_path);
     let policies = policies.collect::<Result<Vec<_>, _>>()?;
     let (recipe, reading) = recipe(args, &policies)?;
-    try_outputs(args)?;
+    // What is to lie in a data directory that is still to be made is tried once that is there.
+    let outputs = args.report.iter().chain(&args.suggest);
+    let is_inside = |path: &&PathBuf| path.starts_with(&args.data) && !args.data.exists();
+    let (inside, elsewhere): (Vec<_>, Vec<_>) = outputs.partition(is_inside);
+    try_outputs(&elsewhere)?;
     let held = match (args.resume, args.fresh) {
         (true, _) => Held::Resume,
         (false, true) => Held::Replace,
         (false, false) => Held::ReplaceFinished,
     };
     let home = Home::open(&args.data, held)?;
+    try_outputs(&inside)?;
     let counts = |policy| home.counts(policy);
     let kept = home.progress()?;
     let kept = kept
@@ -170,8 +175,8 @@ fn recipe(args: &ReplayArgs, policies: &[Policy]) -> anyhow::Result<(Recipe, Rea
 }
 
 /// Makes sure that what the command is to write can be written, before hours of work.
-fn try_outputs(args: &ReplayArgs) -> anyhow::Result<()> {
-    for path in args.report.iter().chain(&args.suggest) {
+fn try_outputs(outputs: &[&PathBuf]) -> anyhow::Result<()> {
+    for path in outputs {
         ensure!(
             !path.is_dir(),
             "cannot write {}: it is a directory",
