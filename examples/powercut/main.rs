@@ -169,7 +169,7 @@ const POLICY: &str = r#"
     when_key_missing = "skip"
 
     [limits.raced-first]
-    rate = "1000000000 per 3000 days"
+    rate = "8000000 per 3000 days"
     algorithm = "fixed window from first hit"
     durability = "strict"
     reserve = 30
