@@ -183,7 +183,7 @@ impl<'a> Counter<'a> {
     /// of a rate that ended is written anew first, and fills at this one from then on.
     pub(crate) fn look_to_take(&self, now: Timestamp, cost: u64) -> Seen {
         let main = self.table().read(self.tag);
-        if self.rule.rewritten(main, self.paces, now).is_some() {
+        if self.rule.has_ended(main, self.paces, now) {
             let _: Take = self.change(now, 0, false, |_, _, words, _| Step::Admit(words.main));
         }
         self.look(now, cost)
@@ -332,11 +332,11 @@ impl<'a> Counter<'a> {
                 continue;
             }
             let words = self.known(period, at, stands, now);
-            // What was written at a rate that ended is first written anew, whatever comes of it.
-            let rewritten = self.rule.rewritten(main, self.paces, now);
-            let step = match rewritten {
-                Some(word) => Step::Admit(word),
-                None => judge(self.rule, period, words, now),
+            // A word whose rate has ended is first written at this one; then the change is judged.
+            let has_ended = self.rule.has_ended(main, self.paces, now);
+            let step = match has_ended {
+                true => Step::Admit(words.main),
+                false => judge(self.rule, period, words, now),
             };
             let seen = Seen::new(step, words, period, now);
             let next = match seen.step {
@@ -351,7 +351,7 @@ impl<'a> Counter<'a> {
                 }
                 Step::Refuse | Step::Never | Step::Foreign => return Take::Judged(seen),
                 // Nothing is taken that the disk would have to know of, whatever its ceiling.
-                Step::Admit(next) if next == words.main && rewritten.is_none() => {
+                Step::Admit(next) if next == words.main && !has_ended => {
                     return Take::Judged(seen);
                 }
                 Step::Admit(next) => next,
@@ -369,7 +369,7 @@ impl<'a> Counter<'a> {
                 Put::Full if self.joins(tries, period, other) => continue,
                 Put::Full => return Take::Full,
             }
-            if rewritten.is_some() {
+            if has_ended {
                 continue;
             }
             let is_good = !self.rule.has_pair() || self.stands(at.other, other);
@@ -423,7 +423,7 @@ impl<'a> Counter<'a> {
     fn amend_told(&self, tag: Tag, now: Timestamp, step: impl Fn(Word) -> Word) {
         self.amend(tag, |word| {
             let told = self.rule.converted(word, self.paces, now);
-            if self.rule.cannot_tell(told, now) {
+            if self.rule.is_foreign(told, now) {
                 return word;
             }
             match step(told) {

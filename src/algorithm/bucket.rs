@@ -235,11 +235,6 @@ impl Bucket {
         2 * self.ticks_of(self.burst)
     }
 
-    /// True if the word still counts at `now`, and tells its tokens by another rate.
-    pub(super) const fn cannot_tell(&self, word: BucketWord, now: Timestamp) -> bool {
-        self.is_foreign(word, units(now))
-    }
-
     /// The word of another rate, full as much later as `cost` takes at this one.
     pub(super) fn delayed(&self, word: BucketWord, cost: u64) -> BucketWord {
         let later_units = self.units(self.ticks_of(cost).min(self.debt_ticks()));
@@ -249,10 +244,10 @@ impl Bucket {
         }
     }
 
-    /// True if the word still counts at `now_units`, and tells its tokens by another rate.
+    /// True if the word still counts at `now`, and tells its tokens by another rate.
     #[inline(always)]
-    const fn is_foreign(&self, word: BucketWord, now_units: u64) -> bool {
-        word.pace != self.pace && word.arrival_units > now_units
+    pub(super) const fn is_foreign(&self, word: BucketWord, now: Timestamp) -> bool {
+        word.pace != self.pace && word.arrival_units > units(now)
     }
 
     /// A word written at another rate of the limit, as this rate tells it: with the same tokens
@@ -272,10 +267,10 @@ impl Bucket {
         written: Option<Written>,
         now: Timestamp,
     ) -> BucketWord {
-        let now_units = units(now);
-        if !self.is_foreign(word, now_units) {
+        if !self.is_foreign(word, now) {
             return word;
         }
+        let now_units = units(now);
         let most_ticks = self.ticks_of(self.burst);
         let Some(written) = written else {
             if word.pace != NO_PACE {
@@ -313,17 +308,17 @@ impl Bucket {
         (ended != Timestamp::EPOCH).then_some(ended)
     }
 
-    /// True if the word was written at a rate that ended: what it means now, it means for good.
-    pub(super) fn is_settled(&self, word: BucketWord, written: Option<Written>) -> bool {
-        word.pace != self.pace && written.is_some_and(|written| self.ended(written).is_some())
+    /// True if an operator ended that rate for the keys of this one.
+    pub(super) fn has_ended(&self, written: Written) -> bool {
+        self.ended(written).is_some()
     }
 
     #[inline(always)]
     pub(super) fn step(&self, word: BucketWord, now: Timestamp, cost: u64) -> Step {
-        let now_units = units(now);
-        if self.is_foreign(word, now_units) {
+        if self.is_foreign(word, now) {
             return Step::Foreign;
         }
+        let now_units = units(now);
         match self.ticks_are_units() {
             true => self.judge(word.arrival_units, now_units, cost),
             false => self.step_in_ticks(word, now_units, cost),
@@ -430,7 +425,7 @@ impl Bucket {
     }
 
     pub(super) fn status(&self, word: BucketWord, now: Timestamp) -> Status {
-        if self.cannot_tell(word, now) {
+        if self.is_foreign(word, now) {
             // Whoever asks again is told by the rate that wrote it.
             return Status {
                 limit: self.burst,
@@ -454,7 +449,7 @@ impl Bucket {
         if cost > self.burst {
             return Retry::Never;
         }
-        if self.cannot_tell(word, now) {
+        if self.is_foreign(word, now) {
             return Retry::Now;
         }
         let arrival_ticks = self.ticks(word.arrival_units);

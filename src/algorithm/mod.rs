@@ -6,6 +6,7 @@
 mod bucket;
 mod calendar;
 mod fine;
+mod grain;
 mod pace;
 mod sliding;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub(crate) mod word;
 pub(crate) use bucket::Bucket;
 pub(crate) use calendar::{Calendar, CalendarUnit};
 pub(crate) use fine::FineWindow;
+use grain::{Grain, Hundredths, Seconds};
 pub(crate) use pace::{Named, Paces};
 pub(crate) use sliding::Sliding;
 use sliding::Windows;
@@ -280,8 +282,12 @@ impl Rule {
             Self::Unlimited => Step::Admit(words.main),
             Self::Deny => Step::Never,
             Self::Bucket(bucket) => bucket.step(words.main.as_bucket(), now, cost),
-            Self::Window(window) => window.step(period, words.main.as_window(), now, cost),
-            Self::Fine(window) => window.step(words.main.as_window(), now, cost),
+            Self::Window(window) => {
+                Seconds::step(window.open(period, now), words.main.as_window(), now, cost)
+            }
+            Self::Fine(window) => {
+                Hundredths::step(window.open(now), words.main.as_window(), now, cost)
+            }
             Self::Sliding(sliding) => sliding.step(period, words.as_windows(), now, cost),
         }
     }
@@ -295,8 +301,12 @@ impl Rule {
         match self {
             Self::Unlimited | Self::Deny => words.main,
             Self::Bucket(bucket) => bucket.charge(words.main.as_bucket(), now, cost),
-            Self::Window(window) => window.charge(period, words.main.as_window(), now, cost),
-            Self::Fine(window) => window.charge(words.main.as_window(), now, cost),
+            Self::Window(window) => {
+                Seconds::charge(window.open(period, now), words.main.as_window(), now, cost)
+            }
+            Self::Fine(window) => {
+                Hundredths::charge(window.open(now), words.main.as_window(), now, cost)
+            }
             Self::Sliding(sliding) => sliding.charge(period, words.as_windows(), cost),
         }
     }
@@ -306,9 +316,9 @@ impl Rule {
         match self {
             Self::Unlimited | Self::Deny => word,
             Self::Bucket(bucket) => bucket.ahead(word.as_bucket(), now, amount),
-            Self::Window(window) => window::ahead(word.as_window(), amount, window.amount()),
-            Self::Fine(window) => window.ahead(word.as_window(), amount),
-            Self::Sliding(sliding) => window::ahead(word.as_window(), amount, sliding.amount()),
+            Self::Window(window) => Seconds::ahead(word.as_window(), amount, window.amount()),
+            Self::Fine(window) => Hundredths::ahead(word.as_window(), amount, window.amount()),
+            Self::Sliding(sliding) => Seconds::ahead(word.as_window(), amount, sliding.amount()),
         }
     }
 
@@ -332,10 +342,10 @@ impl Rule {
                 bucket.refund(word, taken.as_bucket(), now, cost)
             }),
             Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
-                window::refund(word, taken.as_window(), cost)
+                Seconds::refund(word, taken.as_window(), cost)
             }),
-            Self::Fine(window) => amended(word, Word::as_window, |word| {
-                window.refund(word, taken.as_window(), cost)
+            Self::Fine(_) => amended(word, Word::as_window, |word| {
+                Hundredths::refund(word, taken.as_window(), cost)
             }),
         }
     }
@@ -356,10 +366,10 @@ impl Rule {
                 bucket.undo(word, before.as_bucket(), taken.as_bucket(), now)
             }),
             Self::Window(_) | Self::Sliding(_) => amended(word, Word::as_window, |word| {
-                window::undo(word, before.as_window(), taken.as_window(), cost)
+                Seconds::undo(word, before.as_window(), taken.as_window(), cost)
             }),
-            Self::Fine(window) => amended(word, Word::as_window, |word| {
-                window.undo(word, before.as_window(), taken.as_window())
+            Self::Fine(_) => amended(word, Word::as_window, |word| {
+                Hundredths::undo(word, before.as_window(), taken.as_window(), cost)
             }),
         }
     }
@@ -375,10 +385,11 @@ impl Rule {
         }
     }
 
-    /// True if the word counts, and only a policy that came later can tell its tokens.
-    pub(crate) fn cannot_tell(&self, word: Word, now: Timestamp) -> bool {
+    /// True if the word counts, and tells its tokens by another rate. After [`Self::converted`],
+    /// only a policy that came later knows that rate.
+    pub(crate) fn is_foreign(&self, word: Word, now: Timestamp) -> bool {
         match self {
-            Self::Bucket(bucket) => bucket.cannot_tell(word.as_bucket(), now),
+            Self::Bucket(bucket) => bucket.is_foreign(word.as_bucket(), now),
             _ => false,
         }
     }
@@ -391,14 +402,17 @@ impl Rule {
         }
     }
 
-    /// The word to be written in the place of one whose rate ended; `None` if that is not so.
-    pub(crate) fn rewritten(&self, word: Word, paces: &Paces, now: Timestamp) -> Option<Word> {
-        let Self::Bucket(bucket) = self else {
-            return None;
-        };
-        let (told, known) = (self.converted(word, paces, now), word.as_bucket());
-        let is_settled = told != word && bucket.is_settled(known, paces.get(known.pace));
-        is_settled.then_some(told)
+    /// True if the rate at which the word was written has ended: what [`Self::converted`] makes of
+    /// it is to be written in its place.
+    pub(crate) fn has_ended(&self, word: Word, paces: &Paces, now: Timestamp) -> bool {
+        match self {
+            Self::Bucket(bucket) => {
+                let word = word.as_bucket();
+                let written = || paces.get(word.pace);
+                bucket.is_foreign(word, now) && written().is_some_and(|at| bucket.has_ended(at))
+            }
+            _ => false,
+        }
     }
 
     /// The counter's numbers at `now`.
@@ -417,8 +431,10 @@ impl Rule {
                 reset: now,
             },
             Self::Bucket(bucket) => bucket.status(words.main.as_bucket(), now),
-            Self::Window(window) => window.status(period, words.main.as_window(), now),
-            Self::Fine(window) => window.status(words.main.as_window(), now),
+            Self::Window(window) => {
+                Seconds::status(window.open(period, now), words.main.as_window(), now)
+            }
+            Self::Fine(window) => Hundredths::status(window.open(now), words.main.as_window(), now),
             Self::Sliding(sliding) => sliding.status(period, words.as_windows(), now),
         }
     }
@@ -432,8 +448,12 @@ impl Rule {
             Self::Unlimited => Retry::Now,
             Self::Deny => Retry::Never,
             Self::Bucket(bucket) => bucket.retry(words.main.as_bucket(), now, cost),
-            Self::Window(window) => window.retry(period, words.main.as_window(), now, cost),
-            Self::Fine(window) => window.retry(words.main.as_window(), now, cost),
+            Self::Window(window) => {
+                Seconds::retry(window.open(period, now), words.main.as_window(), now, cost)
+            }
+            Self::Fine(window) => {
+                Hundredths::retry(window.open(now), words.main.as_window(), now, cost)
+            }
             Self::Sliding(sliding) => sliding.retry(period, words.as_windows(), now, cost),
         }
     }

@@ -17,7 +17,8 @@
 //! what that weighed at the first take: that part weighs the same until the window ends, so the
 //! limit is as strict as ever, and lets in less. The word moves on to the new window.
 
-use super::window::{add, fit};
+use super::grain::{Grain, Seconds};
+use super::window::fit;
 use super::word::WindowWord;
 use super::{Period, Retry, RuleError, Status, Step, Word};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -74,7 +75,7 @@ impl Sliding {
                 if is_of { word.count } else { 0 }
             });
             // Both only if two threads of which one found a slot came at once.
-            add(main, u64::from(other))
+            Seconds::add(main, u64::from(other))
         };
         (of(self.death(period)), of(period.end_secs))
     }
@@ -89,7 +90,7 @@ impl Sliding {
         if main.dies_at_secs == self.death(period) {
             main.count
         } else if main.dies_at_secs == period.end_secs {
-            add(0, self.weigh(main.count, gone_nanos))
+            Seconds::add(0, self.weigh(main.count, gone_nanos))
         } else {
             0
         }
@@ -143,7 +144,7 @@ impl Sliding {
             return Step::Refuse;
         }
         let count = self.standing(period, words.main, gone_nanos);
-        Step::Admit(Word::window(self.death(period), add(count, cost)))
+        Step::Admit(Word::window(self.death(period), Seconds::add(count, cost)))
     }
 
     /// Takes `cost` whatever is left; the count stops at what a word can hold.
@@ -156,7 +157,7 @@ impl Sliding {
             // What stands there of the previous window weighs no more than all of it.
             self.standing(period, words.main, 0)
         };
-        Word::window(dies_at, add(count, cost))
+        Word::window(dies_at, Seconds::add(count, cost))
     }
 
     pub(super) fn status(&self, period: Period, words: Windows, now: Timestamp) -> Status {

@@ -241,13 +241,6 @@ impl WindowWord {
         dies_at_secs: 0,
         count: 0,
     };
-
-    /// True if the window still counts at `now`.
-    // Bound: see `Word::is_live`.
-    #[inline(always)]
-    pub(super) const fn is_live(self, now: Timestamp) -> bool {
-        self.dies_at_secs as u64 * NANOS_PER_SEC > now.as_nanos()
-    }
 }
 
 impl From<WindowWord> for Word {

@@ -118,7 +118,7 @@ proptest! {
             }
         });
         let (period, pair, _) = counter.look(now);
-        if counter.rule.cannot_tell(pair.main, now) {
+        if counter.rule.is_foreign(pair.main, now) {
             prop_assert_eq!(counter.retry(now, cost.min(counter.rule.capacity())), Retry::Now);
             return Ok(());
         }

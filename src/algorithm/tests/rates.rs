@@ -81,7 +81,7 @@ proptest! {
         prop_assume!(word.is_live(now));
         prop_assert_eq!(told(other, word, &paces, now).used, status(other, at_once, now).used);
         let written = one != other && at_once != word;
-        prop_assert_eq!(other.rewritten(word, &paces, now).is_some(), written);
+        prop_assert_eq!(other.has_ended(word, &paces, now), written);
     }
 
     #[test]
@@ -125,7 +125,7 @@ fn words_of_unknown_rates_count_as_used() {
     );
     let step = Rule::Bucket(minute).step(Period::default(), Pair::single(later), NOW, 1);
     assert_eq!(step, Step::Foreign);
-    assert!(Rule::Bucket(minute).cannot_tell(later, NOW));
+    assert!(Rule::Bucket(minute).is_foreign(later, NOW));
     // A word of no rate, as a reset leaves it, is over and stays so.
     let reset = Word::bucket(NOW);
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::grain::{Grain, Hundredths};
 use super::super::{CalendarUnit, Frame, Word};
 use super::harness::{Counter, Recipe, beginnings, events, recipes, timed};
 use crate::algorithm::word::UNIT_NANOS;
@@ -70,7 +71,7 @@ proptest! {
             counter.charge(start, cost);
             let most = match recipe {
                 Recipe::Bucket { .. } => 2 * limit,
-                Recipe::Fine { .. } => u64::from(super::super::fine::FINE_COUNT_MAX),
+                Recipe::Fine { .. } => u64::from(Hundredths::COUNT_MAX),
                 _ => u64::from(super::super::word::COUNT_MAX),
             };
             let due = used.saturating_add(cost).min(most);
