@@ -55,6 +55,7 @@ mod prefetch;
 mod sync;
 mod table;
 mod time;
+mod trouble;
 #[cfg(all(any(feature = "metrics", feature = "tracing"), not(tollgate_loom)))]
 pub mod watch;
 #[cfg(not(tollgate_loom))]

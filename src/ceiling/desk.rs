@@ -10,6 +10,7 @@ use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, fence, lock, wait};
 use crate::table::{Table, Update};
 use crate::time::Timestamp;
+use crate::trouble::Trouble;
 
 /// The longest that anybody waits for the disk.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,16 +54,6 @@ impl Demand {
     }
 }
 
-/// Why nothing can be made durable.
-#[derive(Clone, Debug)]
-pub(crate) struct Failing {
-    /// When the first of the failures in a row happened.
-    pub(crate) since: Instant,
-    /// What that one said.
-    pub(crate) first: String,
-    pub(crate) why: String,
-}
-
 /// What is written next, and how the last writing went.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -78,7 +69,7 @@ pub(super) struct Desk {
     pub(super) began: Option<Instant>,
     /// When a round last ended.
     pub(super) ended: Instant,
-    pub(super) failing: Option<Failing>,
+    pub(super) failing: Option<Trouble>,
     pub(super) is_started: bool,
     pub(super) stop: bool,
 }
@@ -175,15 +166,7 @@ impl Shared {
         desk.ended = Instant::now();
         desk.failing = match (written, desk.failing.take()) {
             (Ok(()), _) => None,
-            (Err(error), Some(failing)) => Some(Failing {
-                why: error.to_string(),
-                ..failing
-            }),
-            (Err(error), None) => Some(Failing {
-                since: desk.ended,
-                first: error.to_string(),
-                why: error.to_string(),
-            }),
+            (Err(error), before) => Some(Trouble::after(before, error.to_string())),
         };
         self.answer.notify_all();
     }
@@ -328,12 +311,8 @@ impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         let mut desk = lock(&self.0.desk);
         if !desk.stop {
-            let why = "the thread that writes the ceilings panicked".to_owned();
-            desk.failing = Some(Failing {
-                since: Instant::now(),
-                first: why.clone(),
-                why,
-            });
+            let why = "the thread that writes the ceilings panicked".into();
+            desk.failing = Some(Trouble::after(None, why));
         }
         desk.stop = true;
         self.0.answer.notify_all();

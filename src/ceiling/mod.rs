@@ -35,9 +35,10 @@ use crate::key::Tag;
 use crate::sync::{Arc, AtomicU64, Condvar, Mutex, Ordering, lock, try_lock, wait};
 use crate::table::{Table, Update};
 use crate::time::Timestamp;
+use crate::trouble::Trouble;
 #[cfg(all(test, not(tollgate_loom)))]
 use desk::PATIENCE;
-pub(crate) use desk::{Demand, Failing, Patience};
+pub(crate) use desk::{Demand, Patience};
 use desk::{Desk, Shared};
 use file::Found;
 pub(crate) use medium::Medium;
@@ -88,7 +89,7 @@ pub(crate) struct Standing {
     /// Admitted or charged above a ceiling because the disk failed.
     pub(crate) unsecured: u64,
     pub(crate) bytes: u64,
-    pub(crate) failing: Option<Failing>,
+    pub(crate) failing: Option<Trouble>,
 }
 
 /// Makes a file of no ceilings at `path`, for a directory that is a copy of another.

@@ -92,8 +92,9 @@ pub(crate) use tally::figures;
 #[cfg(feature = "dashboard")]
 pub(crate) use tally::{Tally, Weight};
 
+pub use crate::trouble::Trouble;
 use crate::writer::Writer;
-pub use crate::writer::{Trouble, Writing};
+pub use crate::writer::Writing;
 
 /// A rate limiter whose counters are kept in a directory.
 ///

@@ -45,11 +45,7 @@ impl Reservations {
             bytes,
             admitted_without: unsecured,
             closed_since: ceilings.closed(),
-            trouble: failing.map(|failing| Trouble {
-                since: failing.since,
-                first: failing.first,
-                why: failing.why,
-            }),
+            trouble: failing,
         }
     }
 }

@@ -9,7 +9,8 @@ use super::{
     ControlSocket, Growth, Health, Lasts, Opened, Placement, Recovery, Reservations, RouteUse,
 };
 use crate::clock::ClockHealth;
-use crate::writer::{Trouble, Writing};
+use crate::trouble::Trouble;
+use crate::writer::Writing;
 
 /// A map with numbers, texts and maps, `null` for what is not there.
 ///
