@@ -1,29 +1,11 @@
 //! Administration over whatever carries requests: JSON in, JSON out.
-//!
-//! ```text
-//! GET    overrides                                    what is overridden; ?from=N goes on
-//! PUT    overrides   {"limit", "key", "rate"}         set one
-//! DELETE overrides   {"limit", "key"}                 take one back
-//! POST   reset       {"limit", "key"}                 forget what a key has used
-//! POST   usage       {"limit", "key"}, or a request   how a key stands, charging nothing
-//! POST   check       {"limit", "key"}, or a request   one decision, charged
-//! GET    health                                       how the limiter is doing
-//! GET    policy                                       the limits in words
-//! PUT    policy      TOML, or JSON                    put another in force, until it ends
-//! POST   policy      TOML, or JSON                    what that would change
-//! POST   reload                                       read the policy's file again
-//! ```
-//!
-//! What a key and a request look like stands in `limiter/calls/mod.rs`.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::control::{CallError, Refusal};
 use crate::limiter::Limiter;
-use crate::policy::Policy;
 
 /// The longest body that is read.
 // Bound: a policy's text has at most as much.
@@ -35,7 +17,6 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Admin {
     limiter: Limiter,
-    policy_file: Option<PathBuf>,
     who: String,
 }
 
@@ -60,16 +41,8 @@ impl Admin {
     pub fn new(limiter: Limiter) -> Self {
         Self {
             limiter,
-            policy_file: None,
             who: "admin".into(),
         }
-    }
-
-    /// The same, reading the policy from this file when it is told to reload. Else it reads the one
-    /// that the policy in force came from.
-    pub fn policy_file(mut self, path: impl AsRef<Path>) -> Self {
-        self.policy_file = Some(path.as_ref().to_owned());
-        self
     }
 
     /// The same on behalf of somebody of this name, whom those who watch are told of at a change.
@@ -81,6 +54,26 @@ impl Admin {
     /// Has a call done, with these arguments, a JSON object: as
     /// [`control::Connection::call`](crate::control::Connection::call) does it in another process.
     ///
+    /// | call | arguments | what it does |
+    /// |---|---|---|
+    /// | `health` | | tells how the limiter is doing |
+    /// | `top` | | tells what is decided, from the first such call on |
+    /// | `policy` | | tells the limits in words |
+    /// | `usage` | `limit`, `key`; or a request | tells how a key stands, charging nothing |
+    /// | `check` | `limit`, `key`, `cost`; or a request | makes one decision, which is charged |
+    /// | `overrides` | `from` | tells what is overridden, 500 at a time |
+    /// | `set_override` | `limit`, `key`, `rate` | gives a key a rate of its own |
+    /// | `remove_override` | `limit`, `key` | takes it back |
+    /// | `reset` | `limit`, `key` | forgets what a key has used |
+    /// | `replace_policy` | `text` | puts another policy in force, until the process ends |
+    /// | `preview_policy` | `text` | tells what that would change |
+    /// | `reload` | | reads the file again that the policy was read from |
+    ///
+    /// A key is a text, a list of its values in the order of the limit's key, or an object of
+    /// attributes and their values. A request is `method`, `path`, `attributes` and `addresses`
+    /// (objects), and `cost`. Without `limit`, `usage` and `reset` are about every limit whose key
+    /// can be this one.
+    ///
     /// # Errors
     /// If it makes no sense, or cannot be done.
     pub fn call(&self, name: &str, with: &str) -> Result<String, CallError> {
@@ -91,8 +84,24 @@ impl Admin {
         done.map(|answer| answer.to_string()).map_err(refused)
     }
 
-    /// Does what a request asks for; see the source's head for what there is. `path` is what
-    /// follows the place where it is mounted. It may write to the disk, and waits for that.
+    /// Does what a request asks for. `path` is what follows the place where it is mounted. It may
+    /// write to the disk, and waits for that.
+    ///
+    /// | request | body | call |
+    /// |---|---|---|
+    /// | `GET overrides`, `GET overrides?from=N` | | `overrides` |
+    /// | `PUT overrides` | the call's arguments | `set_override` |
+    /// | `DELETE overrides` | the call's arguments | `remove_override` |
+    /// | `POST reset` | the call's arguments | `reset` |
+    /// | `POST usage` | the call's arguments | `usage` |
+    /// | `POST check` | the call's arguments | `check` |
+    /// | `GET health` | | `health` |
+    /// | `GET policy` | | `policy` |
+    /// | `PUT policy` | the policy, TOML or JSON | `replace_policy` |
+    /// | `POST policy` | the policy, TOML or JSON | `preview_policy` |
+    /// | `POST reload` | | `reload` |
+    ///
+    /// What each call does is said at [`call`](Self::call).
     ///
     /// Whoever carries requests from browsers here must refuse those that a page of another site
     /// may have sent, as `layer::AdminService` does.
@@ -131,13 +140,7 @@ impl Admin {
             }
             _ => return Err(Refusal::new(404, "nothing is here")),
         };
-        match (&self.policy_file, call) {
-            (Some(path), "reload") => {
-                let policy = Policy::from_path(path)?;
-                self.limiter.put_in_force(&self.who, policy)
-            }
-            _ => self.limiter.call(&self.who, call, &with?),
-        }
+        self.limiter.call(&self.who, call, &with?)
     }
 }
 

@@ -158,8 +158,8 @@ impl Page {
 }
 
 /// The administration of `limiter`, for those who send `Authorization: TOKEN`.
-fn admin(limiter: Limiter, page: Page, policy_file: &Path, token: &str) -> Router {
-    let admin = Admin::new(limiter.clone()).policy_file(policy_file);
+fn admin(limiter: Limiter, page: Page, token: &str) -> Router {
+    let admin = Admin::new(limiter.clone());
     Router::new()
         .nest_service("/admin/limits", AdminService::new(admin))
         .merge(page.router(limiter))
@@ -184,7 +184,7 @@ pub(crate) fn service(
     }
     router = router.layer(layer).layer(map_request(identify));
     if let Some(token) = token {
-        router = router.merge(admin(limiter, page, &policy_path(system), token));
+        router = router.merge(admin(limiter, page, token));
     }
     router.into_make_service_with_connect_info::<SocketAddr>()
 }

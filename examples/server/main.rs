@@ -65,7 +65,7 @@ fn stopped() -> std::io::Result<impl Future<Output = ()>> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = args()?;
-    let policy = Policy::from_toml(&std::fs::read_to_string(app::policy_path(&args.system))?)?;
+    let policy = Policy::from_path(app::policy_path(&args.system))?;
     let page = app::Page::default();
     let builder = page.watch(Limiter::builder(policy).counters(10_000));
     let limiter = builder.open(&args.data)?;

@@ -94,8 +94,8 @@ impl Connection {
         self.holder
     }
 
-    /// Has a call done, with these arguments, a JSON object; the answer is JSON, too. See
-    /// [`Admin`](crate::Admin) for what there is.
+    /// Has a call done, with these arguments, a JSON object; the answer is JSON, too.
+    /// [`Admin::call`](crate::Admin::call) lists the calls.
     ///
     /// # Errors
     /// If it was refused, or the connection failed.

@@ -131,7 +131,7 @@ impl<B> Service<Request<B>> for AskService {
 /// # use tollgate::{Admin, Limiter, layer::AdminService};
 /// # async fn authenticate(request: Request, next: Next) -> Response { next.run(request).await }
 /// # fn mount(limiter: Limiter) -> Router {
-/// let admin = AdminService::new(Admin::new(limiter).policy_file("policy.toml"));
+/// let admin = AdminService::new(Admin::new(limiter));
 /// Router::new()
 ///     .nest_service("/admin/limits", admin)
 ///     .layer(from_fn(authenticate))

@@ -165,6 +165,20 @@ impl Policy {
     }
 }
 
+impl LimitChange {
+    /// A limit of the new policy, and what it was called in the old one if it was there. Its fate
+    /// and the notes are still to be found.
+    fn new(old: &Policy, new: &Policy, was: Option<&str>, name: &str) -> Self {
+        Self {
+            limit: name.to_owned(),
+            fate: LimitFate::New,
+            before: was.and_then(|was| old.words(was)),
+            after: new.words(name),
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// The limit of the policy before that a limit takes the place of.
 fn before<'p, L>(
     mut find: impl FnMut(&str) -> Option<&'p L>,
@@ -177,13 +191,8 @@ fn before<'p, L>(
 fn rate_change(old: &Policy, new: &Policy, limit: &LimitSpec) -> LimitChange {
     let find = |name: &str| old.rates().find(|known| *known.name == *name);
     let before = before(find, &limit.name, limit.former.as_deref());
-    let mut change = LimitChange {
-        limit: limit.name.to_string(),
-        fate: LimitFate::New,
-        before: before.and_then(|before| old.words(&before.name)),
-        after: new.words(&limit.name),
-        notes: Vec::new(),
-    };
+    let was = before.map(|before| &*before.name);
+    let mut change = LimitChange::new(old, new, was, &limit.name);
     let Some(before) = before else {
         if let Some(twin) = twin(old, new, limit) {
             change.fate = LimitFate::BeginsAnew;
@@ -235,13 +244,8 @@ fn rate_change(old: &Policy, new: &Policy, limit: &LimitSpec) -> LimitChange {
 fn concurrency_change(old: &Policy, new: &Policy, limit: &ConcurrencySpec) -> LimitChange {
     let find = |name: &str| (old.plan.concurrency.iter()).find(|known| *known.name == *name);
     let before = before(find, &limit.name, limit.former.as_deref());
-    let mut change = LimitChange {
-        limit: limit.name.to_string(),
-        fate: LimitFate::New,
-        before: before.and_then(|before| old.words(&before.name)),
-        after: new.words(&limit.name),
-        notes: Vec::new(),
-    };
+    let was = before.map(|before| &*before.name);
+    let mut change = LimitChange::new(old, new, was, &limit.name);
     let Some(before) = before else {
         return change;
     };

@@ -16,7 +16,18 @@ fn from(number: u64, counted: u32, target: u32) -> Demand {
     }
 }
 
-/// Two counters at 50, and ceilings of 60; the disk hangs while somebody asks for `demands`, and
+/// Two counters at 50, and ceilings of 60.
+fn two(twin: &Twin) -> (Arc<Table>, Ceilings) {
+    let counters = table();
+    let (ceilings, _) = open_beside(twin, Worth::New, counters.clone());
+    for number in 0..2 {
+        put(&counters, number, 50);
+        ceilings.raise_now(from(number, 50, 60)).unwrap();
+    }
+    (counters, ceilings)
+}
+
+/// [`two`] of them; the disk hangs while somebody asks for `demands`, and
 /// `meanwhile` the counters change. Then what a power cut leaves after a flush.
 fn raised_while(
     demands: &[Demand],
@@ -24,12 +35,7 @@ fn raised_while(
     meanwhile: impl FnOnce(&Ceilings, &Table),
 ) -> Vec<u32> {
     let twin = Twin::new(Content::default());
-    let counters = table();
-    let (ceilings, _) = open_beside(&twin, Worth::New, counters.clone());
-    for number in 0..2 {
-        put(&counters, number, 50);
-        ceilings.raise_now(from(number, 50, 60)).unwrap();
-    }
+    let (counters, ceilings) = two(&twin);
     let pen = lock(&ceilings.shared.pen);
     std::thread::scope(|scope| {
         let raise = |demand: Demand| {
@@ -109,12 +115,7 @@ fn after_a_kill_nothing_is_covered_but_what_was_counted() {
 #[test]
 fn what_nobody_waits_for_any_more_is_not_raised_or_comes_down() {
     let twin = Twin::new(Content::default());
-    let counters = table();
-    let (ceilings, _) = open_beside(&twin, Worth::New, counters.clone());
-    for number in 0..2 {
-        put(&counters, number, 50);
-        ceilings.raise_now(from(number, 50, 60)).unwrap();
-    }
+    let (_, ceilings) = two(&twin);
     let pen = lock(&ceilings.shared.pen);
     std::thread::scope(|scope| {
         for number in 0..2 {

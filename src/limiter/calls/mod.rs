@@ -1,26 +1,5 @@
 //! What can be asked of a running limiter by name, and what is answered: the same calls over the
-//! control socket and in [`Admin`](crate::Admin).
-//!
-//! ```text
-//! health                                         how the limiter is doing
-//! top                                            what is decided, from the first such call on
-//! policy                                         the limits in words
-//! usage    {"limit", "key"} or a request         how a key stands, charging nothing; {"key"} alone
-//!                                                with every limit whose key can be this
-//! check    {"limit", "key", "cost"} or a request one decision, charged
-//! overrides {"from": N}                          what is overridden, so many at a time
-//! set_override    {"limit", "key", "rate"}
-//! remove_override {"limit", "key"}
-//! reset    {"limit", "key"}                      forget what a key has used; without a limit, of
-//!                                                every one whose key can be this
-//! replace_policy  {"text"}                       put another policy in force, until it ends
-//! preview_policy  {"text"}                       what that would change
-//! reload                                         read the policy's file again
-//! ```
-//!
-//! A key is a text, a list of its values in the order of the limit's key, or an object with the
-//! names of attributes. A request is {"method", "path", "attributes": {...}, "addresses": {...},
-//! "cost"}.
+//! control socket and in [`Admin::call`](crate::Admin::call), which lists them.
 
 mod answer;
 mod asked;
@@ -130,7 +109,7 @@ impl Limiter {
     }
 
     /// Puts a policy in force on behalf of `who`, and says what is and what that changed.
-    pub(crate) fn put_in_force(&self, who: &str, policy: Policy) -> Result<Value, Refusal> {
+    fn put_in_force(&self, who: &str, policy: Policy) -> Result<Value, Refusal> {
         let warnings: Vec<_> = policy.warnings().map(str::to_owned).collect();
         let diff = self.replace_policy(policy)?;
         self.inner.tell_of_change(who, "replace_policy", None);
