@@ -131,7 +131,7 @@ pub(crate) enum Take {
     Unsecured(Seen),
 }
 
-/// What a change has met so far.
+/// What has happened so far while a change was tried.
 #[derive(Default)]
 struct Tries {
     /// Words that seemed to be from the future.
@@ -144,7 +144,7 @@ struct Tries {
     patience: Option<Patience>,
     /// The disk refuses, and the word must stand all the same.
     is_unsecured: bool,
-    /// A window for which the table has no slot left.
+    /// The window that counts in the previous one's slot, because the table has none left.
     joins: Option<Period>,
 }
 
@@ -179,8 +179,8 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The same for a request that takes if it can, so at a rate that is surely the key's: a word
-    /// of a rate that ended is written anew first, and fills at this one from then on.
+    /// The same for a request that is going to take. Its rate is the key's own for certain, so a
+    /// word whose rate has ended is first written at this one.
     pub(crate) fn look_to_take(&self, now: Timestamp, cost: u64) -> Seen {
         let main = self.table().read(self.tag);
         if self.rule.has_ended(main, self.paces, now) {
@@ -310,7 +310,7 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// As [`Self::change`]; `tries` says afterwards what was met.
+    /// As [`Self::change`]. Afterwards `tries` says what happened on the way.
     #[inline]
     fn change_within(
         &self,
@@ -419,7 +419,8 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The same of a word as the rule tells it; one that `step` leaves as it is stays as it was.
+    /// The same for a word that may have been written at another rate: `step` is given the
+    /// converted word. A word that only a newer policy can read is left alone.
     fn amend_told(&self, tag: Tag, now: Timestamp, step: impl Fn(Word) -> Word) {
         self.amend(tag, |word| {
             let told = self.rule.converted(word, self.paces, now);

@@ -14,7 +14,7 @@
 //! Rounding each take up instead would never be early, but it adds up: three a second could not
 //! be taken in each of two seconds, and a bucket of three would not give its third at once.
 //!
-//! A word that was written at another rate of the limit tells its tokens by that rate, see
+//! A word that was written at another rate of the limit is converted first, see
 //! [`Bucket::converted`].
 
 use super::word::{BucketWord, NO_PACE, UNIT_NANOS, UNITS_MAX};
@@ -43,7 +43,8 @@ pub(crate) struct Bucket {
     units_a_tick: u64,
     /// The number by which words name this rate.
     pace: u8,
-    /// Since when a key has this rate for its own; the epoch where that is not so, or not known.
+    /// Since when an override has given this rate to a key; the epoch if none has, or if that is
+    /// not known.
     own_since: Timestamp,
 }
 
@@ -114,7 +115,7 @@ impl Bucket {
         self.pace
     }
 
-    /// The same for a limit of which words may name a rate with a burst of `most_burst`: as many
+    /// The same for a limit whose words may name a rate with a burst of `most_burst`: as many
     /// tokens may be missing.
     pub(crate) fn among(self, most_burst: u64) -> Self {
         let debt_ticks = most_burst
@@ -126,7 +127,7 @@ impl Bucket {
         }
     }
 
-    /// The same as the own rate of a key that has it since `since`.
+    /// The same for single keys that have had this rate since `since`.
     pub(crate) fn own_since(self, since: Timestamp) -> Self {
         Self {
             own_since: since,
@@ -235,7 +236,8 @@ impl Bucket {
         2 * self.ticks_of(self.burst)
     }
 
-    /// The word of another rate, full as much later as `cost` takes at this one.
+    /// A word of another rate after `cost` more: it is full later by the time that `cost` takes at
+    /// this rate.
     pub(super) fn delayed(&self, word: BucketWord, cost: u64) -> BucketWord {
         let later_units = self.units(self.ticks_of(cost).min(self.debt_ticks()));
         BucketWord {
@@ -250,17 +252,17 @@ impl Bucket {
         word.pace != self.pace && word.arrival_units > units(now)
     }
 
-    /// A word written at another rate of the limit, as this rate tells it: with the same tokens
-    /// missing, to a part of a token. `written` is that rate.
+    /// Converts a word that was written at another rate of the limit, `written`. The same number of
+    /// tokens is missing afterwards, rounded up to a tick.
     ///
-    /// A bucket fills at the rate at which it was last taken from. Where an operator has ended that
-    /// rate since, by another policy or a rate for this key, it fills at the new one from then on,
-    /// and what does not fit the new burst is let go of: else who had taken a hundred in a minute
-    /// would wait for days at ten a day.
+    /// A bucket fills at the rate of its last take. If an operator has ended that rate since, by a
+    /// policy or an override, the bucket fills at the new rate from that moment on. Tokens that do
+    /// not fit the new burst are then forgiven: otherwise a client that took a hundred in a minute
+    /// would wait for days after its rate was lowered to ten a day.
     ///
-    /// Nothing is let go of where only the burst is another, or where both rates are in force, as
-    /// of two tiers: who changes to and fro must not empty the larger burst, take one from the
-    /// smaller, and find the larger full.
+    /// Nothing is forgiven if only the burst differs, or if both rates are in force, as those of
+    /// two tiers are. Otherwise a client could empty the larger burst, take one token from the
+    /// smaller, and find the larger one full.
     pub(super) fn converted(
         &self,
         word: BucketWord,
@@ -274,10 +276,10 @@ impl Bucket {
         let most_ticks = self.ticks_of(self.burst);
         let Some(written) = written else {
             if word.pace != NO_PACE {
-                // A policy that came after this one named the rate: see `Step::Foreign`.
+                // A later policy named that rate, see `Step::Foreign`.
                 return word;
             }
-            // Nobody knows how many are missing: no more than all, for as long as the word lasts.
+            // How many tokens are missing is not known. The word keeps its time, up to a burst.
             let now_ticks = self.ticks(now_units);
             let missing_ticks = self.ticks(word.arrival_units) - now_ticks;
             return self.full_at(now_ticks + missing_ticks.min(most_ticks));
@@ -302,13 +304,13 @@ impl Bucket {
         wide(ours.0, theirs.1) == wide(theirs.0, ours.1)
     }
 
-    /// When an operator ended the rate that a word was written at, for the keys of this one.
+    /// When an operator ended the rate `written` for keys that have this one.
     fn ended(&self, written: Written) -> Option<Timestamp> {
         let ended = written.until.unwrap_or_default().max(self.own_since);
         (ended != Timestamp::EPOCH).then_some(ended)
     }
 
-    /// True if an operator ended that rate for the keys of this one.
+    /// True if an operator ended the rate `written` for keys that have this one.
     pub(super) fn has_ended(&self, written: Written) -> bool {
         self.ended(written).is_some()
     }

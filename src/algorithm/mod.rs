@@ -22,7 +22,7 @@ pub(crate) use pace::{Named, Paces};
 pub(crate) use sliding::Sliding;
 use sliding::Windows;
 pub(crate) use window::{Frame, Window};
-pub(crate) use word::{NO_PACE, Word};
+pub(crate) use word::{NO_PACE, PACE_MAX, Word};
 
 use std::fmt;
 use std::time::Duration;
@@ -112,9 +112,9 @@ pub(crate) enum Step {
     Refuse,
     /// No wait can help: the cost is more than the limit ever holds.
     Never,
-    /// The word tells its tokens by another rate of the limit, see [`Rule::converted`]. If that
-    /// does not know the rate, a policy that came after the caller's has named it: the caller was
-    /// overtaken, and takes nothing.
+    /// The word was written at another rate, see [`Rule::converted`]. If that function does not
+    /// know the rate either, a policy that is newer than the caller's has named it. The caller is
+    /// out of date and takes nothing.
     Foreign,
     /// A word lies further ahead than the rule could have put it by `now`: either `now` was read
     /// before another thread's take and must be read again, or the clock has once been wrong and
@@ -250,7 +250,7 @@ impl Rule {
         }
     }
 
-    /// True if the words that were found in the main slot and in the other stand crosswise.
+    /// True if each of the two words stands in the other's slot.
     pub(crate) fn is_crosswise(&self, period: Period, main: Word, other: Word) -> bool {
         match self {
             Self::Sliding(sliding) => {
@@ -260,7 +260,7 @@ impl Rule {
         }
     }
 
-    /// True if the word is the previous window's, so that this one can count in its slot, too.
+    /// True if the word is the previous window's. Then the current window can count in its slot.
     pub(crate) fn can_join(&self, period: Period, other: Word) -> bool {
         self.has_pair() && other.as_window().dies_at_secs == period.end_secs
     }
@@ -374,8 +374,8 @@ impl Rule {
         }
     }
 
-    /// A word as this rule tells it, if it was written at another rate of the limit; of those
-    /// `paces` knows.
+    /// The word in terms of this rule, if it was written at another rate that `paces` knows; else
+    /// the word itself.
     pub(crate) fn converted(&self, word: Word, paces: &Paces, now: Timestamp) -> Word {
         match self {
             Self::Bucket(bucket) => amended(word, Word::as_bucket, |word| {
@@ -385,8 +385,8 @@ impl Rule {
         }
     }
 
-    /// True if the word counts, and tells its tokens by another rate. After [`Self::converted`],
-    /// only a policy that came later knows that rate.
+    /// True if the word is live and names another rate. If it still does after
+    /// [`Self::converted`], only a newer policy knows that rate.
     pub(crate) fn is_foreign(&self, word: Word, now: Timestamp) -> bool {
         match self {
             Self::Bucket(bucket) => bucket.is_foreign(word.as_bucket(), now),
@@ -394,7 +394,7 @@ impl Rule {
         }
     }
 
-    /// A word that this rule cannot tell, after `cost` more.
+    /// A word of a rate that this rule does not know, after `cost` more.
     pub(crate) fn delayed(&self, word: Word, cost: u64) -> Word {
         match self {
             Self::Bucket(bucket) => bucket.delayed(word.as_bucket(), cost).into(),
@@ -402,8 +402,7 @@ impl Rule {
         }
     }
 
-    /// True if the rate at which the word was written has ended: what [`Self::converted`] makes of
-    /// it is to be written in its place.
+    /// True if the word's rate has ended. The converted word then replaces it for good.
     pub(crate) fn has_ended(&self, word: Word, paces: &Paces, now: Timestamp) -> bool {
         match self {
             Self::Bucket(bucket) => {

@@ -95,8 +95,8 @@ impl Paces {
         is_good
     }
 
-    /// The rate under the number that it has here. If it has none, it gets one; if there is none
-    /// left, its words are told by nobody else, see [`Bucket::converted`].
+    /// The rate with its number. A rate without one gets one; if no number is left, its words name
+    /// no rate, and other rates read them as time, see [`Bucket::converted`].
     pub(crate) fn name(&mut self, rate: &Bucket, now: Timestamp) -> Bucket {
         if let Some(named) = self.0.iter_mut().find(|named| named.is_of(rate)) {
             named.until = None;
@@ -111,7 +111,7 @@ impl Paces {
         rate.with_pace(pace)
     }
 
-    /// Notes which rates the limit has no more: those that are none of `current`.
+    /// Notes that every rate has ended that is not among `current`.
     pub(crate) fn retire(&mut self, current: &[Bucket], now: Timestamp) {
         for named in &mut self.0 {
             let is_current = current.iter().any(|rate| named.is_of(rate));
@@ -121,12 +121,12 @@ impl Paces {
         }
     }
 
-    /// Lets go of the rates that no word names any more.
+    /// Removes the rates that no word can name any more.
     pub(crate) fn forget(&mut self, now: Timestamp) {
         self.0.retain(|named| named.may_be_named(now));
     }
 
-    /// True if words of this rate and number are told by it.
+    /// True if the rate's number stands for this rate here.
     pub(crate) fn has(&self, rate: &Bucket) -> bool {
         let mut all = self.0.iter();
         rate.pace() == NO_PACE || all.any(|named| named.pace == rate.pace() && named.is_of(rate))

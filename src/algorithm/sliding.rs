@@ -13,9 +13,9 @@
 //! Two words carry it: even windows count in one slot, odd ones in the other, so the last window's
 //! word stays where it was counted. A word dies one window after its own has closed.
 //!
-//! Where there is no slot for a window, it counts in the word of the one before it, together with
-//! what that weighed at the first take: that part weighs the same until the window ends, so the
-//! limit is as strict as ever, and lets in less. The word moves on to the new window.
+//! If the table has no slot left for a window, the window counts in the word of the one before it.
+//! The first take adds the weight that the previous window has at that moment, and that part no
+//! longer decays until the window ends. So the limit is never exceeded, but less is admitted.
 
 use super::grain::{Grain, Seconds};
 use super::window::fit;

@@ -12,9 +12,9 @@
 //! *Later is larger*: for one counter at one rate a later state is a larger number. *Dead is
 //! absent*: a word whose time has passed means what no word means.
 //!
-//! A bucket's arrival time says how many tokens are missing only to who knows the rate. So the
-//! word names it: its *pace* is a number that the directory gave to that rate of that limit
-//! (`algorithm/pace.rs`). A limit whose rate changes reads the tokens by the old rate.
+//! An arrival time means a number of tokens only together with a rate. So a bucket's word names its
+//! rate by a number, its *pace* (`algorithm/pace.rs`). When the rate of a limit changes, the tokens
+//! in its words are still read at the old rate.
 
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -35,7 +35,7 @@ pub(crate) const UNIT_NANOS: u64 = 50;
 pub(super) const UNITS_MAX: u64 = Timestamp::MAX.as_nanos().div_ceil(UNIT_NANOS);
 /// The largest number that a pace can have; the least is one.
 pub(crate) const PACE_MAX: u8 = PACE_MASK as u8;
-/// The pace of a word that nobody gave a rate to.
+/// The pace of a word that names no rate.
 pub(crate) const NO_PACE: u8 = 0;
 
 const _: () = assert!(SECS_SHIFT == 32, "seconds take the upper half");
@@ -120,15 +120,15 @@ impl Word {
         Self::paced_bucket(soon_units.min(self.arrival_units()), NO_PACE)
     }
 
-    /// True if a counter whose word is this may stand under a ceiling of `ceiling`, which is on
-    /// the disk: it is no later, and told at the same rate.
+    /// True if this word may stand under `ceiling`: it is no later, and was not written at another
+    /// rate.
     #[inline]
     pub(crate) const fn is_within(self, ceiling: Self) -> bool {
         let is_no_later = self.clean().0 <= ceiling.clean().0;
         is_no_later && !self.differs_in_pace(ceiling)
     }
 
-    /// True if both are buckets of a pace, but not of the same: then neither is the later.
+    /// True if both name a rate, and not the same one. Then neither is later than the other.
     #[inline]
     pub(crate) const fn differs_in_pace(self, other: Self) -> bool {
         let (own, others) = (self.pace(), other.pace());

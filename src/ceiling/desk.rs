@@ -186,7 +186,8 @@ impl Shared {
         if highest.is_within(*target) {
             return None;
         }
-        // Told at another rate, the two cannot be compared: the word itself was within the highest.
+        // Words of two rates cannot be compared. Go down to the counter's word, which was within
+        // the highest ceiling when it was written.
         let target = match highest.differs_in_pace(*target) {
             true => Word::ABSENT,
             false => target.clean(),

@@ -1,8 +1,8 @@
 //! The two words of a sliding counter, and in which of its two slots each stands.
 //!
-//! Even windows count in one slot, odd ones in the other. A window for which the table has no slot
-//! left counts in the slot of the one before it, in one word with what that still weighs: the key
-//! has a counter, so it is no newcomer. Its words then stand crosswise until both windows are over.
+//! Even windows count in one slot, odd ones in the other. If the table has no slot left for a
+//! window, the window counts in the slot of the one before it: a key that has a counter is not a
+//! newcomer. Its words then stand crosswise, each in the other's slot, until both windows are over.
 
 use super::{Counter, Tries};
 use crate::algorithm::{Period, Word};
@@ -52,7 +52,8 @@ impl Counter<'_> {
         }
     }
 
-    /// Has this window join the word of the one before it, if that is there and it did not yet.
+    /// Notes that this window counts in the previous one's slot. False if there is no such word, or
+    /// if that was tried already.
     pub(super) fn joins(&self, tries: &mut Tries, period: Period, other: Word) -> bool {
         let can = tries.joins != Some(period) && self.rule.can_join(period, other);
         if can {

@@ -32,9 +32,9 @@ impl Reserve {
 }
 
 impl Counter<'_> {
-    /// The words as they count: told by the rule if they were written at another rate. Where
-    /// ceilings were lost together with the counters, a strict counter that nothing is known of was
-    /// spent at that time; or is now, if that lies ahead of a clock that was set back.
+    /// The words as they count. A word of another rate is converted. If ceilings and counters were
+    /// lost together, a strict counter without a word was spent at that time; or is spent now, if
+    /// that time lies ahead of a clock that was set back.
     #[inline]
     pub(super) fn known(&self, period: Period, at: Places, words: Pair, now: Timestamp) -> Pair {
         let words = Pair {
@@ -124,7 +124,7 @@ impl Counter<'_> {
         take
     }
 
-    /// What the disk was asked for, and what by then was refused or came to less, comes down again.
+    /// Lowers the ceiling again if the disk was asked for more than was then taken.
     #[cold]
     fn release(&self, take: &Take, tries: &Tries) {
         if let Take::Judged(seen) | Take::Unsecured(seen) = take {
@@ -151,11 +151,11 @@ impl Counter<'_> {
         }
     }
 
-    /// Has the disk know that `next` may stand where `found` was, or takes a slot for it first.
-    /// After that the words are judged anew.
+    /// Makes sure that the disk knows of `next` before it is put where `found` was; a counter
+    /// without a slot gets one first. After that the words are judged anew.
     ///
     /// # Errors
-    /// What the take comes to, if neither can be.
+    /// What the take comes to if neither is possible.
     #[cold]
     pub(super) fn prepare(
         &self,
@@ -200,8 +200,8 @@ impl Counter<'_> {
         self.table().update(tag, now, place) != Update::Full
     }
 
-    /// Waits until the disk knows that the second word may stand where the first does. False if it
-    /// refuses, and the word must stand here all the same.
+    /// Waits until the disk knows that the second word may replace the first. False if the disk
+    /// refuses, but the word must be put there all the same.
     #[cold]
     fn secure(
         &self,

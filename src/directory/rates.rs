@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::algorithm::{Bucket, NO_PACE, Named, Paces};
+use crate::algorithm::{Bucket, NO_PACE, Named, PACE_MAX, Paces};
 use crate::codec::{Reader, checksum};
 use crate::time::Timestamp;
 
@@ -29,8 +29,8 @@ impl Rates {
     /// The longest that the records can be, in bytes.
     pub(super) const LEN_MAX: usize = RECORD * RECORDS_MAX;
 
-    /// Names the rates of a limit and gives its paces: those of `rates` that it has now, and those
-    /// that its words may still name.
+    /// Gives each rate of a limit its number. Returns all rates that words of the limit may name:
+    /// these, and former ones whose words may still count.
     pub(crate) fn name(
         &mut self,
         identity: &str,
@@ -38,11 +38,13 @@ impl Rates {
         now: Timestamp,
     ) -> Paces {
         let records: usize = self.0.values().map(|paces| paces.iter().count()).sum();
+        // Bound: a limit that gets numbers here gets no more than a word can tell apart.
+        let has_room = records + usize::from(PACE_MAX) <= RECORDS_MAX;
         let paces = self.0.entry(limit_number(identity)).or_default();
         let current: Vec<Bucket> = rates.iter().map(|rate| **rate).collect();
         paces.retire(&current, now);
         for rate in &mut *rates {
-            **rate = match records < RECORDS_MAX / 2 {
+            **rate = match has_room {
                 true => paces.name(rate, now),
                 false => rate.with_pace(NO_PACE),
             };
@@ -54,7 +56,7 @@ impl Rates {
         paces.clone()
     }
 
-    /// Lets go of what no word names any more; all rates of limits other than these are over.
+    /// Ends the rates of all other limits than these, and removes those that no word can name.
     pub(crate) fn keep(&mut self, identities: &[&str], now: Timestamp) {
         let kept: Vec<u64> = identities.iter().map(|name| limit_number(name)).collect();
         for (limit, paces) in &mut self.0 {
