@@ -1,4 +1,5 @@
-//! What has gone wrong, since when, and why: told by whoever cannot write.
+//! What has gone wrong with writing, since when, and why. The journal's writer, the ceilings and
+//! the grower report it.
 
 use std::time::Instant;
 

@@ -142,7 +142,7 @@ fn listen(listener: &UnixListener, stopped: &UnixStream, connections: &Arc<Conne
         }
         match listener.accept() {
             Ok((stream, _)) => {
-                // Without a thread he is left, and sees it.
+                // If no thread can be started the connection is closed, and the client sees that.
                 let _ = connections.welcome(number, stream);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -204,7 +204,7 @@ impl Connections {
 
 /// Says why, and leaves.
 fn farewell(stream: &mut UnixStream, refusal: &Refusal) -> io::Result<()> {
-    // He is not waited for.
+    // A client that does not read is not waited for.
     stream.set_nonblocking(true)?;
     let mut out = Vec::new();
     refuse(refusal, &mut out);
@@ -291,7 +291,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Whoever forgot to stop it.
+/// Stops it if that was forgotten.
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();

@@ -32,7 +32,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let policies = args.policy.iter().map(Policy::from_path);
     let policies = policies.collect::<Result<Vec<_>, _>>()?;
     let (recipe, reading) = recipe(args, &policies)?;
-    // What is to lie in a data directory that is still to be made is tried once that is there.
+    // An output inside a data directory that does not exist yet is tried once the directory does.
     let outputs = args.report.iter().chain(&args.suggest);
     let is_inside = |path: &&PathBuf| path.starts_with(&args.data) && !args.data.exists();
     let (inside, elsewhere): (Vec<_>, Vec<_>) = outputs.partition(is_inside);
@@ -146,7 +146,7 @@ fn recipe(args: &ReplayArgs, policies: &[Policy]) -> anyhow::Result<(Recipe, Rea
             .map_err(anyhow::Error::msg)
             .context("--map")?;
     }
-    let sum = |path: &std::path::PathBuf| -> anyhow::Result<String> {
+    let sum = |path: &PathBuf| -> anyhow::Result<String> {
         let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut crc = Crc::new();
         crc.update(&text);

@@ -1,5 +1,5 @@
-//! Counting while somebody looks, and only then: a check of a limiter that nobody looks at loads
-//! one flag more, and one in a thousand or fewer counts while somebody does.
+//! Counting only while somebody looks. Otherwise a check loads one flag and does nothing else.
+//! While somebody looks, at most one check in a thousand is counted at full speed.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! A log that is not what it was taken for: an error instead of a report that says nothing.
+//! Errors for a log that was read as the wrong format, or without the fields that the policy needs.
+//! The replay would otherwise end in a report that means nothing.
 
 use std::fmt;
 
